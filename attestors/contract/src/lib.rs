@@ -1,0 +1,1 @@
+//! What an attestor is: Prove, Verify, Inspect, and the battery each must pass. Floor 1.

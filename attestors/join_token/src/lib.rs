@@ -1,0 +1,1 @@
+//! Node attestation by a single-use join token. Floor 2.

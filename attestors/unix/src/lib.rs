@@ -1,0 +1,1 @@
+//! Workload selectors of a Unix process. Floor 2.

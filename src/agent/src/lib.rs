@@ -1,0 +1,1 @@
+//! The node agent: enrol, sync, renew, serve workloads. Floor 3.

@@ -1,0 +1,1 @@
+//! Protocols: protos, generated code, conversions, errors to status. Floor 2.

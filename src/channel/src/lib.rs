@@ -1,0 +1,1 @@
+//! Mutual TLS by SPIFFE ID, Unix sockets with kernel-attested peers. Floor 2.

@@ -1,0 +1,2 @@
+//! bulla-agent
+fn main() {}

@@ -1,0 +1,2 @@
+//! bulla
+fn main() {}

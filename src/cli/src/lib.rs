@@ -1,0 +1,1 @@
+//! The binaries: bulla and bulla-agent. Floor 4.

@@ -1,0 +1,28 @@
+//! The values everything else speaks of: trust domains, SPIFFE IDs, selectors,
+//! registration entries, nodes, bundles and SVIDs.
+//!
+//! Parse, don't validate: a value that exists is valid, and nothing here has a
+//! setter. This crate is floor 0: it imports none of ours, does no I/O, sees no
+//! clock and knows no encoding but the textual ones the SPIFFE standards define.
+
+mod bundle;
+mod entry;
+mod entry_id;
+mod node;
+mod selector;
+mod spiffe_id;
+mod svid;
+mod time;
+mod trust_domain;
+
+pub use bundle::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
+pub use entry::{
+    Entry, EntryError, EntryFields, MAX_DNS_NAMES, MAX_FEDERATES_WITH, MAX_HINT_BYTES,
+};
+pub use entry_id::{EntryId, EntryIdError};
+pub use node::{CertificateSerial, Node};
+pub use selector::{MAX_SELECTORS, Selector, SelectorError, Selectors};
+pub use spiffe_id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};
+pub use svid::{JwtSvid, PrivateKeyDer, X509Svid};
+pub use time::{Seconds, Timestamp};
+pub use trust_domain::{MAX_TRUST_DOMAIN_BYTES, TrustDomain, TrustDomainError};

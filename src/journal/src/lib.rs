@@ -1,0 +1,1 @@
+//! Append-only, group-committed, hash-chained log with receipts. Floor 0.

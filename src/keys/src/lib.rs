@@ -1,0 +1,1 @@
+//! Signing keys behind one trait; knows nothing of certificates. Floor 0.

@@ -1,0 +1,1 @@
+//! Typed, versioned encodings of what store and journal hold. Floor 2.

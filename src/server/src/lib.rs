@@ -1,0 +1,1 @@
+//! The issuer: attest, issue, sync, audit. Floor 3.

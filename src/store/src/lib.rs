@@ -1,0 +1,1 @@
+//! Bytes under keys, one ordered change log. Floor 0.

@@ -1,0 +1,1 @@
+//! End-to-end, interop, attack and tidiness tests. Floor 5.
