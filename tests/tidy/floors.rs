@@ -1,0 +1,137 @@
+//! The floor plan (docs/ARCHITECTURE.md): each crate may import only what its
+//! row allows. Cargo refuses cycles by itself; this refuses every *new* edge
+//! until somebody has thought about it and written it down here and in an ADR.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+
+/// Crate, and which of ours it may import outside its tests.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("identity", &[]),
+    ("keys", &[]),
+    ("store", &[]),
+    ("journal", &[]),
+    ("authority", &["identity", "keys", "journal"]),
+    ("verify", &["identity"]),
+    ("registry", &["identity"]),
+    ("contract", &["identity"]),
+    ("workload", &["identity"]),
+    ("join_token", &["identity", "contract"]),
+    ("unix", &["identity", "contract"]),
+    ("records", &["identity"]),
+    ("channel", &["identity", "verify", "keys"]),
+    ("api", &["identity"]),
+    (
+        "server",
+        &[
+            "identity", "keys", "store", "journal", "authority", "verify", "registry", "contract",
+            "join_token", "records", "channel", "api",
+        ],
+    ),
+    (
+        "agent",
+        &[
+            "identity", "keys", "verify", "contract", "join_token", "unix", "workload", "channel",
+            "api",
+        ],
+    ),
+    (
+        "cli",
+        &["identity", "keys", "verify", "channel", "api", "records", "journal", "server", "agent"],
+    ),
+    ("bulla-tests", &["identity", "channel", "api"]),
+];
+
+/// Crates that decide and therefore do no I/O: no runtime, no sockets, no clock.
+const PURE: &[&str] = &[
+    "identity", "keys", "authority", "registry", "verify", "workload", "contract", "join_token",
+    "unix", "records",
+];
+
+const RUNTIMES: &[&str] = &["tokio", "hyper", "hyper-util", "tonic", "axum", "tower", "nix", "rustix", "libc"];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .other_options(vec!["--offline".into()])
+        .exec()
+        .expect("cargo metadata")
+}
+
+/// Each workspace member with what it imports directly outside its tests.
+fn direct(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
+    let names = |package: &cargo_metadata::Package| {
+        let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        normal.map(|d| d.name.clone()).collect()
+    };
+    metadata.workspace_packages().iter().map(|p| (p.name.to_string(), names(p))).collect()
+}
+
+fn violations(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+    let plan: BTreeMap<&str, &[&str]> = FLOORS.iter().copied().collect();
+    let mut found = Vec::new();
+    for (name, imports) in edges {
+        let Some(allowed) = plan.get(name.as_str()) else {
+            found.push(format!("{name} has no row in the floor plan"));
+            continue;
+        };
+        for import in imports.iter().filter(|i| edges.contains_key(*i)) {
+            if !allowed.contains(&import.as_str()) {
+                found.push(format!("{name} imports {import}, which its floor does not allow"));
+            }
+        }
+        if PURE.contains(&name.as_str()) {
+            for runtime in imports.iter().filter(|i| RUNTIMES.contains(&i.as_str())) {
+                found.push(format!("{name} is pure but imports {runtime}"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_crate_imports_beyond_its_floor() {
+    let found = violations(&direct(&metadata()));
+    assert!(found.is_empty(), "floor plan broken:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_forbidden_edge_is_noticed() {
+    let mut edges = direct(&metadata());
+    edges.get_mut("agent").unwrap().insert("authority".into());
+    edges.get_mut("registry").unwrap().insert("tokio".into());
+    assert_eq!(violations(&edges).len(), 2);
+}
+
+/// A node holds no code that mints: neither `authority` nor `store` nor the
+/// journal is reachable from the agent, by any path.
+#[test]
+fn the_agent_cannot_reach_code_that_mints() {
+    let edges = direct(&metadata());
+    let mut reached = BTreeSet::new();
+    let mut queue = vec!["agent".to_owned()];
+    while let Some(name) = queue.pop() {
+        for import in edges.get(&name).into_iter().flatten() {
+            if edges.contains_key(import) && reached.insert(import.clone()) {
+                queue.push(import.clone());
+            }
+        }
+    }
+    for forbidden in ["authority", "store", "journal", "records", "server"] {
+        assert!(!reached.contains(forbidden), "agent reaches {forbidden}");
+    }
+}
+
+/// One crypto provider in the shipped tree.
+#[test]
+fn ring_is_the_only_crypto_provider() {
+    let metadata = metadata();
+    let names: BTreeSet<_> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
+    for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"] {
+        let used = metadata.resolve.as_ref().is_some_and(|r| {
+            r.nodes.iter().any(|n| n.deps.iter().any(|d| d.name == other.replace('-', "_")))
+        });
+        assert!(!used || !names.contains(other), "{other} is in the tree");
+    }
+}
