@@ -1,0 +1,97 @@
+//! Workload attestation: what a process is, as selectors.
+
+use std::sync::Arc;
+
+use identity::{Selector, SelectorError, Selectors};
+
+use crate::{Process, ProcessError};
+
+/// A workload attestor: states facts about a process.
+///
+/// A fact that is not so is left out; a fact that could not be found out is an
+/// error, never left out silently. Entries match when all their selectors are
+/// there, so what is missing can only narrow what a process gets.
+pub trait Inspect: Send + Sync {
+    /// The attestor's name, which is the kind of all selectors it states.
+    fn kind(&self) -> &'static str;
+
+    /// States what is known of `process`. May block; called off the event loop.
+    ///
+    /// # Errors
+    /// Something that this attestor is configured to state could not be found
+    /// out.
+    fn inspect(&self, process: &dyn Process) -> Result<Vec<Selector>, InspectError>;
+}
+
+/// Why an attestor has no selectors to state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// The host could not answer.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// What was found makes no selector.
+    #[error("the fact {what} makes no selector: {source}")]
+    Selector {
+        /// Which fact, such as "path".
+        what: &'static str,
+        /// What is wrong with it.
+        source: SelectorError,
+    },
+    /// A service that the attestor asks did not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The attestor stated a selector that is not of its own kind.
+    #[error("the attestor {0} stated a selector of another kind")]
+    ForeignKind(&'static str),
+    /// The attestors together stated more than a caller may have.
+    #[error("too many selectors: {0}")]
+    TooMany(SelectorError),
+}
+
+/// One configured attestor.
+#[derive(Clone)]
+pub struct Attestor {
+    /// The attestor.
+    pub inspect: Arc<dyn Inspect>,
+    /// Whether the admin accepts that its selectors are missing when it fails.
+    pub optional: bool,
+}
+
+/// Asks all attestors about one process. An attestor that fails fails the
+/// call, unless it is marked optional: then its selectors are missing, all of
+/// them, and `on_skipped` is told.
+///
+/// # Errors
+/// The first failure of an attestor that is not optional; always one that says
+/// that the process has ended or changed.
+pub fn inspect_all(
+    attestors: &[Attestor],
+    process: &dyn Process,
+    on_skipped: &mut dyn FnMut(&'static str, &InspectError),
+) -> Result<Selectors, InspectError> {
+    let mut all = Vec::new();
+    for attestor in attestors {
+        let kind = attestor.inspect.kind();
+        match attestor.inspect.inspect(process) {
+            Ok(selectors) if selectors.iter().any(|s| s.kind() != kind) => {
+                return Err(InspectError::ForeignKind(kind));
+            }
+            Ok(selectors) => all.extend(selectors),
+            Err(error) if attestor.optional && !is_about_identity(&error) => {
+                on_skipped(kind, &error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Selectors::new(all).map_err(InspectError::TooMany)
+}
+
+// These say that the process is not the one that called: nobody may overlook them.
+fn is_about_identity(error: &InspectError) -> bool {
+    matches!(
+        error,
+        InspectError::Process(
+            ProcessError::Gone | ProcessError::Changed(_) | ProcessError::Refused(_)
+        )
+    )
+}
