@@ -1,0 +1,1 @@
+//! Lets gRPC clients that send a socket path as `:authority` talk to hyper.

@@ -1,0 +1,213 @@
+//! The three verifiers rustls asks: a client's chain, an expected server's
+//! chain, and an unknown server's chain that is only kept. All check that the
+//! peer holds the leaf's key; who may be trusted is decided by crate `verify`.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+
+use crate::peer::verify_chain;
+use crate::{ClientAuth, Clock, Expect, LiveBundles};
+
+#[derive(Debug)]
+pub(crate) struct ClientVerifier {
+    bundles: Arc<LiveBundles>,
+    clock: Clock,
+    client_auth: ClientAuth,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientVerifier {
+    pub(crate) fn new(
+        bundles: Arc<LiveBundles>,
+        clock: Clock,
+        client_auth: ClientAuth,
+        provider: &CryptoProvider,
+    ) -> Self {
+        Self {
+            bundles,
+            clock,
+            client_auth,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.client_auth == ClientAuth::Required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        verify_chain(end_entity, intermediates, &self.bundles, self.clock.now())?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ServerVerifier {
+    expect: Expect,
+    clock: Clock,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    pub(crate) fn new(expect: Expect, clock: Clock, provider: &CryptoProvider) -> Self {
+        Self {
+            expect,
+            clock,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let bundles = &self.expect.bundles;
+        let peer = verify_chain(end_entity, intermediates, bundles, self.clock.now())?;
+        if peer.spiffe_id != self.expect.server {
+            return Err(CertificateError::NotValidForName.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// The chain a server showed on the one connection of [`crate::capture_config`].
+/// Once a call over that connection has succeeded, the server has also proved
+/// that it holds the leaf's key. Nothing else about the chain was checked.
+#[derive(Clone, Debug, Default)]
+pub struct Captured(Arc<OnceLock<Vec<Arc<[u8]>>>>);
+
+impl Captured {
+    /// The DER certificates, leaf first; `None` before the handshake.
+    #[must_use]
+    pub fn chain(&self) -> Option<&[Arc<[u8]>]> {
+        self.0.get().map(Vec::as_slice)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct CaptureOnce {
+    captured: Captured,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl CaptureOnce {
+    pub(crate) fn new(captured: Captured, provider: &CryptoProvider) -> Self {
+        Self {
+            captured,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ServerCertVerifier for CaptureOnce {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain = std::iter::once(end_entity)
+            .chain(intermediates)
+            .map(|der| Arc::from(der.as_ref()))
+            .collect();
+        // A chain that is already there belongs to an earlier connection: what
+        // was heard on that one must not be vouched for by this one.
+        self.captured
+            .0
+            .set(chain)
+            .map_err(|_chain| Error::General("one connection only: it was used already".into()))?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
