@@ -1,0 +1,482 @@
+//! The agent's configuration: TOML in, checked values out.
+//!
+//! Unknown keys are errors, so a misspelt limit never silently falls back to a
+//! default. The sample `deploy/agent.toml` documents every key and a test
+//! parses it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use identity::TrustDomain;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::limits::{self, Limits};
+
+/// Where the workload socket is unless configured otherwise.
+pub const DEFAULT_WORKLOAD_SOCKET: &str = "/run/bulla/agent/workload.sock";
+/// Where the admin socket is unless configured otherwise.
+pub const DEFAULT_ADMIN_SOCKET: &str = "/run/bulla/agent/admin.sock";
+/// Where the agent keeps its state unless configured otherwise.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/bulla/agent";
+
+/// What an agent needs to know. Fields are public so that the command line can
+/// put its flags over what a file says; [`Config::check`] has the last word.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The trust domain this node belongs to, such as `example.org`.
+    pub trust_domain: String,
+    /// State that survives a restart: the agent's key, SVIDs and bundle.
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    /// The Unix socket that workloads call.
+    #[serde(default = "default_workload_socket")]
+    pub workload_socket: PathBuf,
+    /// The Unix socket for the node's operator, mode 0600.
+    #[serde(default = "default_admin_socket")]
+    pub admin_socket: PathBuf,
+    /// A file that holds a join token, for the first start only.
+    #[serde(default)]
+    pub join_token_file: Option<PathBuf>,
+    /// A file the agent writes once its sockets are open: JSON with their
+    /// actual addresses.
+    #[serde(default)]
+    pub ready_file: Option<PathBuf>,
+    /// How to reach the server.
+    pub server: ServerConfig,
+    /// What the first contact with the server is trusted by.
+    #[serde(default)]
+    pub trust: TrustConfig,
+    /// How workloads are served.
+    #[serde(default)]
+    pub workload_api: WorkloadApiConfig,
+    /// What workload attestors look at.
+    #[serde(default)]
+    pub attestors: AttestorsConfig,
+    /// What is kept on disk, and how.
+    #[serde(default)]
+    pub storage: StorageConfig,
+    /// Health and metrics over HTTP.
+    #[serde(default)]
+    pub ops: OpsConfig,
+    /// Bounds.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The join token itself, handed in by `main` from `BULLA_JOIN_TOKEN`. It
+    /// cannot be written in the file.
+    #[serde(skip)]
+    pub join_token: Option<JoinToken>,
+}
+
+/// Section `[server]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `host:port` of the server.
+    pub address: String,
+}
+
+/// Section `[trust]`: one of the two is needed until the agent has a bundle of
+/// its own in its data folder.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrustConfig {
+    /// SHA-256 of an X.509 authority of the server, hexadecimal; any of them may match.
+    pub bundle_sha256: Vec<String>,
+    /// The trust bundle itself: PEM certificates or a SPIFFE bundle document.
+    pub bundle_file: Option<PathBuf>,
+}
+
+/// Section `[workload_api]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkloadApiConfig {
+    /// Whether callers without any identity may read the own trust domain's
+    /// bundles and validate JWT-SVIDs.
+    pub allow_unauthenticated_verifiers: bool,
+    /// Whether callers are refused where the kernel (before 6.5) can only
+    /// attest them weakly.
+    pub refuse_weak: bool,
+    /// Mode of the workload socket, octal.
+    pub socket_mode: String,
+    /// Key type of workload X.509-SVIDs: `ec-p256` or `ec-p384`.
+    pub x509_key_type: String,
+}
+
+impl Default for WorkloadApiConfig {
+    fn default() -> Self {
+        Self {
+            allow_unauthenticated_verifiers: false,
+            refuse_weak: false,
+            socket_mode: "0666".to_owned(),
+            x509_key_type: "ec-p256".to_owned(),
+        }
+    }
+}
+
+/// Section `[attestors]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AttestorsConfig {
+    /// Users, groups and binaries.
+    pub unix: UnixConfig,
+}
+
+/// Section `[attestors.unix]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnixConfig {
+    /// Whether the caller's executable path is a selector.
+    pub path: bool,
+    /// Whether the SHA-256 of the caller's executable is a selector.
+    pub sha256: bool,
+    /// The largest executable that is hashed, in bytes. A larger one has no
+    /// `sha256` selector.
+    pub sha256_max_bytes: u64,
+}
+
+impl Default for UnixConfig {
+    fn default() -> Self {
+        Self {
+            path: true,
+            sha256: false,
+            sha256_max_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// Section `[storage]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Whether workload SVIDs and their keys are kept on disk, so that an agent
+    /// that restarts without its server still serves them.
+    pub keep_workload_svids: bool,
+    /// A file whose bytes seal what is kept (a systemd credential, say). It
+    /// must not lie in `data_dir`.
+    pub seal_key_file: Option<PathBuf>,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            keep_workload_svids: true,
+            seal_key_file: None,
+        }
+    }
+}
+
+/// Section `[ops]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OpsConfig {
+    /// Address for `/live`, `/ready` and `/metrics`; none by default. Only
+    /// loopback addresses are accepted.
+    pub listen: Option<SocketAddr>,
+}
+
+/// A join token: wiped when dropped, never shown.
+#[derive(Clone)]
+pub struct JoinToken(Zeroizing<String>);
+
+impl JoinToken {
+    /// Takes a token, without the white space around it.
+    ///
+    /// # Errors
+    /// It is empty, too long, or has characters no token has.
+    pub fn new(text: &str) -> Result<Self, ConfigError> {
+        let token = text.trim();
+        if token.is_empty()
+            || token.len() > limits::TOKEN_BYTES
+            || !token.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(ConfigError::JoinToken);
+        }
+        Ok(Self(Zeroizing::new(token.to_owned())))
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinToken(..)")
+    }
+}
+
+/// Why a configuration is refused; each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, an unknown key, or a missing one.
+    #[error("configuration is not valid: {0}")]
+    Toml(#[from] Box<toml::de::Error>),
+    /// The file cannot be read.
+    #[error("cannot read configuration {path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The trust domain name is none.
+    #[error("trust_domain: {0}")]
+    TrustDomain(#[from] identity::TrustDomainError),
+    /// A value that does not fit its key.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key, with its section.
+        key: &'static str,
+        /// What is wrong and what to write.
+        why: String,
+    },
+    /// The join token cannot be one.
+    #[error("the join token is empty, too long or has characters that no token has")]
+    JoinToken,
+}
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) server_address: String,
+    pub(crate) pins: Vec<[u8; 32]>,
+    pub(crate) socket_mode: u32,
+    pub(crate) x509_key_type: keys::KeyType,
+    pub(crate) config: Config,
+}
+
+impl Config {
+    /// A configuration with defaults for everything but what has none.
+    #[must_use]
+    pub fn new(trust_domain: &str, server_address: &str) -> Self {
+        Self {
+            trust_domain: trust_domain.to_owned(),
+            data_dir: default_data_dir(),
+            workload_socket: default_workload_socket(),
+            admin_socket: default_admin_socket(),
+            join_token_file: None,
+            ready_file: None,
+            server: ServerConfig {
+                address: server_address.to_owned(),
+            },
+            trust: TrustConfig::default(),
+            workload_api: WorkloadApiConfig::default(),
+            attestors: AttestorsConfig::default(),
+            storage: StorageConfig::default(),
+            ops: OpsConfig::default(),
+            limits: Limits::default(),
+            join_token: None,
+        }
+    }
+
+    /// Parses TOML. Values are looked at by [`Config::check`].
+    ///
+    /// # Errors
+    /// Names the line and the key.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|e| ConfigError::Toml(Box::new(e)))
+    }
+
+    /// Reads and parses a TOML file.
+    ///
+    /// # Errors
+    /// As [`Config::from_toml`], or the file cannot be read.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_toml(&text)
+    }
+
+    /// Looks at every value, without touching the network: what
+    /// `bulla agent validate` runs.
+    ///
+    /// # Errors
+    /// Names the first key whose value does not fit.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.clone().settings().map(drop)
+    }
+
+    pub(crate) fn settings(self) -> Result<Settings, ConfigError> {
+        let trust_domain = TrustDomain::from_human(&self.trust_domain)?;
+        check_address(&self.server.address)?;
+        if let Some(name) = self.limits.zero() {
+            return Err(value("limits", format!("{name} is zero, which refuses everything")));
+        }
+        if self.ops.listen.is_some_and(|at| !at.ip().is_loopback()) {
+            let why = "only loopback addresses are served; put a proxy before it".to_owned();
+            return Err(value("ops.listen", why));
+        }
+        check_seal_key(&self)?;
+        Ok(Settings {
+            trust_domain,
+            server_address: self.server.address.clone(),
+            pins: parse_pins(&self.trust.bundle_sha256)?,
+            socket_mode: parse_mode(&self.workload_api.socket_mode)?,
+            x509_key_type: parse_key_type(&self.workload_api.x509_key_type)?,
+            config: self,
+        })
+    }
+}
+
+fn default_data_dir() -> PathBuf {
+    DEFAULT_DATA_DIR.into()
+}
+fn default_workload_socket() -> PathBuf {
+    DEFAULT_WORKLOAD_SOCKET.into()
+}
+fn default_admin_socket() -> PathBuf {
+    DEFAULT_ADMIN_SOCKET.into()
+}
+
+const fn value(key: &'static str, why: String) -> ConfigError {
+    ConfigError::Value { key, why }
+}
+
+fn check_address(address: &str) -> Result<(), ConfigError> {
+    let ok = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0));
+    if ok {
+        return Ok(());
+    }
+    let why = format!("{address:?} is not host:port, such as bulla.example.org:8081");
+    Err(value("server.address", why))
+}
+
+fn check_seal_key(config: &Config) -> Result<(), ConfigError> {
+    let beside = config
+        .storage
+        .seal_key_file
+        .as_ref()
+        .is_some_and(|file| file.starts_with(&config.data_dir));
+    if beside {
+        let why = "lies in data_dir, beside what it seals, and so protects nothing".to_owned();
+        return Err(value("storage.seal_key_file", why));
+    }
+    Ok(())
+}
+
+fn parse_pins(texts: &[String]) -> Result<Vec<[u8; 32]>, ConfigError> {
+    if texts.len() > limits::PINS {
+        let why = format!("{} pins given; at most {} are allowed", texts.len(), limits::PINS);
+        return Err(value("trust.bundle_sha256", why));
+    }
+    texts.iter().map(|text| parse_pin(text)).collect()
+}
+
+/// Takes the digest as `bulla token create` prints it, and as `openssl x509
+/// -fingerprint -sha256` does.
+fn parse_pin(text: &str) -> Result<[u8; 32], ConfigError> {
+    let bare = text.trim().to_ascii_lowercase();
+    let bare = bare.strip_prefix("sha256:").unwrap_or(&bare).replace(':', "");
+    let mut pin = [0; 32];
+    match hex::decode_to_slice(&bare, &mut pin) {
+        Ok(()) => Ok(pin),
+        Err(_) => {
+            let why = format!("{text:?} is not a SHA-256 in 64 hexadecimal digits");
+            Err(value("trust.bundle_sha256", why))
+        }
+    }
+}
+
+fn parse_mode(text: &str) -> Result<u32, ConfigError> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(mode),
+        _ => {
+            let why = format!("{text:?} is not an octal mode such as \"0666\"");
+            Err(value("workload_api.socket_mode", why))
+        }
+    }
+}
+
+fn parse_key_type(text: &str) -> Result<keys::KeyType, ConfigError> {
+    match text {
+        "ec-p256" => Ok(keys::KeyType::EcP256),
+        "ec-p384" => Ok(keys::KeyType::EcP384),
+        _ => {
+            let why = format!("{text:?} is not \"ec-p256\" or \"ec-p384\"");
+            Err(value("workload_api.x509_key_type", why))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError, JoinToken};
+
+    fn minimal() -> Config {
+        Config::new("example.org", "127.0.0.1:8081")
+    }
+
+    #[test]
+    fn the_sample_parses_and_passes_the_check() {
+        let sample = include_str!("../../../deploy/agent.toml");
+        let config = Config::from_toml(sample).unwrap();
+        config.check().unwrap();
+        // Every key with a default states that default, so the sample is its documentation.
+        let default = minimal();
+        assert_eq!(config.limits, default.limits);
+        assert_eq!(config.data_dir, default.data_dir);
+        assert_eq!(config.workload_socket, default.workload_socket);
+        assert_eq!(config.admin_socket, default.admin_socket);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        for text in [
+            "trust_domain = \"a\"\ntrust_domian = \"b\"\n[server]\naddress = \"a:1\"",
+            "trust_domain = \"a\"\n[server]\naddress = \"a:1\"\n[limits]\nconnection = 3",
+            "trust_domain = \"a\"\njoin_token = \"t\"\n[server]\naddress = \"a:1\"",
+        ] {
+            let refused = Config::from_toml(text).unwrap_err();
+            assert!(matches!(refused, ConfigError::Toml(_)), "{refused}");
+        }
+    }
+
+    #[test]
+    fn values_that_do_not_fit_are_named() {
+        let bad: [(&str, fn(&mut Config)); 8] = [
+            ("trust_domain", |c| c.trust_domain = "a b".into()),
+            ("server.address", |c| c.server.address = "host".into()),
+            ("limits", |c| c.limits.views = 0),
+            ("ops.listen", |c| c.ops.listen = Some(([10, 0, 0, 1], 80).into())),
+            ("trust.bundle_sha256", |c| c.trust.bundle_sha256 = vec!["ab".into()]),
+            ("workload_api.socket_mode", |c| c.workload_api.socket_mode = "999".into()),
+            ("workload_api.x509_key_type", |c| c.workload_api.x509_key_type = "rsa".into()),
+            ("storage.seal_key_file", |c| {
+                c.storage.seal_key_file = Some(c.data_dir.join("key"));
+            }),
+        ];
+        for (key, spoil) in bad {
+            let mut config = minimal();
+            spoil(&mut config);
+            let refused = config.check().unwrap_err().to_string();
+            assert!(refused.starts_with(key), "{key}: {refused}");
+        }
+        minimal().check().unwrap();
+    }
+
+    #[test]
+    fn pins_come_in_the_usual_spellings() {
+        let digits = "ab".repeat(32);
+        let colons = vec!["AB"; 32].join(":");
+        for text in [digits.clone(), format!("sha256:{digits}"), colons] {
+            assert_eq!(super::parse_pin(&text).unwrap(), [0xab; 32]);
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let token = JoinToken::new(" 6c1b-secret\n").unwrap();
+        assert_eq!(token.secret(), "6c1b-secret");
+        assert!(!format!("{token:?}").contains("secret"));
+        assert!(JoinToken::new("  ").is_err());
+        assert!(JoinToken::new("two words").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! Every bound of the agent in one visible place: those an admin may set, with
+//! their defaults, and those that are fixed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Bounds an admin may set, section `[limits]`. Each has a default that suits
+/// one node with some hundred workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections to the workload socket at once, over all callers.
+    pub connections: u32,
+    /// Connections to the workload socket at once from one uid.
+    pub connections_per_uid: u32,
+    /// Open streams and calls at once from one uid.
+    pub streams_per_uid: u32,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub streams_per_connection: u32,
+    /// Calls each second that one uid may make, over time. Counted before the
+    /// caller is attested.
+    pub calls_per_second_per_uid: u32,
+    /// Calls that one uid may make at once before the rate above holds.
+    pub call_burst_per_uid: u32,
+    /// Registration entries the agent holds at most.
+    pub entries: u32,
+    /// JWT-SVIDs the agent keeps at most.
+    pub cached_jwt_svids: u32,
+    /// Distinct callers (sets of selectors) whose answers are kept ready.
+    pub views: u32,
+    /// The largest request message on the workload socket, in bytes.
+    pub request_bytes: u32,
+    /// Audiences in one JWT-SVID request.
+    pub audiences: u32,
+    /// Bytes in one audience.
+    pub audience_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            connections_per_uid: 10_000,
+            streams_per_uid: 10_000,
+            streams_per_connection: 1_000,
+            calls_per_second_per_uid: 20_000,
+            call_burst_per_uid: 20_000,
+            entries: 100_000,
+            cached_jwt_svids: 10_000,
+            views: 10_000,
+            request_bytes: 64 * 1024,
+            audiences: 32,
+            audience_bytes: 2048,
+        }
+    }
+}
+
+impl Limits {
+    /// Names the first bound that is zero, which would refuse everything.
+    pub(crate) fn zero(&self) -> Option<&'static str> {
+        [
+            ("connections", self.connections),
+            ("connections_per_uid", self.connections_per_uid),
+            ("streams_per_uid", self.streams_per_uid),
+            ("streams_per_connection", self.streams_per_connection),
+            ("calls_per_second_per_uid", self.calls_per_second_per_uid),
+            ("call_burst_per_uid", self.call_burst_per_uid),
+            ("entries", self.entries),
+            ("cached_jwt_svids", self.cached_jwt_svids),
+            ("views", self.views),
+            ("request_bytes", self.request_bytes),
+            ("audiences", self.audiences),
+            ("audience_bytes", self.audience_bytes),
+        ]
+        .iter()
+        .find(|(_, value)| *value == 0)
+        .map(|(name, _)| *name)
+    }
+}
+
+/// Keys in one issuance request; the server refuses more.
+pub(crate) const ISSUE_BATCH: usize = 500;
+/// How long one call to the server may take.
+pub(crate) const SERVER_CALL: Duration = Duration::from_secs(30);
+/// How long making a connection to the server may take.
+pub(crate) const SERVER_CONNECT: Duration = Duration::from_secs(10);
+/// The shortest wait between two attempts to reach the server.
+pub(crate) const RETRY_FLOOR: Duration = Duration::from_millis(100);
+/// The longest wait between two attempts to reach the server.
+pub(crate) const RETRY_CEILING: Duration = Duration::from_secs(60);
+/// How long a first answer may wait for an SVID that is being issued.
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(15);
+/// How long a timer sleeps at most before it looks at the wall clock again, so
+/// that a suspend or a clock change is noticed.
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Messages from the server that are larger than this are refused, in bytes.
+pub(crate) const SERVER_MESSAGE: usize = 16 * 1024 * 1024;
+/// The largest file the agent reads from its data folder or configuration.
+pub(crate) const FILE_BYTES: u64 = 512 * 1024 * 1024;
+/// The largest bundle file and join token file, in bytes.
+pub(crate) const SMALL_FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// The longest join token, in bytes.
+pub(crate) const TOKEN_BYTES: usize = 1024;
+/// X.509 authorities in one bundle.
+pub(crate) const BUNDLE_AUTHORITIES: usize = 64;
+/// SHA-256 pins in the configuration.
+pub(crate) const PINS: usize = 64;
+/// How long the agent waits, at a stop, for open calls to end.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
