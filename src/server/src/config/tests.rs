@@ -1,0 +1,92 @@
+//! The sample that ships parses and states the defaults; each bad value is refused
+//! by name.
+
+use std::path::PathBuf;
+
+use super::*;
+
+const SAMPLE: &str = include_str!("../../../../deploy/server.toml");
+
+fn minimal(extra: &str) -> Result<Settings, ConfigError> {
+    Config::parse(&format!("trust_domain = \"example.org\"\n{extra}"))?.check()
+}
+
+#[test]
+fn the_sample_parses_and_equals_the_defaults() {
+    let sample = Config::parse(SAMPLE).unwrap().check().unwrap();
+    let defaults = minimal("").unwrap();
+    assert_eq!(format!("{sample:?}"), format!("{defaults:?}"));
+}
+
+/// Every key that exists has a line in the sample, commented out or not.
+#[test]
+fn the_sample_documents_every_key() {
+    let uncommented: String = SAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix("#: ") {
+            Some(key) => format!("{key}\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    Config::parse(&uncommented).unwrap().check().unwrap();
+    let file = include_str!("file.rs");
+    for line in file.lines() {
+        let Some(rest) = line.strip_prefix("    pub ") else { continue };
+        let Some((name, _)) = rest.split_once(':') else { continue };
+        if rest.starts_with("fn") || name.contains(' ') {
+            continue;
+        }
+        let documented = uncommented
+            .lines()
+            .any(|l| l.starts_with(&format!("{name} =")) || l == format!("[{name}]"));
+        assert!(documented, "deploy/server.toml does not mention {name}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    for (text, key) in [("listn = \"x\"", "listn"), ("[ca]\nkeytype = \"ec-p256\"", "keytype")] {
+        let error = minimal(text).unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax(_)));
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}
+
+#[test]
+fn bad_values_name_key_value_and_remedy() {
+    for (text, key) in [
+        ("data_dir = \"here\"", "data_dir"),
+        ("listen = \"localhost:8081\"", "listen"),
+        ("advertise = \"bulla.example.org\"", "advertise"),
+        ("worker_threads = 0", "worker_threads"),
+        ("server_number = 128", "server_number"),
+        ("[store]\ncache_mib = 1", "store.cache_mib"),
+        ("[ca]\nkey_type = \"dsa\"", "ca.key_type"),
+        ("[ca]\nttl = \"1 day\"", "ca.ttl"),
+        ("[svid]\nx509_ttl = \"48h\"", "svid.x509_ttl"),
+        ("[svid]\nagent_ttl = \"0s\"", "svid.agent_ttl"),
+        ("[attestation]\njoin_token_ttl = \"40d\"", "attestation.join_token_ttl"),
+        ("[ops]\nlisten = \"80\"", "ops.listen"),
+        ("[log]\nlevel = \"loud\"", "log.level"),
+    ] {
+        match minimal(text).unwrap_err() {
+            ConfigError::Value { key: named, problem, .. } => {
+                assert_eq!(named, key);
+                assert!(!problem.is_empty());
+            }
+            other => panic!("{text}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_foreign_trust_domain_name_is_refused() {
+    let error = Config::parse("trust_domain = \"Example.org\"").unwrap().check().unwrap_err();
+    assert!(error.to_string().starts_with("trust_domain = \"Example.org\""), "{error}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Config::load(&PathBuf::from("/nonexistent/server.toml")).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/server.toml"));
+}

@@ -1,0 +1,106 @@
+//! The one way a credential comes to be: authorise, prepare, record, sign.
+//!
+//! Every API that issues calls this module: the batches of agents, the mints of
+//! admins, attestation and renewal, the server's own SVID. The order is held by
+//! types: only a durable record's receipt turns a prepared credential into bytes
+//! to sign. Nothing here reads the store, parses keys or formats text when all
+//! goes well.
+
+mod jwt;
+mod prepared;
+mod refusal;
+mod x509;
+
+use std::sync::Arc;
+
+use authority::SubjectKey;
+use identity::{Entry, EntryId, JwtSvid, Seconds, SpiffeId, X509Svid};
+
+use crate::audit::Audit;
+use crate::authorities::Authorities;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::state::State;
+
+pub use refusal::IssueRefusal;
+
+/// What an X.509-SVID is asked for.
+#[derive(Debug)]
+pub struct X509Request {
+    /// By which right, and so with which contents.
+    pub right: X509Right,
+    /// The key to certify; its holder was checked by whoever built this.
+    pub key: SubjectKey,
+}
+
+/// By which right an X.509-SVID is issued. The contents follow from it, never
+/// from the requester.
+#[derive(Debug, Clone)]
+pub enum X509Right {
+    /// An agent asks for one of the entries it is authorised for.
+    Entry {
+        /// The authenticated agent.
+        agent: SpiffeId,
+        /// The entry.
+        entry: EntryId,
+    },
+    /// An administrator asks for this identity.
+    Mint {
+        /// The identity; a workload's, never a reserved one.
+        spiffe_id: SpiffeId,
+        /// DNS names, the first of which becomes the common name.
+        dns_names: Vec<String>,
+        /// Lifetime; `None` takes the default.
+        ttl: Option<Seconds>,
+    },
+}
+
+/// An issued X.509-SVID.
+#[derive(Debug, Clone)]
+pub struct IssuedX509 {
+    /// The certificates.
+    pub svid: X509Svid,
+    /// The entry it was issued by, when it was.
+    pub entry: Option<Arc<Entry>>,
+}
+
+/// What a JWT-SVID is asked for.
+#[derive(Debug, Clone)]
+pub struct JwtRequest {
+    /// By which right.
+    pub right: JwtRight,
+    /// For whom: 1 to 16 audiences.
+    pub audience: Vec<String>,
+}
+
+/// By which right a JWT-SVID is issued.
+#[derive(Debug, Clone)]
+pub enum JwtRight {
+    /// An agent asks for one of the entries it is authorised for.
+    Entry {
+        /// The authenticated agent.
+        agent: SpiffeId,
+        /// The entry.
+        entry: EntryId,
+    },
+    /// An administrator asks for this identity.
+    Mint {
+        /// The identity.
+        spiffe_id: SpiffeId,
+        /// Lifetime; `None` takes the default.
+        ttl: Option<Seconds>,
+    },
+}
+
+/// Issues credentials. Cheap to clone.
+#[derive(Clone)]
+pub struct Issuer(Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) state: State,
+    pub(crate) authorities: Authorities,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) lifetimes: Lifetimes,
+}

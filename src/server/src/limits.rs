@@ -1,0 +1,66 @@
+//! Every bound of the server that configuration does not set, in one place: what a
+//! caller can make us hold, queue or compute. A number that is not here or in
+//! the configuration is a bug.
+
+use std::time::Duration;
+
+/// The most items in one batch call (entries, CSRs); SPIRE's agents send at most this many.
+pub const MAX_BATCH: usize = 500;
+/// The most entries in one page of a list.
+pub const MAX_PAGE: usize = 5_000;
+/// The largest request message on any listener, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 4 << 20;
+/// The largest configuration file, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// The largest file a passphrase is read from, in bytes.
+pub const MAX_PASSPHRASE_BYTES: usize = 4_096;
+/// The shortest passphrase that seals signing keys, in bytes.
+pub const MIN_PASSPHRASE_BYTES: usize = 12;
+/// The most unused join tokens at one time.
+pub const MAX_JOIN_TOKENS: usize = 100_000;
+/// The most attested nodes.
+pub const MAX_NODES: usize = 200_000;
+/// The most registration entries.
+pub const MAX_ENTRIES: usize = 1_000_000;
+/// The most federated bundles.
+pub const MAX_FEDERATED_BUNDLES: usize = 1_000;
+/// The most authorities (of each kind) in one bundle.
+pub const MAX_BUNDLE_AUTHORITIES: usize = 256;
+/// The largest bundle record, in bytes: what the store takes as one value.
+pub const MAX_BUNDLE_BYTES: usize = 30 << 10;
+/// The longest agent version string kept, in bytes.
+pub const MAX_AGENT_VERSION_BYTES: usize = 64;
+/// The longest reason kept in a decision record, in bytes.
+pub const MAX_REASON_BYTES: usize = 512;
+/// The most audiences in one JWT-SVID.
+pub const MAX_AUDIENCES: usize = 16;
+/// The longest audience, in bytes.
+pub const MAX_AUDIENCE_BYTES: usize = 2_048;
+/// The oldest view that may still authorise anything; older fails as unavailable.
+pub const MAX_VIEW_AGE: Duration = Duration::from_secs(5);
+/// How often the follower proves that it is at the head of the change log.
+pub const VIEW_PROBE: Duration = Duration::from_secs(1);
+/// How long a writer waits for its own change to come back through the log.
+pub const APPLY_WAIT: Duration = Duration::from_secs(5);
+/// How often the outcome of a commit is asked for before it stays unknown.
+pub const RESOLVE_TRIES: u32 = 5;
+/// Between two such questions.
+pub const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+/// How long an attestation may take, challenges included.
+pub const ATTEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a caller queues for an attestation slot before it is told to come back.
+pub const ATTEST_QUEUE_WAIT: Duration = Duration::from_secs(10);
+/// How long calls in flight may take once shutdown began.
+pub const DRAIN: Duration = Duration::from_secs(8);
+/// How long everything else of a shutdown may take (store, journal).
+pub const CLOSE: Duration = Duration::from_secs(2);
+/// How often expired tokens and entries are removed, as a cron schedule (UTC).
+pub const SWEEP_SCHEDULE: &str = "*/30 * * * * *";
+/// Expired things removed in one sweep; the rest waits for the next.
+pub const MAX_SWEEP: usize = 5_000;
+/// A signing clock further behind than this from the newest record stops signing.
+pub const MAX_CLOCK_REGRESSION_SECONDS: i64 = 60;
+/// Dirty marks kept for one push subscriber are one flag; so many subscribers there may be.
+pub const MAX_SUBSCRIBERS: usize = 50_000;
+/// Connections on the operations listener at one time.
+pub const MAX_OPS_CONNECTIONS: usize = 64;

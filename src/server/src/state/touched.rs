@@ -1,0 +1,192 @@
+//! Who must be told that something changed. Each subscriber has one set of flags,
+//! not a queue: however much changes while it is busy, it is told once, and reads
+//! the newest view. Nothing here grows with the number of changes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use identity::SpiffeId;
+use registry::Touched;
+use tokio::sync::Notify;
+
+use crate::failure::{Failure, Kind};
+use crate::limits;
+
+const VIEW: u8 = 1;
+const BUNDLES: u8 = 2;
+
+/// What changed since the subscriber last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dirty {
+    /// The agent's entries, or its own standing (banned, evicted).
+    pub view: bool,
+    /// Some trust bundle.
+    pub bundles: bool,
+}
+
+#[derive(Default)]
+struct Marks {
+    flags: AtomicU8,
+    wake: Notify,
+}
+
+impl Marks {
+    fn mark(&self, what: u8) {
+        if self.flags.fetch_or(what, Ordering::AcqRel) & what != what {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// All subscribers, by agent.
+#[derive(Default)]
+pub(crate) struct Subscribers {
+    by_agent: Mutex<HashMap<SpiffeId, Vec<Weak<Marks>>>>,
+}
+
+/// One agent's subscription; dropping it ends it.
+pub struct AgentSubscription {
+    marks: Arc<Marks>,
+    agent: SpiffeId,
+    all: Arc<Subscribers>,
+}
+
+impl AgentSubscription {
+    /// Waits until something changed, and says what. A new subscription starts
+    /// clean: read the view after subscribing, not before.
+    pub async fn changed(&mut self) -> Dirty {
+        loop {
+            let flags = self.marks.flags.swap(0, Ordering::AcqRel);
+            if flags != 0 {
+                return Dirty {
+                    view: flags & VIEW != 0,
+                    bundles: flags & BUNDLES != 0,
+                };
+            }
+            self.marks.wake.notified().await;
+        }
+    }
+}
+
+impl Drop for AgentSubscription {
+    fn drop(&mut self) {
+        self.all.remove(&self.agent, &self.marks);
+    }
+}
+
+impl Subscribers {
+    /// Subscribes to what touches one agent.
+    pub(crate) fn subscribe(self: &Arc<Self>, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
+        let marks = Arc::new(Marks::default());
+        let mut by_agent = self.lock();
+        if by_agent.len() >= limits::MAX_SUBSCRIBERS && !by_agent.contains_key(agent) {
+            return Err(Failure::new(
+                Kind::Exhausted,
+                "this server follows as many agents as it can; try another or come back later",
+            ));
+        }
+        by_agent.entry(agent.clone()).or_default().push(Arc::downgrade(&marks));
+        Ok(AgentSubscription {
+            marks,
+            agent: agent.clone(),
+            all: Arc::clone(self),
+        })
+    }
+
+    /// Marks the agents whose views changed.
+    pub(crate) fn mark_views(&self, touched: &Touched) {
+        match touched {
+            Touched::All => self.mark_all(VIEW),
+            Touched::Agents(agents) => {
+                let by_agent = self.lock();
+                for agent in agents {
+                    mark_list(by_agent.get(agent), VIEW);
+                }
+            }
+        }
+    }
+
+    /// Marks one agent's view: its own row changed.
+    pub(crate) fn mark_agent(&self, agent: &SpiffeId) {
+        mark_list(self.lock().get(agent), VIEW);
+    }
+
+    /// Marks everybody's bundles.
+    pub(crate) fn mark_bundles(&self) {
+        self.mark_all(BUNDLES);
+    }
+
+    /// Marks everybody's view and bundles: the state was loaded anew.
+    pub(crate) fn mark_everything(&self) {
+        self.mark_all(VIEW | BUNDLES);
+    }
+
+    /// How many agents are subscribed.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn mark_all(&self, what: u8) {
+        for list in self.lock().values() {
+            mark_list(Some(list), what);
+        }
+    }
+
+    fn remove(&self, agent: &SpiffeId, marks: &Arc<Marks>) {
+        let mut by_agent = self.lock();
+        if let Some(list) = by_agent.get_mut(agent) {
+            list.retain(|weak| !std::ptr::eq(weak.as_ptr(), Arc::as_ptr(marks)));
+            if list.is_empty() {
+                by_agent.remove(agent);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SpiffeId, Vec<Weak<Marks>>>> {
+        self.by_agent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn mark_list(list: Option<&Vec<Weak<Marks>>>, what: u8) {
+    for marks in list.into_iter().flatten().filter_map(Weak::upgrade) {
+        marks.mark(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn agent(name: &str) -> SpiffeId {
+        SpiffeId::parse(&format!("spiffe://example.org/spire/agent/x/{name}")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn many_changes_are_told_once_and_only_to_those_they_touch() {
+        let all = Arc::new(Subscribers::default());
+        let mut a = all.subscribe(&agent("a")).unwrap();
+        let mut b = all.subscribe(&agent("b")).unwrap();
+        for _ in 0..1_000 {
+            all.mark_agent(&agent("a"));
+        }
+        all.mark_bundles();
+        assert_eq!(a.changed().await, Dirty { view: true, bundles: true });
+        assert_eq!(b.changed().await, Dirty { view: false, bundles: true });
+        let silent = tokio::time::timeout(Duration::from_millis(5), a.changed()).await;
+        assert!(silent.is_err(), "nothing changed since");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_subscription_is_forgotten() {
+        let all = Arc::new(Subscribers::default());
+        let first = all.subscribe(&agent("a")).unwrap();
+        let second = all.subscribe(&agent("a")).unwrap();
+        assert_eq!(all.count(), 1);
+        drop(first);
+        assert_eq!(all.count(), 1);
+        drop(second);
+        assert_eq!(all.count(), 0);
+    }
+}
