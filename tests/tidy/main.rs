@@ -11,4 +11,5 @@
 mod docs;
 mod files;
 mod floors;
+mod generated;
 mod manifests;

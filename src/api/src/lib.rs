@@ -1,1 +1,36 @@
-//! Protocols: protos, generated code, conversions, errors to status. Floor 2.
+//! What Bulla speaks on the wire: the SPIFFE Workload API, SPIRE's server API
+//! and our own `bulla.*.v1`; the conversions between wire and `identity`
+//! values; and the one place where errors become gRPC statuses.
+//!
+//! The protos in `proto/` are the source. The code in `src/gen/` is made from
+//! them without `protoc` and committed; `tests/tidy/generated.rs` holds the two
+//! together. Floor 2: sees `identity` alone.
+
+mod generated;
+mod redacted;
+
+pub mod convert;
+pub mod status;
+
+pub use generated::bulla::audit::v1 as audit;
+pub use generated::bulla::issuance::v1 as issuance;
+pub use generated::bulla::server::v1 as info;
+pub use generated::bulla::sync::v1 as sync;
+pub use generated::spire::api::server::agent::v1 as agent;
+pub use generated::spire::api::server::bundle::v1 as bundle;
+pub use generated::spire::api::server::debug::v1 as debug;
+pub use generated::spire::api::server::entry::v1 as entry;
+pub use generated::spire::api::server::localauthority::v1 as localauthority;
+pub use generated::spire::api::server::logger::v1 as logger;
+pub use generated::spire::api::server::svid::v1 as svid;
+pub use generated::spire::api::server::trustdomain::v1 as trustdomain;
+pub use generated::spire::api::types;
+pub use generated::workload;
+
+/// Every proto of this crate with its imports, as an encoded
+/// `google.protobuf.FileDescriptorSet`: for reflection, and for the table of
+/// who may call what.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");
+
+/// The metadata key that every Workload API call carries, with the value `true`.
+pub const WORKLOAD_HEADER: &str = "workload.spiffe.io";

@@ -1,0 +1,127 @@
+//! The generated code, in the module tree its relative paths expect.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    elided_lifetimes_in_paths,
+    clippy::all,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::map_err_ignore,
+    clippy::or_fun_call,
+    clippy::use_self,
+    clippy::too_many_lines,
+    clippy::allow_attributes_without_reason,
+    reason = "made by a generator; the protos are what people read"
+)]
+
+/// The SPIFFE Workload API, which has no package.
+pub mod workload {
+    include!("gen/workload.rs");
+}
+
+/// Packages `spire.*`.
+pub mod spire {
+    /// Packages `spire.api.*`.
+    pub mod api {
+        /// Values the services share.
+        pub mod types {
+            include!("gen/spire.api.types.rs");
+        }
+        /// Packages `spire.api.server.*`.
+        pub mod server {
+            /// Service package `spire.api.server.agent.v1`.
+            pub mod agent {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.agent.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.bundle.v1`.
+            pub mod bundle {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.bundle.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.debug.v1`.
+            pub mod debug {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.debug.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.entry.v1`.
+            pub mod entry {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.entry.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.localauthority.v1`.
+            pub mod localauthority {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.localauthority.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.logger.v1`.
+            pub mod logger {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.logger.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.svid.v1`.
+            pub mod svid {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.svid.v1.rs");
+                }
+            }
+            /// Service package `spire.api.server.trustdomain.v1`.
+            pub mod trustdomain {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.server.trustdomain.v1.rs");
+                }
+            }
+        }
+    }
+}
+
+/// Packages `bulla.*`: what SPIRE's API lacks.
+pub mod bulla {
+    /// Service package `bulla.audit.v1`.
+    pub mod audit {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.audit.v1.rs");
+        }
+    }
+    /// Service package `bulla.issuance.v1`.
+    pub mod issuance {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.issuance.v1.rs");
+        }
+    }
+    /// Service package `bulla.server.v1`.
+    pub mod server {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.server.v1.rs");
+        }
+    }
+    /// Service package `bulla.sync.v1`.
+    pub mod sync {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.sync.v1.rs");
+        }
+    }
+}

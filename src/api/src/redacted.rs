@@ -1,0 +1,56 @@
+//! `Debug` of the messages that carry secrets: it names what they are for and
+//! never shows keys, tokens or evidence.
+
+use std::fmt::{Debug, Formatter, Result};
+
+use crate::{agent, types, workload};
+
+macro_rules! redacted {
+    ($($message:ty { $($shown:ident),* })*) => {$(
+        impl Debug for $message {
+            fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+                f.debug_struct(stringify!($message))
+                    $(.field(stringify!($shown), &self.$shown))*
+                    .finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+redacted! {
+    workload::X509svid { spiffe_id, hint }
+    workload::Jwtsvid { spiffe_id, hint }
+    workload::Witsvid { spiffe_id, hint }
+    workload::ValidateJwtsvidRequest { audience }
+    types::AttestationData { r#type }
+    types::JoinToken { expires_at }
+    types::Jwtsvid { id, expires_at }
+    types::Witsvid { id, expires_at }
+    agent::CreateJoinTokenRequest { ttl, agent_id }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = types::JoinToken {
+            value: "s3cret".into(),
+            expires_at: 7,
+        };
+        let key = workload::X509svid {
+            x509_svid_key: bytes::Bytes::from_static(b"s3cret"),
+            ..Default::default()
+        };
+        let evidence = types::AttestationData {
+            r#type: "join_token".into(),
+            payload: bytes::Bytes::from_static(b"s3cret"),
+        };
+        let shown = format!("{token:?} {key:?} {evidence:?}");
+        assert!(
+            !shown.contains("s3cret") && !shown.contains("115, 51"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! One error taxonomy, and its gRPC statuses.
