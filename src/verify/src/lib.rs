@@ -1,1 +1,22 @@
-//! What a relying party needs: checks X.509-SVIDs and JWT-SVIDs. Floor 1.
+//! What a relying party needs: checks of X.509-SVIDs and JWT-SVIDs against the
+//! bundle of their own trust domain, and the SPIFFE bundle format.
+//!
+//! Pure: no clock (the time is an argument), no sockets, no files, no runtime.
+//! Only the bundle of the SVID's own trust domain ever verifies it (SPIFFE
+//! Federation section 7.3); authorities of several domains are never pooled.
+//!
+//! **Taint does not invalidate.** A tainted authority is still in the bundle and
+//! still verifies: taint tells *holders* to replace what it signed. What must no
+//! longer be accepted is revoked, that is, removed from the bundle.
+
+pub mod bundle_format;
+mod bundle_source;
+mod jwt;
+mod x509;
+
+pub use bundle_source::BundleSource;
+pub use jwt::{JwtFault, MAX_TOKEN_BYTES, VerifiedJwt, verify_jwt_svid};
+pub use x509::{
+    LeafIdentity, MAX_CERTIFICATE_BYTES, MAX_CHAIN, VerifiedX509, X509Fault, leaf_identity,
+    verify_x509_svid,
+};
