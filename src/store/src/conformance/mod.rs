@@ -1,0 +1,1 @@
+//! The battery every engine must pass.
