@@ -1,1 +1,30 @@
-//! Typed, versioned encodings of what store and journal hold. Floor 2.
+//! Typed, versioned encodings of what store and journal hold.
+//!
+//! The store and the journal see bytes only; this crate is where those bytes get
+//! a meaning. Every record is wrapped in an envelope that names its kind, the
+//! schema it was written in and the oldest program that may still read and
+//! overwrite it, so that a downgraded server refuses instead of losing fields
+//! (see [`SCHEMA`] and [`RecordError::FutureSchema`]).
+//!
+//! The wire structs are private: nothing outside can depend on a field number.
+
+mod audit;
+mod authority;
+mod bundle;
+mod entry;
+mod envelope;
+mod error;
+pub mod key;
+mod node;
+mod token;
+
+pub use audit::{Audit, AuditKind, AuditOutcome, AuditRecord, Caller};
+pub use authority::{
+    AuthorityProfile, AuthorityRecord, AuthorityState, decode_authority, encode_authority,
+};
+pub use bundle::{decode_bundle, encode_bundle};
+pub use entry::{decode_entry, encode_entry};
+pub use envelope::{MAX_RECORD_BYTES, SCHEMA};
+pub use error::RecordError;
+pub use node::{decode_node, encode_node};
+pub use token::{JoinTokenRecord, decode_token, encode_token};

@@ -1,0 +1,95 @@
+//! Trust bundles as the store holds them.
+
+use identity::{
+    Bundle, JwtAuthorityKey, Seconds, Timestamp, TrustDomain, X509AuthorityCertificate,
+};
+use prost::Message;
+
+use crate::RecordError;
+use crate::envelope::{BUNDLE, open, seal};
+use crate::error::damaged;
+
+#[derive(Clone, PartialEq, Message)]
+struct BundleBody {
+    #[prost(string, tag = "1")]
+    trust_domain: String,
+    #[prost(message, repeated, tag = "2")]
+    x509: Vec<X509Body>,
+    #[prost(message, repeated, tag = "3")]
+    jwt: Vec<JwtBody>,
+    #[prost(uint64, tag = "4")]
+    sequence: u64,
+    #[prost(uint32, optional, tag = "5")]
+    refresh_hint: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct X509Body {
+    #[prost(bytes = "vec", tag = "1")]
+    der: Vec<u8>,
+    #[prost(bool, tag = "2")]
+    tainted: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct JwtBody {
+    #[prost(string, tag = "1")]
+    key_id: String,
+    #[prost(bytes = "vec", tag = "2")]
+    spki: Vec<u8>,
+    #[prost(int64, optional, tag = "3")]
+    expires_at: Option<i64>,
+    #[prost(bool, tag = "4")]
+    tainted: bool,
+}
+
+/// Encodes a bundle. One record holds about 50 P-256 authorities, or a dozen of RSA 4096.
+///
+/// # Errors
+/// [`RecordError::TooLarge`]: it does not fit into one record.
+pub fn encode_bundle(bundle: &Bundle) -> Result<Vec<u8>, RecordError> {
+    let x509 = bundle.x509_authorities.iter().map(|a| X509Body {
+        der: a.der.to_vec(),
+        tainted: a.tainted,
+    });
+    let jwt = bundle.jwt_authorities.iter().map(|a| JwtBody {
+        key_id: a.key_id.as_ref().into(),
+        spki: a.spki.to_vec(),
+        expires_at: a.expires_at.map(|t| t.0),
+        tainted: a.tainted,
+    });
+    let body = BundleBody {
+        trust_domain: bundle.trust_domain.as_str().into(),
+        x509: x509.collect(),
+        jwt: jwt.collect(),
+        sequence: bundle.sequence,
+        refresh_hint: bundle.refresh_hint.map(|s| s.0),
+    };
+    seal(BUNDLE, &body)
+}
+
+/// Decodes a bundle.
+///
+/// # Errors
+/// The bytes are no bundle record.
+pub fn decode_bundle(bytes: &[u8]) -> Result<Bundle, RecordError> {
+    let body: BundleBody = open(BUNDLE, bytes)?;
+    let trust_domain = TrustDomain::parse(&body.trust_domain).map_err(|e| damaged(BUNDLE, &e))?;
+    let x509 = body.x509.into_iter().map(|a| X509AuthorityCertificate {
+        der: a.der.into(),
+        tainted: a.tainted,
+    });
+    let jwt = body.jwt.into_iter().map(|a| JwtAuthorityKey {
+        key_id: a.key_id.into(),
+        spki: a.spki.into(),
+        expires_at: a.expires_at.map(Timestamp),
+        tainted: a.tainted,
+    });
+    Ok(Bundle {
+        trust_domain,
+        x509_authorities: x509.collect(),
+        jwt_authorities: jwt.collect(),
+        sequence: body.sequence,
+        refresh_hint: body.refresh_hint.map(Seconds),
+    })
+}

@@ -1,0 +1,85 @@
+//! The store's keys. Each begins with the trust domain, so that one store can
+//! never mix two; parts are separated by `/`, which no part contains.
+
+use identity::{EntryId, SpiffeId, TrustDomain};
+
+use crate::AuthorityProfile;
+
+/// Where all records of a trust domain are: `<td>/`.
+#[must_use]
+pub fn all(td: &TrustDomain) -> Vec<u8> {
+    join(td, &[""])
+}
+
+/// A registration entry: `<td>/entry/<id>`.
+#[must_use]
+pub fn entry(td: &TrustDomain, id: &EntryId) -> Vec<u8> {
+    join(td, &["entry", id.as_str()])
+}
+
+/// The prefix of all entries.
+#[must_use]
+pub fn entries(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["entry", ""])
+}
+
+/// An attested node: `<td>/node/<path of its SPIFFE ID>`. The path holds
+/// slashes; it is the last part, so keys stay unambiguous.
+#[must_use]
+pub fn node(td: &TrustDomain, id: &SpiffeId) -> Vec<u8> {
+    join(td, &["node", id.path().trim_start_matches('/')])
+}
+
+/// The prefix of all nodes.
+#[must_use]
+pub fn nodes(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["node", ""])
+}
+
+/// A join token, by the SHA-256 of the token: `<td>/token/<hex>`. The token
+/// itself is nowhere.
+#[must_use]
+pub fn token(td: &TrustDomain, sha256: &[u8; 32]) -> Vec<u8> {
+    join(td, &["token", &hex::encode(sha256)])
+}
+
+/// The prefix of all join tokens.
+#[must_use]
+pub fn tokens(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["token", ""])
+}
+
+/// A bundle, the own or a federated one: `<td>/bundle/<its trust domain>`.
+#[must_use]
+pub fn bundle(td: &TrustDomain, of: &TrustDomain) -> Vec<u8> {
+    join(td, &["bundle", of.as_str()])
+}
+
+/// The prefix of all bundles.
+#[must_use]
+pub fn bundles(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["bundle", ""])
+}
+
+/// The public half of a signing authority: `<td>/authority/<profile>/<id>`.
+/// `id` is the authority's: a hex SKI or a JWT key id.
+#[must_use]
+pub fn authority(td: &TrustDomain, profile: AuthorityProfile, id: &str) -> Vec<u8> {
+    join(td, &["authority", profile.as_str(), id])
+}
+
+/// The prefix of all authorities.
+#[must_use]
+pub fn authorities(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["authority", ""])
+}
+
+fn join(td: &TrustDomain, parts: &[&str]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    key.extend_from_slice(td.as_str().as_bytes());
+    for part in parts {
+        key.push(b'/');
+        key.extend_from_slice(part.as_bytes());
+    }
+    key
+}
