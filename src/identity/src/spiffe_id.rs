@@ -101,6 +101,10 @@ impl SpiffeId {
     /// # Errors
     /// Says which rule the path breaks, or that the whole is too long.
     pub fn new(trust_domain: &TrustDomain, path: &str) -> Result<Self, SpiffeIdError> {
+        // Without this a path such as "evil" would lengthen the trust domain.
+        if !path.is_empty() && !path.starts_with('/') {
+            return Err(SpiffeIdError::NoLeadingSlash);
+        }
         Self::parse(&format!("{SCHEME}{trust_domain}{path}"))
     }
 
