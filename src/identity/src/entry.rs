@@ -152,6 +152,14 @@ impl Entry {
         self.0
     }
 
+    /// Lets the entry share the memory of an equal parent ID: thousands of
+    /// entries hang under one parent. Does nothing when it is not equal.
+    pub fn share_parent(&mut self, equal: &SpiffeId) {
+        if self.0.parent_id == *equal {
+            self.0.parent_id = equal.clone();
+        }
+    }
+
     /// Whether the entry no longer counts at `now`.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {

@@ -1,1 +1,20 @@
-//! Entries, nodes and bundles in memory; who is authorised for what. Pure. Floor 1.
+//! Entries, nodes and bundles in memory, indexed for one question: which
+//! entries is this agent authorised for?
+//!
+//! Pure: `apply(change)` moves the state, everything else reads it. Push sync,
+//! polling, explain, bans and the per-call authorisation all read this one view.
+//! Nothing here sees a clock, a store or a socket; `now` is an argument.
+
+mod authorise;
+mod change;
+mod filter;
+mod registry;
+mod selector_index;
+mod slots;
+mod view;
+
+pub use change::{Change, Touched};
+pub use filter::{EntryFilter, Match, NodeFilter, Page};
+pub use registry::{Counts, Registry};
+pub use selector_index::{ConditionIndex, FactIndex};
+pub use view::{Delta, ViewDigest, delta, sort_in_creation_order};
