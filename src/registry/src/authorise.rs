@@ -73,6 +73,13 @@ impl Registry {
         climb.any(|a| leads_here(&a)).then(|| entry.clone())
     }
 
+    /// Whether any entry hangs under this SPIFFE ID: only such an ID can be part
+    /// of a ring.
+    #[must_use]
+    pub fn is_parent(&self, id: &SpiffeId) -> bool {
+        self.slots.under(id).next().is_some()
+    }
+
     /// Whether a chain of parents would lead from the entry back to itself, once
     /// it is put: such entries are nobody's unless something else leads there.
     #[must_use]
