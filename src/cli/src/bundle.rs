@@ -1,0 +1,88 @@
+//! `bulla bundle show`: the trust domain's public authorities.
+
+use serde_json::json;
+
+use crate::admin::connect;
+use crate::command::{AdminSocket, BundleCommand};
+use crate::failure::Failure;
+use crate::output::{Output, utc};
+use crate::pem;
+use crate::wire::bundle_v1::GetBundleRequest;
+use crate::wire::bundle_v1::bundle_client::BundleClient;
+use crate::wire::types;
+
+/// Runs one `bulla bundle` command.
+///
+/// # Errors
+/// The server is away, or its bundle cannot be read.
+pub async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure> {
+    let BundleCommand::Show { format, admin } = command;
+    let bundle = get(&admin).await?;
+    match format.as_str() {
+        "pem" => Ok(out.line(authorities_pem(&bundle).trim_end())?),
+        "spiffe" => Ok(out.line(spiffe_document(bundle)?)?),
+        _ => summary(&bundle, out),
+    }
+}
+
+async fn get(admin: &AdminSocket) -> Result<types::Bundle, Failure> {
+    let mut client = BundleClient::new(connect(admin).await?);
+    Ok(client
+        .get_bundle(GetBundleRequest { output_mask: None })
+        .await?
+        .into_inner())
+}
+
+fn authorities_pem(bundle: &types::Bundle) -> String {
+    bundle
+        .x509_authorities
+        .iter()
+        .map(|a| pem::encode("CERTIFICATE", &a.asn1))
+        .collect()
+}
+
+fn spiffe_document(bundle: types::Bundle) -> Result<String, Failure> {
+    let bundle = api::convert::bundle_from_wire(bundle).map_err(|error| {
+        Failure::refused(format!("the server's bundle cannot be read: {error}"))
+    })?;
+    Ok(verify::bundle_format::encode(&bundle))
+}
+
+fn summary(bundle: &types::Bundle, out: &mut Output) -> Result<(), Failure> {
+    let digest = |der: &[u8]| hex::encode(ring::digest::digest(&ring::digest::SHA256, der));
+    let x509: Vec<_> = bundle
+        .x509_authorities
+        .iter()
+        .map(|a| json!({ "sha256": digest(&a.asn1), "tainted": a.tainted }))
+        .collect();
+    let jwt: Vec<_> = bundle
+        .jwt_authorities
+        .iter()
+        .map(|a| json!({ "key_id": a.key_id, "expires_at": utc(a.expires_at), "tainted": a.tainted }))
+        .collect();
+    if out.is_json() {
+        return Ok(out.document(&json!({
+            "trust_domain": bundle.trust_domain,
+            "sequence": bundle.sequence_number,
+            "refresh_hint": bundle.refresh_hint,
+            "x509_authorities": x509,
+            "jwt_authorities": jwt,
+        }))?);
+    }
+    out.line(format!("trust domain  {}", bundle.trust_domain))?;
+    out.line(format!("sequence      {}", bundle.sequence_number))?;
+    out.rows(
+        &x509,
+        &[
+            ("X.509 AUTHORITY SHA-256", "sha256"),
+            ("TAINTED", "tainted"),
+        ],
+        "no X.509 authorities",
+    )?;
+    let columns = &[
+        ("JWT KEY ID", "key_id"),
+        ("EXPIRES", "expires_at"),
+        ("TAINTED", "tainted"),
+    ];
+    Ok(out.rows(&jwt, columns, "no JWT authorities")?)
+}

@@ -1,0 +1,156 @@
+//! `bulla entry …`.
+
+use clap::{Args, Subcommand};
+
+use super::AdminSocket;
+
+/// What can be done to registration entries.
+#[derive(Subcommand, Debug)]
+pub enum EntryCommand {
+    /// Create an entry.
+    #[command(after_help = "Examples:
+  bulla entry create --spiffe-id spiffe://example.org/api --parent-id spiffe://example.org/node1 \\
+                     --selector unix:uid:1000 --selector unix:path:/usr/bin/api
+  bulla entry create --spiffe-id spiffe://example.org/db --parent-id spiffe://example.org/node1 \\
+                     --selector unix:user:postgres --x509-ttl 3600 --dns-name db.example.org")]
+    Create {
+        /// What the entry says.
+        #[command(flatten)]
+        contents: EntryContents,
+        /// The entry's own id; a random one otherwise.
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Show one entry.
+    #[command(after_help = "Example:\n  bulla entry show 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f")]
+    Show {
+        /// The entry's id.
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// List entries, all or those that match.
+    #[command(after_help = "Examples:
+  bulla entry list
+  bulla entry list --parent-id spiffe://example.org/node1 --json
+  bulla entry list --selector unix:uid:1000")]
+    List {
+        /// Which entries.
+        #[command(flatten)]
+        filter: EntryFilter,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Change an entry; what is not named stays as it is.
+    #[command(after_help = "Example:
+  bulla entry update 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f --x509-ttl 600")]
+    Update {
+        /// The entry's id.
+        id: String,
+        /// What to change.
+        #[command(flatten)]
+        change: EntryUpdate,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Delete entries.
+    #[command(after_help = "Example:\n  bulla entry delete 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f")]
+    Delete {
+        /// The entries' ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+}
+
+/// What a new entry says.
+#[derive(Args, Debug, Default)]
+pub struct EntryContents {
+    /// The SPIFFE ID its workloads receive.
+    #[arg(long, value_name = "ID")]
+    pub spiffe_id: String,
+    /// The agent, node alias or entry it hangs under.
+    #[arg(long, value_name = "ID")]
+    pub parent_id: String,
+    /// A selector, type:value; all that are given must be attested.
+    #[arg(long = "selector", required = true, value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// Lifetime of X.509-SVIDs in seconds; 0 is the server's default.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub x509_ttl: i32,
+    /// Lifetime of JWT-SVIDs in seconds; 0 is the server's default.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    pub jwt_ttl: i32,
+    /// A DNS name for the X.509-SVID; the first becomes its common name.
+    #[arg(long = "dns-name", value_name = "NAME")]
+    pub dns_names: Vec<String>,
+    /// A trust domain whose bundle the workload also receives.
+    #[arg(long, value_name = "TRUST-DOMAIN")]
+    pub federates_with: Vec<String>,
+    /// Tells a workload with several identities which is which; "default" makes it the first.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub hint: String,
+    /// Let the SVID call the server API as an admin.
+    #[arg(long)]
+    pub admin_workload: bool,
+    /// Let the SVID ask for a CA certificate of a downstream server.
+    #[arg(long)]
+    pub downstream: bool,
+    /// From when on the entry no longer counts, in Unix seconds; 0 is never.
+    #[arg(long, default_value_t = 0, value_name = "UNIX-SECONDS")]
+    pub expires_at: i64,
+}
+
+/// What to change in an entry.
+#[derive(Args, Debug, Default)]
+pub struct EntryUpdate {
+    /// A new SPIFFE ID.
+    #[arg(long, value_name = "ID")]
+    pub spiffe_id: Option<String>,
+    /// A new parent.
+    #[arg(long, value_name = "ID")]
+    pub parent_id: Option<String>,
+    /// New selectors, replacing all old ones.
+    #[arg(long = "selector", value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// A new lifetime of X.509-SVIDs in seconds; 0 is the server's default.
+    #[arg(long, value_name = "SECONDS")]
+    pub x509_ttl: Option<i32>,
+    /// A new lifetime of JWT-SVIDs in seconds; 0 is the server's default.
+    #[arg(long, value_name = "SECONDS")]
+    pub jwt_ttl: Option<i32>,
+    /// New DNS names, replacing all old ones.
+    #[arg(long = "dns-name", value_name = "NAME")]
+    pub dns_names: Vec<String>,
+    /// A new hint.
+    #[arg(long, value_name = "TEXT")]
+    pub hint: Option<String>,
+    /// A new end, in Unix seconds; 0 is never.
+    #[arg(long, value_name = "UNIX-SECONDS")]
+    pub expires_at: Option<i64>,
+}
+
+/// Which entries to list.
+#[derive(Args, Debug, Default)]
+pub struct EntryFilter {
+    /// Only those that yield this SPIFFE ID.
+    #[arg(long, value_name = "ID")]
+    pub spiffe_id: Option<String>,
+    /// Only those under this parent.
+    #[arg(long, value_name = "ID")]
+    pub parent_id: Option<String>,
+    /// Only those that ask for all of these selectors, and perhaps others.
+    #[arg(long = "selector", value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// Only those with this hint.
+    #[arg(long, value_name = "TEXT")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,163 @@
+//! `bulla node …`, `bulla token …`, `bulla bundle …` and `bulla audit …`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::AdminSocket;
+
+/// What can be done to attested nodes.
+#[derive(Subcommand, Debug)]
+pub enum NodeCommand {
+    /// List attested nodes.
+    #[command(after_help = "Examples:\n  bulla node list\n  bulla node list --banned --json")]
+    List {
+        /// Only banned nodes.
+        #[arg(long)]
+        banned: bool,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Show one node.
+    #[command(
+        after_help = "Example:\n  bulla node show spiffe://example.org/spire/agent/join_token/4f…"
+    )]
+    Show {
+        /// The agent's SPIFFE ID.
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Ban a node: its agent loses everything at once and cannot attest again until evicted.
+    #[command(
+        after_help = "Example:\n  bulla node ban spiffe://example.org/spire/agent/join_token/4f…"
+    )]
+    Ban {
+        /// The agent's SPIFFE ID.
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Evict a node: its agent must attest again; lifts a ban.
+    #[command(
+        after_help = "Example:\n  bulla node evict spiffe://example.org/spire/agent/join_token/4f…"
+    )]
+    Evict {
+        /// The agent's SPIFFE ID.
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+}
+
+/// What can be done with join tokens.
+#[derive(Subcommand, Debug)]
+pub enum TokenCommand {
+    /// Create a join token and print the complete command that starts an agent with it.
+    #[command(after_help = "Examples:
+  bulla token create --spiffe-id spiffe://example.org/node1
+  bulla token create --ttl 3600 --json
+
+The printed command carries the token in an environment variable, never in the argument list,
+and pins the server's current trust bundle.")]
+    Create(TokenCreate),
+}
+
+/// What a new join token is for.
+#[derive(Args, Debug)]
+pub struct TokenCreate {
+    /// How long the token may be used, in seconds.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub ttl: i32,
+    /// A second, readable SPIFFE ID for the node, to hang entries under.
+    #[arg(long, value_name = "ID")]
+    pub spiffe_id: Option<String>,
+    /// The server to talk to.
+    #[command(flatten)]
+    pub admin: AdminSocket,
+}
+
+/// What can be done with bundles.
+#[derive(Subcommand, Debug)]
+pub enum BundleCommand {
+    /// Show the trust domain's bundle.
+    #[command(after_help = "Examples:
+  bulla bundle show
+  bulla bundle show --format pem > ca.pem
+  bulla bundle show --format spiffe")]
+    Show {
+        /// text: a summary; pem: the X.509 authorities; spiffe: the SPIFFE bundle document.
+        #[arg(long, default_value = "text", value_parser = ["text", "pem", "spiffe"])]
+        format: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+}
+
+/// What can be asked of the audit journal.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// List records, newest last.
+    #[command(after_help = "Examples:
+  bulla audit list --last 20
+  bulla audit list --refused
+  bulla audit list --for spiffe://example.org/api --json")]
+    List {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilter,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Show one record.
+    #[command(after_help = "Example:\n  bulla audit show 42")]
+    Show {
+        /// The record's sequence number.
+        seq: u64,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Check the hash chain: of the running server, or offline of a journal folder.
+    #[command(after_help = "Examples:
+  bulla audit verify
+  bulla audit verify --dir /var/lib/bulla/server/journal --seq 812 --hash 3f9c…
+A sequence number and hash that were kept elsewhere also reveal a cut tail.")]
+    Verify {
+        /// A journal folder to check without a server.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+        /// The sequence number of a head that was kept elsewhere.
+        #[arg(long, requires = "hash")]
+        seq: Option<u64>,
+        /// The hash of that head, in hex.
+        #[arg(long, requires = "seq")]
+        hash: Option<String>,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+}
+
+/// Which audit records to list.
+#[derive(Args, Debug, Default)]
+pub struct AuditFilter {
+    /// Only the last N records that match.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub last: u32,
+    /// Only records about this SPIFFE ID.
+    #[arg(long = "for", value_name = "ID")]
+    pub for_whom: Option<String>,
+    /// Only this kind, such as issue_x509 or attest.
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only refusals.
+    #[arg(long)]
+    pub refused: bool,
+}

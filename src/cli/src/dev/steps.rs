@@ -1,0 +1,364 @@
+//! The steps of the tour. Each shows one promise and fails when it does not hold.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::time::timeout;
+
+use super::TRUST_DOMAIN;
+use super::process::Part;
+use super::tour::Tour;
+use crate::command::{AuditFilter, TokenCreate};
+use crate::failure::Failure;
+use crate::fetch::svid_value;
+use crate::wire::entry_v1::BatchCreateEntryRequest;
+use crate::wire::entry_v1::entry_client::EntryClient;
+use crate::wire::types;
+use crate::workload_client::WorkloadClient;
+use crate::{admin, audit, node};
+
+/// Lifetime of the caller's SVID, so short that a renewal can be watched.
+const SHORT_TTL: i32 = 6;
+/// How long anything in the tour may take.
+const STEP_MAX: Duration = Duration::from_secs(15);
+
+/// Takes all steps in order.
+///
+/// # Errors
+/// The first that does not hold.
+pub async fn all(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    server(tour).await?;
+    agent(tour).await?;
+    first_svid(tour).await?;
+    let (backend, address) = start_backend(tour).await?;
+    mutual_tls(tour, &address).await?;
+    intruder(tour, &address).await?;
+    drop(backend);
+    token(tour).await?;
+    renewal(tour).await?;
+    trail(tour).await
+}
+
+async fn server(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    tour.folder.write_configuration(TRUST_DOMAIN)?;
+    let mut server = Part::start(&tour.program, "server", &tour.folder, None)?;
+    server.listening(&tour.folder.admin_socket()).await?;
+    let pid = server.pid();
+    tour.server = Some(server);
+    let folder = tour.folder.path().display().to_string();
+    tour.held(
+        "the server is up",
+        &[("pid", pid.into()), ("folder", folder.into())],
+    )
+}
+
+/// Joins an agent by the same means an admin would use, and registers who may
+/// be what on its node.
+async fn agent(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    let spiffe_id = Some(format!("spiffe://{TRUST_DOMAIN}/node"));
+    let join = node::create_token(&TokenCreate {
+        ttl: 60,
+        spiffe_id,
+        admin: tour.admin(),
+    })
+    .await?;
+    let info = join.info();
+    let pin = info.bundle_sha256.first().cloned().unwrap_or_default();
+    tour.folder
+        .write_agent_configuration(TRUST_DOMAIN, &info.address, &pin)?;
+    let mut agent = Part::start(&tour.program, "agent", &tour.folder, Some(join.secret()))?;
+    let registered = register(tour).await?;
+    agent.listening(&tour.folder.workload_socket()).await?;
+    let pid = agent.pid();
+    tour.agent = Some(agent);
+    let seen = [
+        ("pid", Value::from(pid)),
+        ("server", info.address.clone().into()),
+        ("pinned to", pin.into()),
+        ("registered", registered.into()),
+    ];
+    tour.held(
+        "an agent has joined with a single-use token and a pinned bundle",
+        &seen,
+    )
+}
+
+/// One entry for whoever runs the tour, by uid; one for each demo service, by
+/// uid and path together.
+async fn register(tour: &Tour<'_>) -> Result<Vec<String>, Failure> {
+    let uid = format!("unix:uid:{}", nix::unistd::getuid());
+    let path = |name: &str| {
+        format!(
+            "unix:path:{}",
+            tour.folder.path().join("bin").join(name).display()
+        )
+    };
+    let entry = |name: &str, ttl: i32, selectors: &[String]| -> Result<types::Entry, Failure> {
+        Ok(types::Entry {
+            spiffe_id: Some(admin::wire_id(&format!("spiffe://{TRUST_DOMAIN}/{name}"))?),
+            parent_id: Some(admin::wire_id(&format!("spiffe://{TRUST_DOMAIN}/node"))?),
+            selectors: selectors
+                .iter()
+                .map(|s| admin::wire_selector(s))
+                .collect::<Result<_, _>>()?,
+            x509_svid_ttl: ttl,
+            // The service's own identity comes before the one its user has.
+            hint: if selectors.len() > 1 {
+                "default".into()
+            } else {
+                String::new()
+            },
+            ..types::Entry::default()
+        })
+    };
+    let mut entries = vec![entry("caller", SHORT_TTL, std::slice::from_ref(&uid))?];
+    for name in ["frontend", "backend", "intruder"] {
+        entries.push(entry(name, 0, &[uid.clone(), path(name)])?);
+    }
+    let mut client = EntryClient::new(admin::connect(&tour.admin()).await?);
+    let request = BatchCreateEntryRequest {
+        entries,
+        output_mask: None,
+    };
+    let answer = client.batch_create_entry(request).await?.into_inner();
+    let mut lines = Vec::new();
+    for result in &answer.results {
+        admin::check_item(result.status.as_ref())?;
+        if let Some(entry) = &result.entry {
+            let selectors = admin::selector_texts(&entry.selectors).join(" + ");
+            lines.push(format!(
+                "{} for {selectors}",
+                admin::id_text(entry.spiffe_id.as_ref())
+            ));
+        }
+    }
+    Ok(lines)
+}
+
+async fn first_svid(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    let mut client = WorkloadClient::connect(&tour.workload_socket(), STEP_MAX).await?;
+    // The entry travels to the agent by push; until it is there we have no identity.
+    let waiting = async {
+        loop {
+            match client.x509().await {
+                Err(failure) if failure.what.starts_with("no identity issued") => {
+                    tokio::task::yield_now().await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    let late = |_| Failure::unreachable("no SVID arrived");
+    let answer = timeout(STEP_MAX, waiting).await.map_err(late)??;
+    let svid = answer
+        .svids
+        .first()
+        .ok_or_else(|| Failure::refused("the agent sent no SVID"))?;
+    let value = svid_value(svid)?;
+    let seen = [
+        ("SPIFFE ID", value["spiffe_id"].clone()),
+        ("serial", value["serial"].clone()),
+        ("valid until", value["not_after"].clone()),
+    ];
+    tour.held("this process was attested and has an X.509-SVID", &seen)
+}
+
+async fn start_backend(tour: &mut Tour<'_>) -> Result<(Child, String), Failure> {
+    let mut command = tour.service("backend")?;
+    command.args([
+        "demo",
+        "serve",
+        "--workload-socket",
+        &tour.workload_socket(),
+    ]);
+    command.args(["--allow", &format!("spiffe://{TRUST_DOMAIN}/frontend")]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| Failure::refused("backend has no output"))?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line = timeout(STEP_MAX, lines.next_line())
+        .await
+        .map_err(|_| Failure::unreachable("the backend did not start"))??
+        .ok_or_else(|| Failure::refused("the backend ended at once"))?;
+    let line: Value = serde_json::from_str(&line).unwrap_or_default();
+    let address = line["listening"].as_str().unwrap_or_default().to_owned();
+    let seen = [
+        ("SPIFFE ID", line["id"].clone()),
+        ("listening", line["listening"].clone()),
+    ];
+    tour.held("a backend serves mutual TLS with its own SVID", &seen)?;
+    Ok((child, address))
+}
+
+async fn call(tour: &Tour<'_>, name: &str, to: &str) -> Result<super::tour::Finished, Failure> {
+    let mut command = tour.service(name)?;
+    command.args([
+        "demo",
+        "call",
+        "--workload-socket",
+        &tour.workload_socket(),
+        "--to",
+        to,
+    ]);
+    command.args(["--expect", &format!("spiffe://{TRUST_DOMAIN}/backend")]);
+    tour.finish(&mut command, "").await
+}
+
+async fn mutual_tls(tour: &mut Tour<'_>, to: &str) -> Result<(), Failure> {
+    let done = call(tour, "frontend", to).await?;
+    if !done.success || done.answer["id"] != format!("spiffe://{TRUST_DOMAIN}/frontend") {
+        return Err(Failure::refused(format!(
+            "the frontend was not served: {}",
+            done.errors
+        )));
+    }
+    let seen = [
+        ("client", done.answer["id"].clone()),
+        ("server", done.answer["server"].clone()),
+        ("answer", done.answer["answer"].clone()),
+    ];
+    tour.held("a frontend called it; both proved who they are", &seen)
+}
+
+async fn intruder(tour: &mut Tour<'_>, to: &str) -> Result<(), Failure> {
+    let done = call(tour, "intruder", to).await?;
+    let answer = done.answer["answer"].as_str().unwrap_or_default();
+    if done.success || !answer.starts_with("refused ") {
+        return Err(Failure::refused("the backend served an intruder"));
+    }
+    let seen = [
+        ("client", done.answer["id"].clone()),
+        ("answer", done.answer["answer"].clone()),
+    ];
+    tour.held(
+        "an intruder with a valid SVID of its own was refused",
+        &seen,
+    )
+}
+
+async fn token(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    let socket = tour.workload_socket();
+    let mut fetch = tour.service("frontend")?;
+    fetch.args(["fetch", "jwt", "--token-only", "--audience", "backend"]);
+    fetch.args(["--workload-socket", &socket]);
+    let token = tour.finish(&mut fetch, "").await?;
+    if !token.success {
+        return Err(Failure::refused(format!(
+            "the frontend got no token: {}",
+            token.errors
+        )));
+    }
+    let check = |tour: &Tour<'_>, audience: &str| -> Result<_, Failure> {
+        let mut command = tour.service("backend")?;
+        command.args([
+            "demo",
+            "check",
+            "--workload-socket",
+            &socket,
+            "--audience",
+            audience,
+        ]);
+        Ok(command)
+    };
+    let accepted = tour
+        .finish(&mut check(tour, "backend")?, &token.text)
+        .await?;
+    if !accepted.success {
+        return Err(Failure::refused(format!(
+            "its own audience refused it: {}",
+            accepted.errors
+        )));
+    }
+    let refused = tour
+        .finish(&mut check(tour, "reporting")?, &token.text)
+        .await?;
+    if refused.success {
+        return Err(Failure::refused("another audience accepted the token"));
+    }
+    let seen = [
+        ("token of", accepted.answer["spiffe_id"].clone()),
+        ("backend", "accepted".into()),
+        (
+            "reporting",
+            format!("refused: {}", refused.complaint()).into(),
+        ),
+    ];
+    tour.held(
+        "a JWT-SVID is accepted by its audience and by no other",
+        &seen,
+    )
+}
+
+async fn renewal(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    let mut client = WorkloadClient::connect(&tour.workload_socket(), STEP_MAX).await?;
+    let mut stream = client.x509_stream().await?;
+    let mut serials: Vec<Value> = Vec::new();
+    let watching = async {
+        while serials.len() < 2 {
+            let answer = WorkloadClient::next(&mut stream).await?;
+            let svid = answer
+                .svids
+                .first()
+                .ok_or_else(|| Failure::refused("no SVID"))?;
+            let serial = svid_value(svid)?["serial"].clone();
+            if !serials.contains(&serial) {
+                serials.push(serial);
+            }
+        }
+        Ok::<_, Failure>(())
+    };
+    let late = |_| Failure::unreachable("no renewal was pushed");
+    timeout(STEP_MAX, watching).await.map_err(late)??;
+    let seen = [
+        ("lifetime", format!("{SHORT_TTL} s").into()),
+        ("before", serials.first().cloned().unwrap_or_default()),
+        ("after", serials.last().cloned().unwrap_or_default()),
+    ];
+    tour.held("a renewal was pushed while we watched", &seen)
+}
+
+async fn trail(tour: &mut Tour<'_>) -> Result<(), Failure> {
+    let filter = AuditFilter {
+        last: 500,
+        ..AuditFilter::default()
+    };
+    let records = audit::list(&filter, &tour.admin()).await?;
+    let count = |kind: &str| records.iter().filter(|r| r.kind == kind).count();
+    for kind in ["attest", "entry_create", "issue_x509", "issue_jwt"] {
+        if count(kind) == 0 {
+            return Err(Failure::refused(format!(
+                "the audit trail has no {kind} record"
+            )));
+        }
+    }
+    let lines: Vec<Value> = records
+        .iter()
+        .filter(|r| ["attest", "issue_jwt"].contains(&r.kind.as_str()))
+        .map(|r| {
+            json!(format!(
+                "{} {} {} for {}",
+                r.seq, r.kind, r.result, r.for_whom
+            ))
+        })
+        .collect();
+    let head = records.last();
+    let seen = [
+        ("records", records.len().into()),
+        ("among them", Value::Array(lines)),
+        (
+            "head",
+            head.map(|r| hex::encode(&r.hash))
+                .unwrap_or_default()
+                .into(),
+        ),
+    ];
+    tour.held(
+        "every one of these steps is in the hash-chained audit trail",
+        &seen,
+    )
+}

@@ -1,0 +1,311 @@
+//! `bulla entry …`: registration entries.
+
+use serde_json::Value;
+
+use crate::admin::{check_item, connect, entry_value, wire_id, wire_selector};
+use crate::command::{AdminSocket, EntryCommand, EntryContents, EntryFilter, EntryUpdate};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::wire::entry_v1::entry_client::EntryClient;
+use crate::wire::{entry_v1, types};
+
+/// Entries asked for in one call; the server may send fewer.
+const PAGE: i32 = 500;
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("ENTRY ID", "id"),
+    ("SPIFFE ID", "spiffe_id"),
+    ("PARENT ID", "parent_id"),
+    ("SELECTORS", "selectors"),
+    ("HINT", "hint"),
+];
+
+/// Runs one `bulla entry` command.
+///
+/// # Errors
+/// The server is away, or refuses.
+pub async fn run(command: EntryCommand, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        EntryCommand::Create {
+            contents,
+            id,
+            admin,
+        } => create(contents, id, &admin, out).await,
+        EntryCommand::Show { id, admin } => show(id, &admin, out).await,
+        EntryCommand::List { filter, admin } => list(filter, &admin, out).await,
+        EntryCommand::Update { id, change, admin } => update(id, change, &admin, out).await,
+        EntryCommand::Delete { ids, admin } => delete(ids, &admin, out).await,
+    }
+}
+
+async fn create(
+    contents: EntryContents,
+    id: Option<String>,
+    admin: &AdminSocket,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let entry = new_entry(contents, id)?;
+    warn_of_weak_selectors(&entry.selectors);
+    let mut client = EntryClient::new(connect(admin).await?);
+    let request = entry_v1::BatchCreateEntryRequest {
+        entries: vec![entry],
+        output_mask: None,
+    };
+    let answer = client.batch_create_entry(request).await?.into_inner();
+    let result = answer.results.into_iter().next();
+    let result = result.ok_or_else(|| Failure::refused("the server sent no result"))?;
+    check_item(result.status.as_ref()).map_err(|failure| match &result.entry {
+        Some(existing) => failure.next(format!("the same registration is entry {}", existing.id)),
+        None => failure,
+    })?;
+    out.object(&entry_value(&result.entry.unwrap_or_default()))?;
+    Ok(())
+}
+
+fn new_entry(contents: EntryContents, id: Option<String>) -> Result<types::Entry, Failure> {
+    Ok(types::Entry {
+        id: id.unwrap_or_default(),
+        spiffe_id: Some(wire_id(&contents.spiffe_id)?),
+        parent_id: Some(wire_id(&contents.parent_id)?),
+        selectors: contents
+            .selectors
+            .iter()
+            .map(|s| wire_selector(s))
+            .collect::<Result<_, _>>()?,
+        x509_svid_ttl: contents.x509_ttl,
+        jwt_svid_ttl: contents.jwt_ttl,
+        federates_with: contents.federates_with,
+        admin: contents.admin_workload,
+        downstream: contents.downstream,
+        expires_at: contents.expires_at,
+        dns_names: contents.dns_names,
+        hint: contents.hint,
+        ..types::Entry::default()
+    })
+}
+
+/// A selector that anybody on the node can satisfy is no boundary: whoever may
+/// run a program may also preload code into it. Says so, and goes on.
+fn warn_of_weak_selectors(selectors: &[types::Selector]) {
+    if let Some(warning) = weakness(selectors) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// What is weak about these selectors, if anything is.
+#[must_use]
+pub fn weakness(selectors: &[types::Selector]) -> Option<&'static str> {
+    let has = |prefix: &str| selectors.iter().any(|s| s.value.starts_with(prefix));
+    let unix = selectors.iter().all(|s| s.r#type == "unix");
+    let (uid, path) = (has("uid:") || has("user:"), has("path:") || has("sha256:"));
+    if unix && path && !uid {
+        return Some(
+            "these selectors are no boundary: any user who may run that program can preload code \
+             into it; add unix:uid:… or unix:user:…",
+        );
+    }
+    if unix && !uid {
+        return Some(
+            "these selectors name no user: every user who shares the group receives this identity; \
+             add unix:uid:… or unix:user:…",
+        );
+    }
+    None
+}
+
+async fn show(id: String, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
+    let entry = get(&mut EntryClient::new(connect(admin).await?), id).await?;
+    out.object(&entry_value(&entry))?;
+    Ok(())
+}
+
+async fn get(
+    client: &mut EntryClient<tonic::transport::Channel>,
+    id: String,
+) -> Result<types::Entry, Failure> {
+    let request = entry_v1::GetEntryRequest {
+        id: id.clone(),
+        output_mask: None,
+    };
+    let answer = client
+        .get_entry(request)
+        .await
+        .map_err(|status| match status.code() {
+            tonic::Code::NotFound => {
+                Failure::new(crate::failure::Exit::NotFound, format!("no entry {id}"))
+                    .next("list what there is with `bulla entry list`")
+            }
+            _ => status.into(),
+        })?;
+    Ok(answer.into_inner())
+}
+
+async fn list(filter: EntryFilter, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
+    let mut client = EntryClient::new(connect(admin).await?);
+    let filter = wire_filter(filter)?;
+    let (mut rows, mut page_token): (Vec<Value>, String) = (Vec::new(), String::new());
+    loop {
+        let request = entry_v1::ListEntriesRequest {
+            filter: filter.clone(),
+            output_mask: None,
+            page_size: PAGE,
+            page_token,
+        };
+        let answer = client.list_entries(request).await?.into_inner();
+        rows.extend(answer.entries.iter().map(entry_value));
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+        tracing::info!("{} entries so far", rows.len());
+    }
+    out.rows(
+        &rows,
+        COLUMNS,
+        "no entries; create one with `bulla entry create`",
+    )?;
+    Ok(())
+}
+
+fn wire_filter(
+    filter: EntryFilter,
+) -> Result<Option<entry_v1::list_entries_request::Filter>, Failure> {
+    let selectors: Vec<_> = filter
+        .selectors
+        .iter()
+        .map(|s| wire_selector(s))
+        .collect::<Result<_, _>>()?;
+    let by_selectors = (!selectors.is_empty()).then(|| types::SelectorMatch {
+        selectors,
+        r#match: types::selector_match::MatchBehavior::MatchSuperset.into(),
+    });
+    Ok(Some(entry_v1::list_entries_request::Filter {
+        by_spiffe_id: filter.spiffe_id.as_deref().map(wire_id).transpose()?,
+        by_parent_id: filter.parent_id.as_deref().map(wire_id).transpose()?,
+        by_selectors,
+        by_hint: filter.hint,
+        ..Default::default()
+    }))
+}
+
+async fn update(
+    id: String,
+    change: EntryUpdate,
+    admin: &AdminSocket,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let (entry, input_mask) = changed(&id, change)?;
+    warn_of_weak_selectors(&entry.selectors);
+    let mut client = EntryClient::new(connect(admin).await?);
+    let request = entry_v1::BatchUpdateEntryRequest {
+        entries: vec![entry],
+        input_mask: Some(input_mask),
+        output_mask: None,
+    };
+    let answer = client.batch_update_entry(request).await?.into_inner();
+    let result = answer.results.into_iter().next();
+    let result = result.ok_or_else(|| Failure::refused("the server sent no result"))?;
+    check_item(result.status.as_ref())?;
+    out.object(&entry_value(&result.entry.unwrap_or_default()))?;
+    Ok(())
+}
+
+/// The new values, and a mask that names only those: what is not in it, the
+/// server leaves alone.
+fn changed(id: &str, change: EntryUpdate) -> Result<(types::Entry, types::EntryMask), Failure> {
+    let mask = types::EntryMask {
+        spiffe_id: change.spiffe_id.is_some(),
+        parent_id: change.parent_id.is_some(),
+        selectors: !change.selectors.is_empty(),
+        x509_svid_ttl: change.x509_ttl.is_some(),
+        jwt_svid_ttl: change.jwt_ttl.is_some(),
+        dns_names: !change.dns_names.is_empty(),
+        hint: change.hint.is_some(),
+        expires_at: change.expires_at.is_some(),
+        ..types::EntryMask::default()
+    };
+    if mask == types::EntryMask::default() {
+        return Err(Failure::usage("nothing to change").next("see `bulla entry update --help`"));
+    }
+    let selectors = change
+        .selectors
+        .iter()
+        .map(|s| wire_selector(s))
+        .collect::<Result<_, _>>()?;
+    let entry = types::Entry {
+        id: id.into(),
+        spiffe_id: change.spiffe_id.as_deref().map(wire_id).transpose()?,
+        parent_id: change.parent_id.as_deref().map(wire_id).transpose()?,
+        selectors,
+        x509_svid_ttl: change.x509_ttl.unwrap_or_default(),
+        jwt_svid_ttl: change.jwt_ttl.unwrap_or_default(),
+        dns_names: change.dns_names,
+        hint: change.hint.unwrap_or_default(),
+        expires_at: change.expires_at.unwrap_or_default(),
+        ..types::Entry::default()
+    };
+    Ok((entry, mask))
+}
+
+async fn delete(ids: Vec<String>, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
+    let mut client = EntryClient::new(connect(admin).await?);
+    let request = entry_v1::BatchDeleteEntryRequest { ids };
+    let answer = client.batch_delete_entry(request).await?.into_inner();
+    let mut failed = None;
+    for result in &answer.results {
+        match check_item(result.status.as_ref()) {
+            Ok(()) if !out.is_json() => out.line(format!("deleted {}", result.id))?,
+            Ok(()) => {}
+            Err(failure) => {
+                failed = Some(Failure::new(
+                    failure.exit,
+                    format!("{}: {}", result.id, failure.what),
+                ))
+            }
+        }
+    }
+    if out.is_json() {
+        let deleted = answer
+            .results
+            .iter()
+            .filter(|r| check_item(r.status.as_ref()).is_ok());
+        let deleted: Vec<Value> = deleted.map(|r| Value::from(r.id.clone())).collect();
+        out.document(&serde_json::json!({ "deleted": deleted }))?;
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selectors(texts: &[&str]) -> Vec<types::Selector> {
+        texts.iter().map(|t| wire_selector(t).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_path_without_a_user_draws_a_warning() {
+        assert!(weakness(&selectors(&["unix:path:/usr/bin/api"])).is_some());
+        assert!(weakness(&selectors(&["unix:gid:5"])).is_some());
+        assert!(weakness(&selectors(&["unix:path:/usr/bin/api", "unix:uid:5"])).is_none());
+        assert!(weakness(&selectors(&["docker:label:app:web"])).is_none());
+    }
+
+    #[test]
+    fn an_update_names_only_what_changes() {
+        let change = EntryUpdate {
+            x509_ttl: Some(60),
+            ..EntryUpdate::default()
+        };
+        let (entry, mask) = changed("e", change).unwrap();
+        assert_eq!(entry.x509_svid_ttl, 60);
+        assert_eq!(
+            mask,
+            types::EntryMask {
+                x509_svid_ttl: true,
+                ..Default::default()
+            }
+        );
+        assert!(changed("e", EntryUpdate::default()).is_err());
+    }
+}

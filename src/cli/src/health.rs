@@ -1,0 +1,83 @@
+//! `bulla healthcheck`: can the parts on this machine serve now?
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use crate::command::Part;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// The longest answer read, bytes.
+const ANSWER_MAX: u64 = 64 * 1024;
+const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Asks the parts, or only one of them.
+///
+/// # Errors
+/// One is away or not ready; the reasons are in the answer.
+pub async fn run(
+    only: Option<Part>,
+    server_socket: &Path,
+    agent_socket: &Path,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let parts = [
+        (Part::Server, "server", server_socket),
+        (Part::Agent, "agent", agent_socket),
+    ];
+    let mut rows = Vec::new();
+    for (part, name, socket) in parts {
+        if only.is_none_or(|only| only == part) {
+            rows.push(row(name, ready(socket).await));
+        }
+    }
+    out.rows(
+        &rows,
+        &[("PART", "part"), ("READY", "ready"), ("REASONS", "reasons")],
+        "",
+    )?;
+    if rows.iter().all(|row| row["ready"] == Value::Bool(true)) {
+        return Ok(());
+    }
+    Err(Failure::unreachable("not everything is ready"))
+}
+
+fn row(name: &str, outcome: Result<(bool, Value), Failure>) -> Value {
+    match outcome {
+        Ok((ready, reasons)) => json!({ "part": name, "ready": ready, "reasons": reasons }),
+        Err(failure) => json!({ "part": name, "ready": false, "reasons": [failure.what] }),
+    }
+}
+
+/// Asks `/ready` over the part's admin socket.
+async fn ready(socket: &Path) -> Result<(bool, Value), Failure> {
+    let asking = tokio::time::timeout(WAIT_MAX, get(socket, "/ready"));
+    let answer = asking
+        .await
+        .map_err(|_| Failure::unreachable("no answer in time"))?;
+    let (ok, body) = answer.map_err(|error| {
+        Failure::unreachable(format!("no answer at {}: {error}", socket.display()))
+    })?;
+    let body: Value = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    Ok((ok, body.get("reasons").cloned().unwrap_or_default()))
+}
+
+/// One HTTP/1.1 request over a Unix socket; the answer ends with the connection.
+async fn get(socket: &Path, path: &str) -> std::io::Result<(bool, String)> {
+    let mut stream = UnixStream::connect(socket).await?;
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(ANSWER_MAX).read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let ok = head
+        .lines()
+        .next()
+        .is_some_and(|line| line.contains(" 200 "));
+    Ok((ok, body.to_owned()))
+}

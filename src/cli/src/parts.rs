@@ -1,0 +1,160 @@
+//! Runs the long-lived parts (`bulla server`, `bulla agent`) and decides which
+//! runtime a command gets.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::command::{AgentArgs, AgentCommand, AgentOverrides, Command, ServerArgs, ServerCommand};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::{admin, dev, logging, talk};
+
+/// The environment variable an agent's join token comes in.
+const JOIN_TOKEN: &str = "BULLA_JOIN_TOKEN";
+
+/// Runs any command of `bulla`.
+///
+/// # Errors
+/// As the command fails.
+pub fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Server(args) => server(args, out),
+        Command::Agent(args) => agent(args, out),
+        Command::Dev(args) => {
+            logging::start_for_command();
+            let program = std::env::current_exe()?;
+            runtime(2)?.block_on(dev::run(args, program, out, dev::shutdown_signal()))
+        }
+        command => {
+            logging::start_for_command();
+            Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(talk(command, out))
+        }
+    }
+}
+
+fn runtime(workers: usize) -> Result<Runtime, Failure> {
+    Ok(Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()?)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let cause = admin::root_cause(error);
+    let what = error.to_string();
+    if what == cause {
+        what
+    } else {
+        format!("{what}: {cause}")
+    }
+}
+
+fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
+    let load = |path: &Path| {
+        let config = server::Config::from_file(path).map_err(|e| Failure::usage(chain(&e)))?;
+        config
+            .check()
+            .map_err(|e| Failure::usage(format!("{}: {}", path.display(), chain(&e))))
+    };
+    if let Some(ServerCommand::Validate { config }) = args.command {
+        let settings = load(&config)?;
+        return valid(out, &config, settings.trust_domain.as_str());
+    }
+    let settings = load(&args.config)?;
+    logging::start(&settings.log_level, settings.log_json);
+    let workers = usize::from(settings.worker_threads);
+    runtime(workers)?
+        .block_on(server::run(settings, dev::shutdown_signal()))
+        .map_err(|error| Failure::refused(chain(&error)))
+}
+
+fn agent(args: AgentArgs, out: &mut Output) -> Result<(), Failure> {
+    if let Some(AgentCommand::Validate { config }) = args.command {
+        let loaded = agent::Config::from_file(&config).map_err(|e| Failure::usage(chain(&e)))?;
+        loaded.check().map_err(|e| Failure::usage(chain(&e)))?;
+        return valid(out, &config, &loaded.trust_domain);
+    }
+    let mut config = agent_config(args.config.as_deref(), args.overrides)?;
+    config.join_token = join_token()?;
+    config
+        .check()
+        .map_err(|error| Failure::usage(chain(&error)))?;
+    logging::start("info", false);
+    runtime(2)?
+        .block_on(agent::run(config, dev::shutdown_signal()))
+        .map_err(|error| Failure::refused(chain(&error)))
+}
+
+fn valid(out: &mut Output, path: &Path, trust_domain: &str) -> Result<(), Failure> {
+    let path = path.display().to_string();
+    Ok(out.object(&serde_json::json!({ "valid": path, "trust_domain": trust_domain }))?)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the join token"
+)]
+fn join_token() -> Result<Option<agent::JoinToken>, Failure> {
+    let Ok(text) = std::env::var(JOIN_TOKEN) else {
+        return Ok(None);
+    };
+    agent::JoinToken::new(&text)
+        .map(Some)
+        .map_err(|error| Failure::usage(chain(&error)))
+}
+
+fn agent_config(file: Option<&Path>, overrides: AgentOverrides) -> Result<agent::Config, Failure> {
+    let mut config = match (file, &overrides.trust_domain, &overrides.server) {
+        (Some(path), ..) => {
+            agent::Config::from_file(path).map_err(|error| Failure::usage(chain(&error)))?
+        }
+        (None, Some(trust_domain), Some(server)) => agent::Config::new(trust_domain, server),
+        (None, ..) => {
+            return Err(Failure::usage("an agent needs a server and a trust domain")
+                .next("give --config FILE, or run the command that `bulla token create` prints"));
+        }
+    };
+    let put = |target: &mut PathBuf, given: Option<PathBuf>| {
+        if let Some(given) = given {
+            *target = given;
+        }
+    };
+    put(&mut config.data_dir, overrides.data_dir);
+    put(&mut config.workload_socket, overrides.workload_socket);
+    put(&mut config.admin_socket, overrides.admin_socket);
+    if let Some(trust_domain) = overrides.trust_domain {
+        config.trust_domain = trust_domain;
+    }
+    if let Some(server) = overrides.server {
+        config.server.address = server;
+    }
+    if !overrides.bundle_sha256.is_empty() {
+        config.trust.bundle_sha256 = overrides.bundle_sha256;
+    }
+    Ok(config)
+}
+
+/// `bulla-agent`: the agent alone, for nodes.
+#[derive(Parser, Debug)]
+#[command(name = "bulla-agent", version, max_term_width = 100)]
+struct BullaAgent {
+    #[command(flatten)]
+    args: AgentArgs,
+    /// Answer in JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Runs the agent with the process's arguments.
+///
+/// # Errors
+/// As the agent fails.
+pub fn agent_only() -> Result<(), Failure> {
+    let BullaAgent { args, json } = BullaAgent::parse();
+    agent(args, &mut Output::stdout(json))
+}
