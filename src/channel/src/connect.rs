@@ -1,12 +1,18 @@
 //! Clients: tonic channels over our TLS configurations and over Unix sockets.
 
-use std::net::SocketAddr;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use tonic::transport::Channel;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
 /// How a client connects and keeps a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,35 +43,101 @@ impl Default for ChannelOptions {
 
 /// Why no connection stands.
 #[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Connecting or the handshake failed; the sources say why.
-    #[error("connecting to {to} failed")]
-    Transport {
-        /// The address or path.
-        to: String,
-        /// What failed.
-        #[source]
-        source: tonic::transport::Error,
-    },
+#[error("connecting to {to} failed")]
+pub struct ConnectError {
+    to: String,
+    #[source]
+    source: tonic::transport::Error,
 }
 
-/// Connects to a server over TLS and waits until the handshake is done. A
-/// connection lost later is made again on the next call, with a new handshake.
+impl ConnectError {
+    /// The TLS error beneath, if it was TLS that failed: the peer is reachable,
+    /// but one side does not accept the other. `None` is a network failure.
+    #[must_use]
+    pub fn tls_error(&self) -> Option<&rustls::Error> {
+        let mut error: &(dyn std::error::Error + 'static) = &self.source;
+        loop {
+            if let Some(tls) = error.downcast_ref() {
+                return Some(tls);
+            }
+            // An I/O error shows what it wraps only to those who ask it.
+            let wrapped = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref)
+                .map(|inner| inner as &(dyn std::error::Error + 'static));
+            error = wrapped.or_else(|| error.source())?;
+        }
+    }
+}
+
+/// Connects to `host:port` over TLS and waits until the handshake is done. A
+/// connection lost later is made again on the next call, with the name resolved
+/// and the server verified anew. Message size limits belong to the generated
+/// clients (`max_decoding_message_size`), not to the channel.
 ///
 /// # Errors
 /// The server is away, or is not who the configuration expects.
 pub async fn tls_channel(
-    _address: SocketAddr,
-    _config: Arc<ClientConfig>,
-    _options: &ChannelOptions,
+    address: &str,
+    config: Arc<ClientConfig>,
+    options: &ChannelOptions,
 ) -> Result<Channel, ConnectError> {
-    std::future::pending().await
+    let connector = TlsConnector::from(config);
+    let dial = address.to_owned();
+    let connect = service_fn(move |_: Uri| {
+        let (connector, dial) = (connector.clone(), dial.clone());
+        async move {
+            let tcp = TcpStream::connect(&dial).await?;
+            tcp.set_nodelay(true)?;
+            // rustls wants a name; it is neither sent nor checked.
+            let name = ServerName::try_from("spiffe.invalid").map_err(io::Error::other)?;
+            let tls = connector.connect(name, tcp).await?;
+            Ok::<_, io::Error>(TokioIo::new(tls))
+        }
+    });
+    endpoint("https://localhost", options)
+        .connect_with_connector(connect)
+        .await
+        .map_err(|source| ConnectError {
+            to: address.to_owned(),
+            source,
+        })
 }
 
-/// Connects to a Unix socket.
+/// Connects to the Unix socket at `path`.
 ///
 /// # Errors
-/// Nobody listens there.
-pub async fn uds_channel(_path: &Path, _options: &ChannelOptions) -> Result<Channel, ConnectError> {
-    std::future::pending().await
+/// Nobody listens there, or its mode keeps us out.
+pub async fn uds_channel(path: &Path, options: &ChannelOptions) -> Result<Channel, ConnectError> {
+    let dial = path.to_owned();
+    let connect = service_fn(move |_: Uri| {
+        let dial = dial.clone();
+        async move { Ok::<_, io::Error>(TokioIo::new(UnixStream::connect(dial).await?)) }
+    });
+    endpoint("http://localhost", options)
+        .connect_with_connector(connect)
+        .await
+        .map_err(|source| ConnectError {
+            to: path.display().to_string(),
+            source,
+        })
+}
+
+/// `origin` is what requests carry as scheme and authority.
+fn endpoint(origin: &'static str, options: &ChannelOptions) -> Endpoint {
+    // The endpoint's own scheme stays http: our connectors bring their own TLS.
+    let mut endpoint = Endpoint::from_static("http://localhost")
+        .origin(Uri::from_static(origin))
+        .connect_timeout(options.connect_timeout)
+        .http2_max_header_list_size(options.header_list_bytes)
+        .keep_alive_timeout(options.keepalive_timeout);
+    if let Some(timeout) = options.call_timeout {
+        endpoint = endpoint.timeout(timeout);
+    }
+    if let Some(interval) = options.keepalive_interval {
+        endpoint = endpoint
+            .http2_keep_alive_interval(interval)
+            .keep_alive_while_idle(true);
+    }
+    endpoint
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use identity::{CertificateSerial, SpiffeId, Timestamp};
 use rustls::pki_types::CertificateDer;
+use rustls::{CertificateError, OtherError, ServerConnection};
+use verify::{VerifiedX509, X509Fault};
 
 use crate::LiveBundles;
 
@@ -46,12 +48,50 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// What the client of a finished handshake proved; `None` when it showed no
+    /// certificate. The verifier has already accepted the chain.
+    pub(crate) fn of(connection: &ServerConnection) -> Result<Option<Arc<Self>>, X509Fault> {
+        let Some(chain) = connection.peer_certificates() else {
+            return Ok(None);
+        };
+        let leaf = verify::leaf_identity(chain.first().ok_or(X509Fault::Empty)?)?;
+        Ok(Some(Arc::new(Self {
+            spiffe_id: leaf.spiffe_id,
+            chain: chain.iter().map(|der| Arc::from(der.as_ref())).collect(),
+            serial: leaf.serial,
+            not_after: leaf.not_after,
+        })))
+    }
+}
+
 /// Verifies a peer's chain against the bundle of the trust domain its leaf names.
 pub(crate) fn verify_chain(
-    _end_entity: &CertificateDer<'_>,
-    _intermediates: &[CertificateDer<'_>],
-    _bundles: &LiveBundles,
-    _now: Timestamp,
-) -> Result<Peer, rustls::Error> {
-    Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    end_entity: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    bundles: &LiveBundles,
+    now: Timestamp,
+) -> Result<VerifiedX509, rustls::Error> {
+    let leaf = verify::leaf_identity(end_entity).map_err(tls_error)?;
+    let bundle = bundles
+        .get(leaf.spiffe_id.trust_domain_str())
+        .ok_or(CertificateError::UnknownIssuer)?;
+    let chain: Vec<&[u8]> = std::iter::once(end_entity)
+        .chain(intermediates)
+        .map(AsRef::as_ref)
+        .collect();
+    verify::verify_x509_svid(&chain, &bundle, now).map_err(tls_error)
+}
+
+/// Keeps the fault for our own log; the kind decides the alert the peer gets.
+fn tls_error(fault: X509Fault) -> rustls::Error {
+    tracing::debug!(%fault, "peer certificate refused");
+    match fault {
+        X509Fault::Expired => CertificateError::Expired,
+        X509Fault::NotYetValid => CertificateError::NotValidYet,
+        X509Fault::NoAuthority(_) | X509Fault::Path(_) => CertificateError::UnknownIssuer,
+        X509Fault::Encoding(_) => CertificateError::BadEncoding,
+        other => CertificateError::Other(OtherError(Arc::new(other))),
+    }
+    .into()
 }

@@ -1,83 +1,143 @@
 //! Accept loops: one HTTP service over TLS or a Unix socket, held to [`Limits`].
 
+mod admission;
+mod connection;
+mod per_request;
+mod protocol;
+mod tls;
+mod unix;
+
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use rustls::ServerConfig;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tower::Service;
 
-use crate::{Clock, Limits};
+use crate::Limits;
+use admission::{Admission, Listen};
 
-/// Where a TCP connection came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RemoteAddress(pub SocketAddr);
+pub use per_request::{Draining, RemoteAddress};
+pub use tls::serve_tls;
+pub use unix::serve_unix;
 
-/// Tells a handler that its connection is to end soon: the listener shuts
-/// down, or the connection or its peer's certificate has reached its age. A long
-/// stream should then say its last word and finish within [`Limits::drain`].
-#[derive(Clone, Debug)]
-pub struct Draining(watch::Receiver<bool>);
-
-impl Draining {
-    /// Completes when the connection wants its streams to end.
-    pub async fn wait(&mut self) {
-        // An error means that the connection is gone, which is also an end.
-        let _gone = self.0.wait_for(|draining| *draining).await;
-    }
-
-    /// Whether that time has come.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        *self.0.borrow()
-    }
+/// What a listener serves: an `axum::Router`, a tonic `Routes`, or the like.
+/// There is nothing to implement: every fitting tower service is one.
+pub trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::ResponseBody>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its responses.
+    type ResponseBody: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
 }
 
-/// Serves `service` to TLS clients until `shutdown` completes, then drains open
-/// connections within [`Limits::drain`] and returns.
-pub async fn serve_tls<S, B>(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    service: S,
-    limits: Limits,
-    clock: Clock,
-    shutdown: impl Future<Output = ()> + Send,
-) where
+impl<S, B> HttpService for S
+where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
+        + Sync
         + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let _ = (listener, tls, service, limits, clock);
-    shutdown.await;
+    type ResponseBody = B;
 }
 
-/// Serves `service` to local processes until `shutdown` completes, then drains
-/// open connections within [`Limits::drain`] and returns. HTTP/2 with prior
-/// knowledge and HTTP/1.1 are told apart by the first bytes.
-pub async fn serve_unix<S, B>(
-    listener: UnixListener,
-    service: S,
-    limits: Limits,
+/// Tells every connection of a listener to finish.
+type Stop = watch::Receiver<bool>;
+
+/// How long to wait when the process has run out of descriptors or memory:
+/// accepting again at once would only burn the processor.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a drained connection may take beyond its deadline to be torn down.
+const TEARDOWN: Duration = Duration::from_secs(1);
+
+/// Accepts and hands each connection to `handle` until `shutdown` completes;
+/// then tells all to finish, waits for them, and ends those that do not.
+async fn accept_loop<L, H, F>(
+    listener: L,
+    limits: &Limits,
     shutdown: impl Future<Output = ()> + Send,
+    handle: H,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    L: Listen,
+    H: Fn(L::Io, Stop) -> F + Send,
+    F: Future<Output = ()> + Send + 'static,
 {
-    let _ = (listener, service, limits);
-    shutdown.await;
+    let admission = Admission::new(limits);
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => report(ended),
+            next = admission.next(&listener) => match next {
+                Ok((io, slot)) => {
+                    let connection = handle(io, stopped.clone());
+                    connections.spawn(async move {
+                        let _slot = slot;
+                        connection.await;
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    if is_exhaustion(&error) {
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
+                }
+            },
+        }
+    }
+    drop(listener);
+    let _nobody_left = stop.send(true);
+    let all_ended = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(limits.drain + TEARDOWN, all_ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!(open = connections.len(), "connections were cut at shutdown");
+    }
+}
+
+/// A panic ends one connection only, but never silently.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
+/// Whether an error of `accept` says that the process or the machine is out of
+/// something, rather than that one connection failed.
+fn is_exhaustion(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    error.raw_os_error().is_some_and(|code| {
+        matches!(
+            Errno::from_raw(code),
+            Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
+        )
+    })
 }

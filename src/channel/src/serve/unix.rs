@@ -1,0 +1,63 @@
+//! The Unix socket listener.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::{UnixListener, UnixStream};
+
+use super::connection::{self, Lifetime};
+use super::per_request::OtherEnd;
+use super::protocol::recognise;
+use super::{HttpService, Stop, accept_loop};
+use crate::Limits;
+use crate::authority_rewrite::AuthorityRewrite;
+use crate::uds::UnixPeer;
+
+/// Serves `service` to local processes until `shutdown` completes, then drains
+/// open connections within [`Limits::drain`] and returns. HTTP/2 with prior
+/// knowledge and HTTP/1.1 are told apart by the first bytes.
+///
+/// The extension `Arc<UnixPeer>` is of whoever connected, once for the whole
+/// connection; handlers attest anew on each request.
+pub async fn serve_unix<S: HttpService>(
+    listener: UnixListener,
+    service: S,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let shared = Arc::new((service, limits.clone()));
+    let handle = |(stream, peer), stop| one_connection(stream, peer, Arc::clone(&shared), stop);
+    accept_loop(listener, &limits, shutdown, handle).await;
+}
+
+async fn one_connection<S: HttpService>(
+    mut stream: UnixStream,
+    peer: UnixPeer,
+    shared: Arc<(S, Limits)>,
+    mut stop: Stop,
+) {
+    let (service, limits) = &*shared;
+    let recognised = tokio::time::timeout(limits.handshake_timeout, recognise(&mut stream));
+    let recognised = tokio::select! {
+        recognised = recognised => recognised,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let Ok(Ok((protocol, prefix))) = recognised else {
+        tracing::debug!(pid = peer.pid(), "a local connection sent no request");
+        return;
+    };
+    let lifetime = Lifetime {
+        age: limits.connection_age,
+        drain: limits.drain,
+    };
+    connection::serve(
+        AuthorityRewrite::new(stream, prefix),
+        protocol,
+        service.clone(),
+        OtherEnd::Unix(Arc::new(peer)),
+        lifetime,
+        limits,
+        stop,
+    )
+    .await;
+}

@@ -1,0 +1,97 @@
+//! Who connected, in the kernel's words.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+
+/// The process that connected, as the kernel recorded it at `connect()`.
+///
+/// Uid and gid are those of that moment. The process may since have exited,
+/// handed its socket to another or become another program: only the pidfd still
+/// means the same process, so what is decided now is checked against that.
+#[derive(Debug)]
+pub struct UnixPeer {
+    uid: u32,
+    gid: u32,
+    pid: i32,
+    pidfd: Option<OwnedFd>,
+}
+
+impl UnixPeer {
+    /// Asks the kernel who is at the other end of a connected Unix socket.
+    ///
+    /// # Errors
+    /// The kernel does not say, or the process is already gone.
+    pub fn of(stream: &impl AsFd) -> io::Result<Self> {
+        let credentials = getsockopt(stream, sockopt::PeerCredentials)?;
+        let pidfd = match getsockopt(stream, sockopt::PeerPidfd) {
+            Ok(pidfd) => Some(pidfd),
+            // Before Linux 6.5 the option does not exist.
+            Err(Errno::ENOPROTOOPT) => None,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(Self {
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+            pid: credentials.pid(),
+            pidfd,
+        })
+    }
+
+    /// The effective user id at connect time.
+    #[must_use]
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The effective group id at connect time.
+    #[must_use]
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// The process id at connect time, in our namespace; 0 when the process is
+    /// not visible from it. A number may since belong to another process.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// A descriptor of exactly that process; `None` on kernels before 6.5.
+    /// Recent kernels give one even for a process that was already reaped, so
+    /// having it does not prove that the process lives.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn both_ends_of_a_pair_are_this_process() {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let peer = UnixPeer::of(&here).unwrap();
+        assert_eq!(peer.uid(), nix::unistd::geteuid().as_raw());
+        assert_eq!(peer.gid(), nix::unistd::getegid().as_raw());
+        assert_eq!(peer.pid(), nix::unistd::getpid().as_raw());
+    }
+
+    #[test]
+    fn the_pidfd_is_of_the_connector_and_is_not_inherited() {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        let (here, _there) = UnixStream::pair().unwrap();
+        let peer = UnixPeer::of(&here).unwrap();
+        let Some(pidfd) = peer.pidfd() else {
+            return; // a kernel before 6.5
+        };
+        let flags = FdFlag::from_bits_truncate(fcntl(pidfd, FcntlArg::F_GETFD).unwrap());
+        assert!(flags.contains(FdFlag::FD_CLOEXEC));
+    }
+}
