@@ -185,16 +185,13 @@ impl JoinToken {
     /// Takes a token, without the white space around it.
     ///
     /// # Errors
-    /// It is empty, too long, or has characters no token has.
+    /// The text cannot be a token.
     pub fn new(text: &str) -> Result<Self, ConfigError> {
         let token = text.trim();
-        if token.is_empty()
-            || token.len() > limits::TOKEN_BYTES
-            || !token.bytes().all(|b| b.is_ascii_graphic())
-        {
-            return Err(ConfigError::JoinToken);
+        match join_token::JoinToken::parse(token) {
+            Ok(_) => Ok(Self(Zeroizing::new(token.to_owned()))),
+            Err(why) => Err(ConfigError::JoinToken(why)),
         }
-        Ok(Self(Zeroizing::new(token.to_owned())))
     }
 
     pub(crate) fn secret(&self) -> &str {
@@ -234,8 +231,8 @@ pub enum ConfigError {
         why: String,
     },
     /// The join token cannot be one.
-    #[error("the join token is empty, too long or has characters that no token has")]
-    JoinToken,
+    #[error("the join token (BULLA_JOIN_TOKEN, or the file) cannot be one: {0}")]
+    JoinToken(join_token::JoinTokenError),
 }
 
 /// A checked configuration.
@@ -473,8 +470,8 @@ mod tests {
 
     #[test]
     fn a_token_is_never_shown() {
-        let token = JoinToken::new(" 6c1b-secret\n").unwrap();
-        assert_eq!(token.secret(), "6c1b-secret");
+        let token = JoinToken::new(" 6c1b-secret-0123456789abcdef\n").unwrap();
+        assert_eq!(token.secret(), "6c1b-secret-0123456789abcdef");
         assert!(!format!("{token:?}").contains("secret"));
         assert!(JoinToken::new("  ").is_err());
         assert!(JoinToken::new("two words").is_err());

@@ -6,12 +6,20 @@
 //! process exactly the identities that the kernel's word about it entitles it
 //! to. No code that mints is in this crate or below it.
 
+mod backoff;
 mod clock;
 pub mod config;
+mod disk;
+mod enrol;
 mod entropy;
 mod limits;
 mod run;
+mod server_link;
+mod workload_api;
 
 pub use config::{Config, ConfigError, JoinToken};
+pub use disk::DiskError;
+pub use enrol::EnrolError;
 pub use limits::Limits;
 pub use run::{RunError, run};
+pub use server_link::LinkError;

@@ -100,8 +100,6 @@ pub(crate) const SERVER_MESSAGE: usize = 16 * 1024 * 1024;
 pub(crate) const FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// The largest bundle file and join token file, in bytes.
 pub(crate) const SMALL_FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// The longest join token, in bytes.
-pub(crate) const TOKEN_BYTES: usize = 1024;
 /// X.509 authorities in one bundle.
 pub(crate) const BUNDLE_AUTHORITIES: usize = 64;
 /// SHA-256 pins in the configuration.

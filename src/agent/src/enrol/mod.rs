@@ -1,0 +1,344 @@
+//! Enrolment: from a token and a pin to an agent with an SVID of its own.
+//!
+//! The order matters. The token is a secret, so it is sent only over a
+//! connection whose server is already recognised: by the bundle of an earlier
+//! run, by a bundle file, or by a pin. Without any of these the agent refuses;
+//! there is no "insecure bootstrap".
+
+mod anchor;
+mod attest;
+mod csr;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::bundle::GetBundleRequest;
+use api::bundle::bundle_client::BundleClient;
+use api::convert::bundle_from_wire;
+use bytes::Bytes;
+use contract::ProveError;
+use identity::{Bundle, PrivateKeyDer, SpiffeId, Timestamp, X509Svid};
+use keys::{KeyType, MemorySigner, Signer};
+use tonic::Status;
+use tonic::transport::Channel;
+use zeroize::Zeroizing;
+
+pub(crate) use csr::certification_request;
+
+use crate::clock::Clock;
+use crate::config::{JoinToken, Settings};
+use crate::disk::{DiskError, Folder, OwnIdentity, TrustedBundle, read_limited};
+use crate::entropy::Entropy;
+use crate::limits;
+use crate::server_link::{LinkError, ServerLink};
+
+const PENDING_KEY: &str = "agent-key.pending";
+
+/// Why an agent has no identity of its own.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// Nothing says which server to trust.
+    #[error(
+        "nothing says which server to trust, and an agent does not trust the first that answers. \
+         On the server, run `bulla token create`: it prints one command for this node, with the \
+         bundle's SHA-256 (trust.bundle_sha256). A bundle file (trust.bundle_file) does as well"
+    )]
+    NoAnchor,
+    /// Nothing to prove the node with.
+    #[error(
+        "{0}, and there is no join token to enrol with. On the server, run `bulla token create`, \
+         and start the agent with the command it prints (the token goes in BULLA_JOIN_TOKEN or \
+         join_token_file)"
+    )]
+    NoToken(&'static str),
+    /// The token file cannot be used.
+    #[error("the join token file {path} cannot be used: {why}")]
+    TokenFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The bundle file cannot be used.
+    #[error("trust.bundle_file {path} cannot be used: {why}")]
+    BundleFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No authority of the server matches a pin.
+    #[error(
+        "no authority of the server matches trust.bundle_sha256: this is another server, or its \
+         authorities have changed since the pin was taken. It offers SHA-256 {}. Compare with \
+         `bulla bundle show` on the server",
+        offered.join(", ")
+    )]
+    PinMismatch {
+        /// What the server's authorities hash to.
+        offered: Vec<String>,
+    },
+    /// The chain of the server's TLS certificate does not lead to the pinned authority.
+    #[error("the server's certificate does not come from the pinned authority: {0}")]
+    ServerChain(verify::X509Fault),
+    /// A certificate of the right authority that is not the server's.
+    #[error("the peer is {0}, which is not the server of this trust domain")]
+    NotTheServer(SpiffeId),
+    /// The server's bundle cannot be used.
+    #[error("the server's trust bundle cannot be used: {0}")]
+    Bundle(String),
+    /// The server did not take the evidence.
+    #[error(
+        "the server did not accept the join token: {0}. A token works once and expires; \
+         make another with `bulla token create`"
+    )]
+    Evidence(String),
+    /// The server knows this node and does not want it.
+    #[error("the server refuses this node: {0}")]
+    Banned(String),
+    /// The evidence cannot be given.
+    #[error("the node cannot prove itself: {0}")]
+    Prove(#[from] ProveError),
+    /// The answer makes no sense.
+    #[error("the server's answer cannot be used: {0}")]
+    Answer(&'static str),
+    /// The certificate in the answer is not what was asked for.
+    #[error("the server's certificate for this agent cannot be used: {0}")]
+    OwnChain(verify::X509Fault),
+    /// The server could not answer now.
+    #[error("the server could not enrol this agent now: {}", .0.message())]
+    Refused(Status),
+    /// There is no connection.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// No key could be made.
+    #[error("no key could be made for this agent: {0}")]
+    Key(String),
+}
+
+impl EnrolError {
+    /// Whether the same attempt may succeed later.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Link(LinkError::Connect { .. }) | Self::Refused(_)
+        )
+    }
+}
+
+/// What enrolment needs to know.
+pub(crate) struct Enroller<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) folder: &'a Folder,
+    pub(crate) link: &'a ServerLink,
+    pub(crate) clock: &'a Clock,
+    pub(crate) entropy: &'a Entropy,
+}
+
+/// How the server is recognised before the agent has an identity.
+#[derive(Debug)]
+enum Anchor {
+    Bundle(Arc<Bundle>),
+    Pins,
+}
+
+impl Enroller<'_> {
+    /// Looks, without touching the network, whether enrolment can begin at all.
+    pub(crate) fn precheck(&self) -> Result<(), EnrolError> {
+        self.anchors()?;
+        self.token("this agent is not enrolled yet").map(drop)
+    }
+
+    /// Enrols: returns what the server certified, already stored.
+    pub(crate) async fn enrol(
+        &self,
+        why: &'static str,
+    ) -> Result<(OwnIdentity, Arc<Bundle>), EnrolError> {
+        let token = self.token(why)?;
+        let (channel, bundle) = self.recognise().await?;
+        let (pkcs8, signer) = pending_key(self.folder, self.entropy)?;
+        let csr = certification_request(&signer).map_err(|e| EnrolError::Key(e.to_string()))?;
+        let token = join_token::JoinToken::parse(token.secret())
+            .or(Err(EnrolError::NoToken("the join token cannot be one")))?;
+        let mut prover = join_token::JoinTokenProver::new(token);
+        let attested = attest::attest(channel, &mut prover, csr).await?;
+        let own = OwnIdentity {
+            svid: own_svid(&attested.svid.cert_chain, &signer, &bundle, self.clock.now())?,
+            key: PrivateKeyDer::new(&pkcs8),
+            reattestable: attested.reattestable,
+        };
+        TrustedBundle::store(self.folder, &bundle)?;
+        adopt(&own, self.folder)?;
+        Ok((own, bundle))
+    }
+
+    fn anchors(&self) -> Result<Vec<Anchor>, EnrolError> {
+        let mut anchors = Vec::new();
+        let trust_domain = &self.settings.trust_domain;
+        if let Some(bundle) = TrustedBundle::load(self.folder, trust_domain)? {
+            anchors.push(Anchor::Bundle(bundle));
+        }
+        if let Some(path) = &self.settings.config.trust.bundle_file {
+            let bundle = anchor::read_bundle_file(path, trust_domain)?;
+            anchors.push(Anchor::Bundle(Arc::new(bundle)));
+        }
+        if !self.settings.pins.is_empty() {
+            anchors.push(Anchor::Pins);
+        }
+        if anchors.is_empty() {
+            return Err(EnrolError::NoAnchor);
+        }
+        Ok(anchors)
+    }
+
+    fn token(&self, why: &'static str) -> Result<JoinToken, EnrolError> {
+        let config = &self.settings.config;
+        if let Some(token) = &config.join_token {
+            return Ok(token.clone());
+        }
+        let Some(path) = &config.join_token_file else {
+            return Err(EnrolError::NoToken(why));
+        };
+        let unusable = |why: String| EnrolError::TokenFile {
+            path: path.clone(),
+            why,
+        };
+        let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
+            .map(Zeroizing::new)
+            .ok_or_else(|| unusable("there is no such file".to_owned()))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not text".to_owned()))?;
+        JoinToken::new(text).map_err(|e| unusable(e.to_string()))
+    }
+
+    /// A connection to a server that has proved to be ours, and its bundle.
+    /// Anchors are tried in order: after a long outage the bundle of an earlier
+    /// run may have nothing in common with the server's, and the pin still does.
+    async fn recognise(&self) -> Result<(Channel, Arc<Bundle>), EnrolError> {
+        let mut failure = EnrolError::NoAnchor;
+        for anchor in self.anchors()? {
+            let outcome = match anchor {
+                Anchor::Bundle(bundle) => self.recognise_by_bundle(bundle).await,
+                Anchor::Pins => self.recognise_by_pin().await,
+            };
+            match outcome {
+                Ok(recognised) => return Ok(recognised),
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn recognise_by_bundle(
+        &self,
+        bundle: Arc<Bundle>,
+    ) -> Result<(Channel, Arc<Bundle>), EnrolError> {
+        self.link.bundles().set(bundle);
+        let channel = self.link.anonymous().await?;
+        let bundle = Arc::new(self.get_bundle(&channel).await?);
+        self.link.bundles().set(Arc::clone(&bundle));
+        Ok((channel, bundle))
+    }
+
+    async fn recognise_by_pin(&self) -> Result<(Channel, Arc<Bundle>), EnrolError> {
+        let (config, captured) = channel::capture_config().map_err(LinkError::from)?;
+        let channel = self.link.connect_with(config).await?;
+        let bundle = self.get_bundle(&channel).await?;
+        let chain = captured.chain().unwrap_or_default();
+        let (pins, id) = (&self.settings.pins, self.link.server_id());
+        anchor::check_pins(pins, &bundle, chain, id, self.clock.now())?;
+        let bundle = Arc::new(bundle);
+        self.link.bundles().set(Arc::clone(&bundle));
+        // The same connection goes on: it is the one that was checked, and its
+        // configuration serves no second handshake.
+        Ok((channel, bundle))
+    }
+
+    async fn get_bundle(&self, channel: &Channel) -> Result<Bundle, EnrolError> {
+        let call = async {
+            BundleClient::new(channel.clone())
+                .max_decoding_message_size(limits::SERVER_MESSAGE)
+                .get_bundle(GetBundleRequest::default())
+                .await
+        };
+        let wire = tokio::time::timeout(limits::SERVER_CALL, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to GetBundle")))
+            .map_err(EnrolError::Refused)?
+            .into_inner();
+        let bundle = bundle_from_wire(&wire).map_err(|e| EnrolError::Bundle(e.to_string()))?;
+        if bundle.trust_domain != self.settings.trust_domain {
+            let theirs = &bundle.trust_domain;
+            let why = format!("it is of trust domain {theirs}; this agent is configured for {}", self.settings.trust_domain);
+            return Err(EnrolError::Bundle(why));
+        }
+        if bundle.x509_authorities.len() > limits::BUNDLE_AUTHORITIES {
+            return Err(EnrolError::Bundle("it has too many authorities".to_owned()));
+        }
+        Ok(bundle)
+    }
+}
+
+/// The key that the next SVID of this agent will be for. It is stored before it
+/// is sent anywhere: an agent that dies after the server has certified it asks
+/// again for the same key.
+pub(crate) fn pending_key(
+    folder: &Folder,
+    entropy: &Entropy,
+) -> Result<(Zeroizing<Vec<u8>>, MemorySigner), EnrolError> {
+    let stored = folder.read(PENDING_KEY, limits::SMALL_FILE_BYTES)?;
+    if let Some(pkcs8) = stored.map(Zeroizing::new)
+        && let Ok(signer) = MemorySigner::from_pkcs8(&pkcs8)
+    {
+        return Ok((pkcs8, signer));
+    }
+    let key = |e: keys::KeyError| EnrolError::Key(e.to_string());
+    let (pkcs8, _public) = keys::generate_pkcs8(KeyType::EcP256, entropy.rng()).map_err(key)?;
+    let signer = MemorySigner::from_pkcs8(&pkcs8).map_err(key)?;
+    folder.write(PENDING_KEY, &pkcs8)?;
+    Ok((pkcs8, signer))
+}
+
+/// Stores the identity that the pending key now belongs to.
+pub(crate) fn adopt(own: &OwnIdentity, folder: &Folder) -> Result<(), EnrolError> {
+    own.store(folder)?;
+    folder.remove(PENDING_KEY)?;
+    Ok(())
+}
+
+/// Checks what a server certified for this agent: our key, our trust domain,
+/// an agent's ID, and a chain that leads to the bundle.
+pub(crate) fn own_svid(
+    chain: &[Bytes],
+    signer: &MemorySigner,
+    bundle: &Bundle,
+    now: Timestamp,
+) -> Result<X509Svid, EnrolError> {
+    let ders: Vec<&[u8]> = chain.iter().map(AsRef::as_ref).collect();
+    let verified = verify::verify_x509_svid(&ders, bundle, now).map_err(EnrolError::OwnChain)?;
+    if !verified.spiffe_id.is_agent() {
+        return Err(EnrolError::Answer("its SVID is not an agent's"));
+    }
+    let leaf = ders.first().ok_or(EnrolError::Answer("it has no certificate"))?;
+    if leaf_key(leaf).is_none_or(|key| key != signer.public_key().spki_der()) {
+        return Err(EnrolError::Answer("its SVID is for another key"));
+    }
+    let said = verify::leaf_identity(leaf).map_err(EnrolError::OwnChain)?;
+    Ok(X509Svid {
+        spiffe_id: verified.spiffe_id,
+        chain: ders.iter().map(|der| Arc::from(*der)).collect(),
+        not_before: said.not_before,
+        not_after: verified.not_after,
+    })
+}
+
+/// The SubjectPublicKeyInfo of a certificate.
+pub(crate) fn leaf_key(der: &[u8]) -> Option<&[u8]> {
+    use x509_parser::prelude::{FromDer as _, X509Certificate};
+    X509Certificate::from_der(der)
+        .ok()
+        .map(|(_, certificate)| certificate.tbs_certificate.subject_pki.raw)
+}
