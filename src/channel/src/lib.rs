@@ -31,7 +31,7 @@ pub use connect::{ChannelOptions, ConnectError, tls_channel, uds_channel};
 pub use limits::Limits;
 pub use live::{IdentityError, LiveBundles, LiveIdentity};
 pub use peer::Peer;
-pub use serve::{Draining, HttpService, RemoteAddress, serve_tls, serve_unix};
+pub use serve::{Draining, HttpService, RemoteAddress, serve_tls, serve_unix, serve_unix_each};
 pub use tls::{
     Captured, ClientAuth, ConfigError, Expect, capture_config, client_config, server_config,
 };

@@ -25,7 +25,7 @@ use admission::{Admission, Listen};
 
 pub use per_request::{Draining, RemoteAddress};
 pub use tls::serve_tls;
-pub use unix::serve_unix;
+pub use unix::{serve_unix, serve_unix_each};
 
 /// What a listener serves: an `axum::Router`, a tonic `Routes`, or the like.
 /// There is nothing to implement: every fitting tower service is one.

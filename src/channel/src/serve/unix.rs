@@ -25,7 +25,20 @@ pub async fn serve_unix<S: HttpService>(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let shared = Arc::new((service, limits.clone()));
+    let make_service = move |_: &Arc<UnixPeer>| service.clone();
+    serve_unix_each(listener, make_service, limits, shutdown).await;
+}
+
+/// As [`serve_unix`], with a service of its own for each connection.
+/// `make_service` is called as soon as the connection is accepted, before a byte
+/// of it is read: the moment to remember what the process was then.
+pub async fn serve_unix_each<S: HttpService>(
+    listener: UnixListener,
+    make_service: impl Fn(&Arc<UnixPeer>) -> S + Send + Sync + 'static,
+    limits: Limits,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let shared = Arc::new((make_service, limits.clone()));
     let handle = |(stream, peer), stop| one_connection(stream, peer, Arc::clone(&shared), stop);
     accept_loop(listener, &limits, shutdown, handle).await;
 }
@@ -33,10 +46,12 @@ pub async fn serve_unix<S: HttpService>(
 async fn one_connection<S: HttpService>(
     mut stream: UnixStream,
     peer: UnixPeer,
-    shared: Arc<(S, Limits)>,
+    shared: Arc<(impl Fn(&Arc<UnixPeer>) -> S, Limits)>,
     mut stop: Stop,
 ) {
-    let (service, limits) = &*shared;
+    let (make_service, limits) = &*shared;
+    let peer = Arc::new(peer);
+    let service = make_service(&peer);
     let recognised = tokio::time::timeout(limits.handshake_timeout, recognise(&mut stream));
     let recognised = tokio::select! {
         recognised = recognised => recognised,
@@ -53,8 +68,8 @@ async fn one_connection<S: HttpService>(
     connection::serve(
         AuthorityRewrite::new(stream, prefix),
         protocol,
-        service.clone(),
-        OtherEnd::Unix(Arc::new(peer)),
+        service,
+        OtherEnd::Unix(peer),
         lifetime,
         limits,
         stop,
