@@ -3,46 +3,7 @@
 
 use std::fmt;
 
-/// What sort of no it is; each kind has one status code at the edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// The request is malformed or breaks a rule.
-    Invalid,
-    /// What it names does not exist.
-    NotFound,
-    /// What it would make exists.
-    Exists,
-    /// The caller may not.
-    Denied,
-    /// Not in this state of things.
-    Precondition,
-    /// A limit is reached.
-    Exhausted,
-    /// Not now: nothing happened, try again.
-    Unavailable,
-    /// Nobody can say whether it happened: look before trying again.
-    OutcomeUnknown,
-    /// A defect or damage on our side.
-    Internal,
-}
-
-impl Kind {
-    /// The kind's name in records, logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::NotFound => "not_found",
-            Self::Exists => "exists",
-            Self::Denied => "denied",
-            Self::Precondition => "precondition",
-            Self::Exhausted => "exhausted",
-            Self::Unavailable => "unavailable",
-            Self::OutcomeUnknown => "outcome_unknown",
-            Self::Internal => "internal",
-        }
-    }
-}
+pub use api::status::Kind;
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +72,12 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<Failure> for tonic::Status {
+    fn from(failure: Failure) -> Self {
+        failure.kind.status(failure.message)
+    }
+}
 
 impl From<crate::entropy::NoEntropy> for Failure {
     fn from(error: crate::entropy::NoEntropy) -> Self {
