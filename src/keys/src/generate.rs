@@ -65,8 +65,7 @@ fn ecdsa(
     algorithm: &'static ring::signature::EcdsaSigningAlgorithm,
     rng: &dyn SecureRandom,
 ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let document =
-        EcdsaKeyPair::generate_pkcs8(algorithm, rng).or(Err(KeyError::NoRandomness))?;
+    let document = EcdsaKeyPair::generate_pkcs8(algorithm, rng).or(Err(KeyError::NoRandomness))?;
     Ok(Zeroizing::new(document.as_ref().to_vec()))
 }
 

@@ -5,7 +5,7 @@
 //! This crate is floor 0: it knows no certificates and no tokens, sees no clock,
 //! takes randomness as an argument, and does no I/O except in [`mod@file`].
 
-mod der;
+pub mod der;
 pub mod file;
 mod generate;
 mod key_type;

@@ -55,7 +55,9 @@ pub enum SpkiError {
     #[error("public key is not a DER SubjectPublicKeyInfo, or bytes follow it")]
     Encoding,
     /// An algorithm or curve outside the allow-list.
-    #[error("public key is {found}; use ECDSA P-256 (recommended), ECDSA P-384 or RSA 2048 to 4096")]
+    #[error(
+        "public key is {found}; use ECDSA P-256 (recommended), ECDSA P-384 or RSA 2048 to 4096"
+    )]
     Algorithm {
         /// What it is, as far as it is known.
         found: &'static str,
@@ -173,14 +175,16 @@ fn rsa(spki: &[u8]) -> Option<Result<Numbers<'_>, SpkiError>> {
         let (pair, after_pair) = der::take(key.strip_prefix(&[0])?, SEQUENCE)?;
         let (n, exponent) = der::take(pair, INTEGER)?;
         let (e, end) = der::take(exponent, INTEGER)?;
-        let clean = [rest, after_key, after_pair, end].iter().all(|r| r.is_empty());
+        let clean = [rest, after_key, after_pair, end]
+            .iter()
+            .all(|r| r.is_empty());
         clean.then(|| (der::strip_zeros(n), der::strip_zeros(e)))
     };
     let Some((n, e)) = read() else {
         return Some(Err(SpkiError::Encoding));
     };
     Some(check_rsa(n, e).and_then(|numbers| {
-        // Reading is lenient about lengths and padding; writing is not.
+        // Reading drops any number of leading zeros; writing puts none but the needed.
         let canonical = encode(&numbers) == spki;
         canonical.then_some(numbers).ok_or(SpkiError::Encoding)
     }))
@@ -190,14 +194,20 @@ fn rsa(spki: &[u8]) -> Option<Result<Numbers<'_>, SpkiError>> {
 fn diagnose(spki: &[u8]) -> SpkiError {
     const NAMES: [(&[u8], &str); 9] = [
         (&[0x2b, 0x81, 0x04, 0x00, 0x21], "ECDSA P-224"),
-        (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01], "ECDSA P-192"),
+        (
+            &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x01],
+            "ECDSA P-192",
+        ),
         (&[0x2b, 0x81, 0x04, 0x00, 0x23], "ECDSA P-521"),
         (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "ECDSA secp256k1"),
         (&[0x2b, 0x65, 0x70], "Ed25519"),
         (&[0x2b, 0x65, 0x71], "Ed448"),
         (&[0x2b, 0x65, 0x6e], "X25519"),
         (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "DSA"),
-        (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a], "RSASSA-PSS"),
+        (
+            &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a],
+            "RSASSA-PSS",
+        ),
     ];
     const EC: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
     const P256: [u8; 8] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];

@@ -159,7 +159,18 @@ mod tests {
             assert!(check_key_id(good).is_ok(), "{good}");
         }
         let long = "a".repeat(MAX_KEY_ID_BYTES + 1);
-        for bad in ["", ".", "..", ".a", "a/b", "A", "a b", "a\0", "é", long.as_str()] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            ".a",
+            "a/b",
+            "A",
+            "a b",
+            "a\0",
+            "é",
+            long.as_str(),
+        ] {
             assert!(check_key_id(bad).is_err(), "{bad}");
         }
     }
