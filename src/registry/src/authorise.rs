@@ -80,6 +80,11 @@ impl Registry {
         self.slots.under(id).next().is_some()
     }
 
+    /// The entries that hang directly under this SPIFFE ID.
+    pub fn children<'a>(&'a self, id: &'a SpiffeId) -> impl Iterator<Item = &'a Arc<Entry>> {
+        self.slots.under(id).map(|(_, entry)| entry)
+    }
+
     /// Whether a chain of parents would lead from the entry back to itself, once
     /// it is put: such entries are nobody's unless something else leads there.
     #[must_use]
