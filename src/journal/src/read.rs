@@ -76,6 +76,7 @@ impl Records {
                     return Ok(None);
                 }
                 self.acknowledged = mark;
+                scan.refresh()?;
             }
             match scan.step()? {
                 Step::Record(stored) if stored.seq >= self.from_seq => return Ok(Some(stored)),

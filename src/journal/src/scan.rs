@@ -71,6 +71,15 @@ impl Scan {
         segment::read_mark(self.file.get_ref())
     }
 
+    /// Forgets what was read ahead: the file has grown since.
+    pub(crate) fn refresh(&mut self) -> Result<(), JournalError> {
+        let at = SeekFrom::Start(self.offset);
+        self.file
+            .seek(at)
+            .map(drop)
+            .map_err(JournalError::io("read", &self.path))
+    }
+
     /// A fault at the next record.
     pub(crate) fn fault(&self, what: &'static str) -> Fault {
         let seq = self.at.seq.saturating_add(1);

@@ -118,6 +118,7 @@ pub(crate) fn verify_segment(
             .fault("segment does not continue the one before")
             .into());
     }
+    // Read first: a journal that is open moves its mark on while this walk reads.
     let mark = scan.mark();
     let end = scan.walk(|scan, stored| {
         let here = Head {
@@ -135,17 +136,17 @@ pub(crate) fn verify_segment(
         }
         Ok(())
     })?;
-    check_end(&scan, &end, tail)?;
+    check_end(&scan, &end, tail, mark)?;
     Ok(scan)
 }
 
 /// Whether a segment may end where the walk ended.
-fn check_end(scan: &Scan, end: &Step, tail: Tail) -> Result<(), Fault> {
+fn check_end(scan: &Scan, end: &Step, tail: Tail, mark: Option<Head>) -> Result<(), Fault> {
     let what = match end {
         Step::Broken(what) => what,
         _ => "record is missing",
     };
-    match (tail, scan.mark()) {
+    match (tail, mark) {
         (Tail::Exact, _) if matches!(end, Step::End) => Ok(()),
         (Tail::Exact, _) => Err(scan.fault(what)),
         (Tail::Open, None) => Err(scan.fault("commit mark is damaged")),
