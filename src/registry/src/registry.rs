@@ -108,7 +108,7 @@ impl Registry {
         self.by_id.remove(id);
         if let Some(entry) = self.slots.remove(slot) {
             if entry.is_node_alias() {
-                self.aliases.remove(slot, &entry.selectors);
+                self.aliases.remove(&slot, &entry.selectors);
             }
             if let Some(at) = entry.expires_at {
                 self.expiring.remove(&(at, entry.id.clone()));

@@ -23,7 +23,7 @@ impl<K> Default for ConditionIndex<K> {
     }
 }
 
-impl<K: Ord + Copy> ConditionIndex<K> {
+impl<K: Ord + Clone> ConditionIndex<K> {
     /// Files `key` with its conditions; they must not be empty, or it is never
     /// found: what asks for nothing matches nothing.
     pub fn insert(&mut self, key: K, conditions: &Selectors) {
@@ -37,12 +37,12 @@ impl<K: Ord + Copy> ConditionIndex<K> {
     }
 
     /// Takes `key` out again; `conditions` are those it was filed with.
-    pub fn remove(&mut self, key: K, conditions: &Selectors) {
+    pub fn remove(&mut self, key: &K, conditions: &Selectors) {
         for selector in conditions {
             let Some(keys) = self.by_selector.get_mut(selector) else {
                 continue;
             };
-            let found = keys.remove(&key);
+            let found = keys.remove(key);
             if keys.is_empty() {
                 self.by_selector.remove(selector);
             }
@@ -58,7 +58,7 @@ impl<K: Ord + Copy> ConditionIndex<K> {
         facts
             .iter()
             .filter_map(|selector| self.by_selector.get(selector))
-            .flat_map(|keys| keys.iter().copied())
+            .flat_map(|keys| keys.iter().cloned())
     }
 }
 

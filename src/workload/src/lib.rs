@@ -1,1 +1,35 @@
-//! An agent's cache: updates in, views and renewals out. Pure. Floor 2.
+//! An agent's cache of what its workloads may have: entries, bundles, SVIDs.
+//!
+//! Pure: updates from the server and issued SVIDs go in; views for streams and
+//! renewals that are due come out. `now` and jitter are arguments; the shell
+//! owns the clock, the sockets and the disk.
+//!
+//! - A caller is a set of selectors. [`Cache::subscribe`] turns it into a
+//!   [`ViewId`]; callers with equal selectors share one view.
+//! - A view has a state for each stream of the Workload API: denied (no
+//!   identity), pending (identities, but their SVIDs are on their way) or ready.
+//!   Every ready view is the full set, never a delta (Workload API 4.3).
+//! - [`Effects::changed`] names the views whose state moved. A stream keeps a
+//!   [`Delivered`] and asks it what to do; it is told to send only what is new.
+//! - SVIDs come in the order of [`svid_order`]; an admin steers it.
+
+mod build;
+mod cache;
+mod held;
+mod jwt;
+mod limits;
+mod order;
+mod renewal;
+mod trust;
+mod update;
+mod view;
+mod views;
+
+pub use cache::{Cache, Counts};
+pub use held::{Issued, Jitter};
+pub use jwt::JwtHit;
+pub use limits::Limits;
+pub use order::{DEFAULT_HINT, svid_order};
+pub use update::{Effects, Update};
+pub use view::{BundleView, Delivered, Identity, State, Step, Versioned, X509View};
+pub use views::{TooManyViews, ViewId};

@@ -1,0 +1,133 @@
+//! Building the states of a view from its members, and giving new content a new
+//! version.
+
+use std::sync::Arc;
+
+use identity::Entry;
+
+use crate::trust::HeldBundle;
+use crate::views::Kept;
+use crate::{BundleView, Cache, Identity, State, X509View};
+
+impl Cache {
+    /// The full set for FetchX509SVID. While an SVID is awaited for the first
+    /// time there is none: sending the rest would make another identity the
+    /// default for a moment.
+    pub(crate) fn build_x509(&self, members: &[Arc<Entry>]) -> State<X509View> {
+        if members.is_empty() {
+            return State::Denied;
+        }
+        let has_authorities = |held: &&HeldBundle| !held.bundle.x509_authorities.is_empty();
+        let Some(own) = self.trust.own.as_ref().filter(has_authorities) else {
+            return State::Pending;
+        };
+        let mut identities = Vec::with_capacity(members.len());
+        for entry in members {
+            let Some(held) = self.held.get(&entry.id) else {
+                continue;
+            };
+            if held.is_awaited() {
+                return State::Pending;
+            }
+            identities.extend(held.issued.as_ref().map(|issued| Identity {
+                entry: Arc::clone(entry),
+                issued: Arc::clone(issued),
+            }));
+        }
+        if identities.is_empty() {
+            return State::Pending;
+        }
+        let names = members.iter().flat_map(|e| &e.federates_with);
+        let federated: Vec<&HeldBundle> = self
+            .trust
+            .federated_with(names)
+            .filter(has_authorities)
+            .collect();
+        let trust = std::iter::once(own).chain(federated.iter().copied());
+        let trust = trust.map(|held| held.x509).collect();
+        let federated = federated.iter().map(|held| held.bundle.clone()).collect();
+        let view = X509View::new(identities, own.bundle.clone(), federated, trust);
+        State::Ready(Arc::new(view))
+    }
+
+    /// The full set for one of the bundle streams; `generation` picks the profile.
+    pub(crate) fn build_bundles(
+        &self,
+        members: &[Arc<Entry>],
+        generation: impl Fn(&HeldBundle) -> u64,
+    ) -> State<BundleView> {
+        if members.is_empty() {
+            return State::Denied;
+        }
+        let Some(own) = self.trust.own.as_ref() else {
+            return State::Pending;
+        };
+        let names = members.iter().flat_map(|e| &e.federates_with);
+        let all = std::iter::once(own).chain(self.trust.federated_with(names));
+        let (bundles, trust) = all
+            .map(|held| (held.bundle.clone(), generation(held)))
+            .unzip();
+        State::Ready(Arc::new(BundleView::new(bundles, trust)))
+    }
+}
+
+/// A view that can be compared with another and given a version.
+pub(crate) trait Content {
+    fn is_same_content(&self, other: &Self) -> bool;
+    fn set_version(&mut self, version: u64);
+}
+
+impl Content for X509View {
+    fn is_same_content(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Identity, &Identity)| {
+            Arc::ptr_eq(&a.issued, &b.issued) && a.entry.hint == b.entry.hint
+        };
+        self.trust == other.trust
+            && self.identities.len() == other.identities.len()
+            && self.identities.iter().zip(&other.identities).all(same)
+    }
+
+    fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+}
+
+impl Content for BundleView {
+    fn is_same_content(&self, other: &Self) -> bool {
+        self.trust == other.trust
+    }
+
+    fn set_version(&mut self, version: u64) {
+        self.version = version;
+    }
+}
+
+impl<V: Content> Kept<V> {
+    /// Moves to the new state; says whether that is another one. Content equal to
+    /// the last ready view is that view.
+    pub(crate) fn replace(&mut self, new: State<V>, versions: &mut u64) -> bool {
+        let new = match new {
+            State::Ready(mut view) => {
+                let last = self.last.as_ref();
+                if let Some(last) = last.filter(|last| last.is_same_content(&view)) {
+                    State::Ready(Arc::clone(last))
+                } else {
+                    *versions += 1;
+                    if let Some(view) = Arc::get_mut(&mut view) {
+                        view.set_version(*versions);
+                    }
+                    self.last = Some(Arc::clone(&view));
+                    State::Ready(view)
+                }
+            }
+            State::Denied => {
+                self.last = None;
+                State::Denied
+            }
+            State::Pending => State::Pending,
+        };
+        let moved = !self.state.is_same(&new);
+        self.state = new;
+        moved
+    }
+}
