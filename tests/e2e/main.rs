@@ -1,1 +1,19 @@
-//! The e2e suite.
+//! The shipped server, agent and command line as real processes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod audit;
+mod bad_input;
+mod dev;
+mod entries;
+mod joining;
+mod nodes;
+mod operation;
+mod restarts;
+mod secrets;
+mod workload;

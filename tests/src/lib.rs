@@ -1,1 +1,18 @@
-//! End-to-end, interop, attack and tidiness tests. Floor 5.
+//! The harness the suites share: a trust domain of real processes in a folder
+//! of its own, driven by the shipped command line, gone when the test ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod domain;
+mod process;
+mod wait;
+
+pub use domain::{Domain, Settings};
+pub use process::{Process, Ran, bulla, program};
+pub use wait::{eventually, eventually_within};

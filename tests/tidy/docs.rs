@@ -19,8 +19,13 @@ fn markdown(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn links(text: &str) -> Vec<&str> {
-    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    targets.filter(|t| !t.starts_with("http") && !t.starts_with('#')).collect()
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    targets
+        .filter(|t| !t.starts_with("http") && !t.starts_with('#'))
+        .collect()
 }
 
 #[test]
@@ -32,7 +37,11 @@ fn relative_links_resolve() {
         for link in links(&text) {
             let path = link.split('#').next().unwrap();
             let target = file.parent().unwrap().join(path);
-            assert!(target.exists(), "{}: link to {link} leads nowhere", file.display());
+            assert!(
+                target.exists(),
+                "{}: link to {link} leads nowhere",
+                file.display()
+            );
         }
     }
 }
@@ -57,9 +66,16 @@ fn every_mitigation_names_a_test_that_exists() {
         every_test_source(&root().join(folder), &mut source);
     }
     let mut named = 0;
-    for name in text.split("test: `").skip(1).filter_map(|rest| rest.split('`').next()) {
+    for name in text
+        .split("test: `")
+        .skip(1)
+        .filter_map(|rest| rest.split('`').next())
+    {
         named += 1;
-        assert!(source.contains(&format!("fn {name}(")), "SECURITY.md names {name}, no such test");
+        assert!(
+            source.contains(&format!("fn {name}(")),
+            "SECURITY.md names {name}, no such test"
+        );
     }
     assert!(named >= 20, "only {named} mitigations name a test");
 }

@@ -22,7 +22,10 @@ fn all() -> Vec<(PathBuf, String)> {
     for folder in ["src", "attestors", "tests"] {
         rust_files(&root.join(folder), &mut found);
     }
-    found.into_iter().map(|p| (p.clone(), std::fs::read_to_string(p).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|p| (p.clone(), std::fs::read_to_string(p).unwrap()))
+        .collect()
 }
 
 #[test]
@@ -48,11 +51,21 @@ fn no_file_outgrows_a_sitting() {
 #[test]
 fn nothing_is_left_unfinished() {
     // Assembled so that this file does not find itself.
-    let marks = [["todo", "!("], ["unimplemented", "!("], ["TO", "DO"], ["FIX", "ME"], ["#[ign", "ore"]];
+    let marks = [
+        ["todo", "!("],
+        ["unimplemented", "!("],
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["#[ign", "ore"],
+    ];
     let marks: Vec<String> = marks.iter().map(|parts| parts.concat()).collect();
     for (path, text) in all() {
         for mark in &marks {
-            assert!(!text.contains(mark.as_str()), "{} contains {mark}", path.display());
+            assert!(
+                !text.contains(mark.as_str()),
+                "{} contains {mark}",
+                path.display()
+            );
         }
     }
 }

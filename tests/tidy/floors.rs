@@ -25,31 +25,68 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "identity", "keys", "store", "journal", "authority", "verify", "registry", "contract",
-            "join_token", "records", "channel", "api",
+            "identity",
+            "keys",
+            "store",
+            "journal",
+            "authority",
+            "verify",
+            "registry",
+            "contract",
+            "join_token",
+            "records",
+            "channel",
+            "api",
         ],
     ),
     (
         "agent",
         &[
-            "identity", "keys", "verify", "contract", "join_token", "unix", "workload", "channel",
+            "identity",
+            "keys",
+            "verify",
+            "contract",
+            "join_token",
+            "unix",
+            "workload",
+            "channel",
             "api",
         ],
     ),
     (
         "cli",
-        &["identity", "keys", "verify", "channel", "api", "records", "journal", "server", "agent"],
+        &[
+            "identity", "keys", "verify", "channel", "api", "records", "journal", "server", "agent",
+        ],
     ),
     ("bulla-tests", &["identity", "channel", "api"]),
 ];
 
 /// Crates that decide and therefore do no I/O: no runtime, no sockets, no clock.
 const PURE: &[&str] = &[
-    "identity", "keys", "authority", "registry", "verify", "workload", "contract", "join_token",
-    "unix", "records",
+    "identity",
+    "keys",
+    "authority",
+    "registry",
+    "verify",
+    "workload",
+    "contract",
+    "join_token",
+    "unix",
+    "records",
 ];
 
-const RUNTIMES: &[&str] = &["tokio", "hyper", "hyper-util", "tonic", "axum", "tower", "nix", "rustix", "libc"];
+const RUNTIMES: &[&str] = &[
+    "tokio",
+    "hyper",
+    "hyper-util",
+    "tonic",
+    "axum",
+    "tower",
+    "nix",
+    "rustix",
+    "libc",
+];
 
 fn metadata() -> Metadata {
     MetadataCommand::new()
@@ -62,10 +99,17 @@ fn metadata() -> Metadata {
 /// Each workspace member with what it imports directly outside its tests.
 fn direct(metadata: &Metadata) -> BTreeMap<String, BTreeSet<String>> {
     let names = |package: &cargo_metadata::Package| {
-        let normal = package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal);
+        let normal = package
+            .dependencies
+            .iter()
+            .filter(|d| d.kind == DependencyKind::Normal);
         normal.map(|d| d.name.clone()).collect()
     };
-    metadata.workspace_packages().iter().map(|p| (p.name.to_string(), names(p))).collect()
+    metadata
+        .workspace_packages()
+        .iter()
+        .map(|p| (p.name.to_string(), names(p)))
+        .collect()
 }
 
 fn violations(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
@@ -78,7 +122,9 @@ fn violations(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         };
         for import in imports.iter().filter(|i| edges.contains_key(*i)) {
             if !allowed.contains(&import.as_str()) {
-                found.push(format!("{name} imports {import}, which its floor does not allow"));
+                found.push(format!(
+                    "{name} imports {import}, which its floor does not allow"
+                ));
             }
         }
         if PURE.contains(&name.as_str()) {
@@ -127,10 +173,22 @@ fn the_agent_cannot_reach_code_that_mints() {
 #[test]
 fn ring_is_the_only_crypto_provider() {
     let metadata = metadata();
-    let names: BTreeSet<_> = metadata.packages.iter().map(|p| p.name.to_string()).collect();
-    for other in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls"] {
+    let names: BTreeSet<_> = metadata
+        .packages
+        .iter()
+        .map(|p| p.name.to_string())
+        .collect();
+    for other in [
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+    ] {
         let used = metadata.resolve.as_ref().is_some_and(|r| {
-            r.nodes.iter().any(|n| n.deps.iter().any(|d| d.name == other.replace('-', "_")))
+            r.nodes
+                .iter()
+                .any(|n| n.deps.iter().any(|d| d.name == other.replace('-', "_")))
         });
         assert!(!used || !names.contains(other), "{other} is in the tree");
     }

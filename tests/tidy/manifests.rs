@@ -22,12 +22,26 @@ fn every_member_inherits_the_lints_and_the_versions() {
         let text = std::fs::read_to_string(&path).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
         let lints = manifest["lints"]["workspace"].as_bool();
-        assert_eq!(lints, Some(true), "{} does not inherit the lints", path.display());
+        assert_eq!(
+            lints,
+            Some(true),
+            "{} does not inherit the lints",
+            path.display()
+        );
         for section in ["dependencies", "dev-dependencies"] {
-            for (name, spec) in manifest.get(section).and_then(|t| t.as_table()).into_iter().flatten()
+            for (name, spec) in manifest
+                .get(section)
+                .and_then(|t| t.as_table())
+                .into_iter()
+                .flatten()
             {
                 let inherited = spec.get("workspace").and_then(toml::Value::as_bool);
-                assert_eq!(inherited, Some(true), "{}: {name} names its own version", path.display());
+                assert_eq!(
+                    inherited,
+                    Some(true),
+                    "{}: {name} names its own version",
+                    path.display()
+                );
             }
         }
     }
@@ -35,8 +49,17 @@ fn every_member_inherits_the_lints_and_the_versions() {
 
 #[test]
 fn the_visible_top_level_is_the_cards() {
-    let expected =
-        ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "attestors", "deploy", "docs", "src", "tests"];
+    let expected = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "attestors",
+        "deploy",
+        "docs",
+        "src",
+        "tests",
+    ];
     let mut seen: Vec<String> = std::fs::read_dir(root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -1,0 +1,118 @@
+//! What an operator watches: health with reasons, metrics, exit codes.
+
+use std::io::{Read as _, Write as _};
+
+use bulla_tests::{Domain, Settings, bulla, eventually};
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn get(port: u16, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+#[test]
+fn live_ready_and_metrics_are_served_on_loopback() {
+    let (server, agent) = (free_port(), free_port());
+    let ops = |port| format!("[ops]\nlisten = \"127.0.0.1:{port}\"\n");
+    let domain = Domain::start_with(Settings {
+        server: ops(server),
+        agent: ops(agent),
+    });
+    domain.register("/service", []);
+    domain.await_svid("/service");
+    for port in [server, agent] {
+        assert_eq!(get(port, "/live").0, 200);
+        eventually("ready", || (get(port, "/ready").0 == 200).then_some(()));
+        let (status, text) = get(port, "/metrics");
+        assert_eq!(status, 200);
+        assert!(text.contains("# TYPE bulla_"), "{text}");
+        assert_eq!(get(port, "/nothing").0, 404);
+    }
+    assert!(
+        get(server, "/metrics")
+            .1
+            .contains("bulla_server_sign_total")
+    );
+}
+
+#[test]
+fn an_agent_whose_server_is_away_says_so_and_still_serves() {
+    let agent = free_port();
+    let mut domain = Domain::start_with(Settings {
+        agent: format!("[ops]\nlisten = \"127.0.0.1:{agent}\"\n"),
+        ..Settings::default()
+    });
+    domain.register("/service", []);
+    domain.await_svid("/service");
+    domain.server.take().unwrap().kill();
+    domain.await_svid("/service");
+    let text = eventually("the outage is named", || {
+        let (_, text) = get(agent, "/ready");
+        text.contains("server").then_some(text)
+    });
+    assert!(text.contains("200 OK"), "it can serve now: {text}");
+}
+
+#[test]
+fn healthcheck_tells_what_can_serve() {
+    let mut domain = Domain::start();
+    let run = |domain: &Domain| {
+        let mut command = bulla();
+        command.args(["healthcheck", "--json", "--agent-admin-socket"]);
+        command.arg(domain.path("agent/admin.sock"));
+        command.arg("--admin-socket").arg(domain.admin_socket());
+        bulla_tests::Ran::of(&mut command)
+    };
+    eventually("both are ready", || (run(&domain).code == 0).then_some(()));
+    domain.agent.take().unwrap().kill();
+    let ran = run(&domain);
+    assert_eq!(ran.code, 3);
+    assert_eq!(ran.json()[0]["ready"], true);
+    assert_eq!(ran.json()[1]["ready"], false);
+}
+
+#[test]
+fn every_command_shows_examples() {
+    for words in [
+        &["entry", "create"][..],
+        &["entry", "list"],
+        &["entry", "update"],
+        &["entry", "delete"],
+        &["entry", "show"],
+        &["node", "list"],
+        &["node", "ban"],
+        &["node", "evict"],
+        &["token", "create"],
+        &["bundle", "show"],
+        &["fetch", "x509"],
+        &["fetch", "jwt"],
+        &["fetch", "bundle"],
+        &["audit", "list"],
+        &["audit", "show"],
+        &["audit", "verify"],
+        &["server"],
+        &["agent"],
+        &["dev"],
+        &["healthcheck"],
+    ] {
+        let mut command = bulla();
+        command.args(words).arg("--help");
+        let ran = bulla_tests::Ran::of(&mut command).ok();
+        assert!(ran.out.contains("Example"), "{words:?}");
+    }
+}

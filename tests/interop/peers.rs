@@ -1,0 +1,94 @@
+//! go-spiffe, PyPI `spiffe` and java-spiffe: each walks through the same steps
+//! and must see the same things.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bulla_tests::{Domain, Ran};
+use serde_json::Value;
+
+const AUDIENCE: &str = "payments";
+
+/// Where `tests/run` puts what it sets up.
+fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers")
+}
+
+/// Runs a peer and checks the steps it must print.
+#[track_caller]
+fn walk(mut command: Command) {
+    let domain = Domain::start();
+    // Six seconds: the peer sees a renewal within three.
+    domain.register("/service", ["--x509-ttl", "6"]);
+    domain.await_svid("/service");
+    command.args([domain.endpoint().as_str(), AUDIENCE, "2"]);
+    let ran = Ran::of(&mut command).ok();
+    let lines: Vec<Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON line"))
+        .collect();
+    let steps: Vec<&str> = lines
+        .iter()
+        .map(|line| line["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "x509",
+            "bundles",
+            "jwt",
+            "validate",
+            "validate-other",
+            "watch",
+            "watch"
+        ],
+        "{}",
+        ran.err
+    );
+    let id = domain.id("/service");
+    for line in lines
+        .iter()
+        .filter(|line| !["bundles", "validate-other"].contains(&line["step"].as_str().unwrap()))
+    {
+        assert_eq!(line["id"], *id, "{line}");
+    }
+    assert_ne!(
+        lines[5]["detail"], lines[6]["detail"],
+        "a renewal has another serial"
+    );
+}
+
+fn need(path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "{} is missing: run `tests/run peers`",
+        path.display()
+    );
+    path
+}
+
+#[test]
+fn go_spiffe_fetches_watches_and_validates() {
+    walk(Command::new(need(peers().join("go-peer"))));
+}
+
+#[test]
+fn py_spiffe_fetches_watches_and_validates() {
+    let mut command = Command::new(need(peers().join("python/bin/python")));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/python/peer.py"));
+    walk(command);
+}
+
+#[test]
+fn java_spiffe_fetches_watches_and_validates() {
+    let classes = need(peers().join("java/classes"));
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(format!(
+        "{}:{}/*",
+        classes.display(),
+        peers().join("java/lib").display()
+    ));
+    command.arg("Peer");
+    walk(command);
+}
