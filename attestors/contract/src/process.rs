@@ -162,9 +162,17 @@ pub enum ProcessError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Too many programs are being hashed, or hashing took too long.
-    #[error("the program was not hashed in time; try again")]
+    /// There is no such fact about this process, though nothing failed. An
+    /// attestor leaves the fact out.
+    #[error("{0}")]
+    NoFact(&'static str),
+    /// Too many processes are being looked at, or it took too long.
+    #[error("the process was not looked at in time; try again")]
     Busy,
+    /// The answer needs waiting, and the host is asking where nobody may wait.
+    /// An attestor passes this on; the host then asks again elsewhere.
+    #[error("the answer is not at hand")]
+    WouldBlock,
 }
 
 impl ProcessError {

@@ -77,7 +77,7 @@ pub fn inspect_all(
                 return Err(InspectError::ForeignKind(kind));
             }
             Ok(selectors) => all.extend(selectors),
-            Err(error) if attestor.optional && !is_about_identity(&error) => {
+            Err(error) if attestor.optional && !counts_always(&error) => {
                 on_skipped(kind, &error);
             }
             Err(error) => return Err(error),
@@ -86,12 +86,16 @@ pub fn inspect_all(
     Selectors::new(all).map_err(InspectError::TooMany)
 }
 
-// These say that the process is not the one that called: nobody may overlook them.
-fn is_about_identity(error: &InspectError) -> bool {
+// The first three say that the process is not the one that called, and the last
+// that the attestor is to be asked again: nobody may overlook them.
+fn counts_always(error: &InspectError) -> bool {
     matches!(
         error,
         InspectError::Process(
-            ProcessError::Gone | ProcessError::Changed(_) | ProcessError::Refused(_)
+            ProcessError::Gone
+                | ProcessError::Changed(_)
+                | ProcessError::Refused(_)
+                | ProcessError::WouldBlock
         )
     )
 }
