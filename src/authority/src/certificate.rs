@@ -139,7 +139,7 @@ pub(crate) fn read(
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, AuthorityError> {
     match X509Certificate::from_der(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(AuthorityError::Encoding("bytes follow it")),
         Err(_) => Err(AuthorityError::Encoding("it is not DER of a certificate")),
     }
@@ -147,12 +147,13 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, AuthorityError> {
 
 /// X509-SVID sections 3.2, 4.1 and 4.3; answers whose authority it is.
 fn check_profile(certificate: &X509Certificate<'_>) -> Result<TrustDomain, AuthorityError> {
-    let malformed = AuthorityError::Encoding("an extension is malformed or repeated");
-    let constraints = certificate.basic_constraints().or(Err(malformed.clone()))?;
+    const MALFORMED: AuthorityError =
+        AuthorityError::Encoding("an extension is malformed or repeated");
+    let constraints = certificate.basic_constraints().or(Err(MALFORMED))?;
     if !constraints.is_some_and(|c| c.value.ca) {
         return Err(AuthorityError::Profile("its CA flag is not set"));
     }
-    let usage = certificate.key_usage().or(Err(malformed.clone()))?;
+    let usage = certificate.key_usage().or(Err(MALFORMED))?;
     match usage {
         Some(u) if !u.critical => Err(AuthorityError::Profile("its key usage is not critical")),
         Some(u) if !u.value.key_cert_sign() => {
@@ -164,7 +165,7 @@ fn check_profile(certificate: &X509Certificate<'_>) -> Result<TrustDomain, Autho
         Some(_) => Ok(()),
         None => Err(AuthorityError::Profile("it has no key usage")),
     }?;
-    let names = certificate.subject_alternative_name().or(Err(malformed))?;
+    let names = certificate.subject_alternative_name().or(Err(MALFORMED))?;
     let names = names.map_or(&[][..], |extension| &extension.value.general_names);
     let uris: Vec<&str> = names
         .iter()

@@ -37,19 +37,23 @@ pub(crate) fn read(input: &[u8]) -> Result<Request<'_>, KeyRefused> {
     if input.len() > MAX_CSR_BYTES {
         return Err(KeyRefused::CsrTooLarge(input.len()));
     }
-    let bad = KeyRefused::CsrEncoding;
-    let (content, rest) = der::take(input, SEQUENCE).ok_or(bad("no outer sequence"))?;
+    let (content, rest) =
+        der::take(input, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no outer sequence"))?;
     if !rest.is_empty() {
-        return Err(bad("bytes follow it"));
+        return Err(KeyRefused::CsrEncoding("bytes follow it"));
     }
-    let (signed, after) = der::take_whole(content, SEQUENCE).ok_or(bad("no signed part"))?;
-    let (info, _) = der::take(signed, SEQUENCE).ok_or(bad("no signed part"))?;
-    let (algorithm, after) = der::take(after, SEQUENCE).ok_or(bad("no signature algorithm"))?;
-    let (bits, rest) = der::take(after, BIT_STRING).ok_or(bad("no signature"))?;
+    let (signed, after) =
+        der::take_whole(content, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no signed part"))?;
+    let (info, _) = der::take(signed, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no signed part"))?;
+    let (algorithm, after) =
+        der::take(after, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no signature algorithm"))?;
+    let (bits, rest) =
+        der::take(after, BIT_STRING).ok_or(KeyRefused::CsrEncoding("no signature"))?;
     if !rest.is_empty() {
-        return Err(bad("bytes follow the signature"));
+        return Err(KeyRefused::CsrEncoding("bytes follow the signature"));
     }
-    let (algorithm, parameters) = der::take(algorithm, OID).ok_or(bad("no signature algorithm"))?;
+    let (algorithm, parameters) =
+        der::take(algorithm, OID).ok_or(KeyRefused::CsrEncoding("no signature algorithm"))?;
     if !matches!(parameters, [] | [0x05, 0x00]) {
         return Err(KeyRefused::CsrAlgorithm);
     }
@@ -57,26 +61,30 @@ pub(crate) fn read(input: &[u8]) -> Result<Request<'_>, KeyRefused> {
         signed,
         spki: key_of(info)?,
         algorithm,
-        signature: bits.strip_prefix(&[0]).ok_or(bad("no signature"))?,
+        signature: bits
+            .strip_prefix(&[0])
+            .ok_or(KeyRefused::CsrEncoding("no signature"))?,
     })
 }
 
 /// Walks past version and subject to the key; the attributes after it are only
 /// seen to be there.
 fn key_of(info: &[u8]) -> Result<&[u8], KeyRefused> {
-    let bad = KeyRefused::CsrEncoding;
-    let (version, after) = der::take(info, INTEGER).ok_or(bad("no version"))?;
+    let (version, after) = der::take(info, INTEGER).ok_or(KeyRefused::CsrEncoding("no version"))?;
     if version != [0] {
-        return Err(bad("its version is not 1"));
+        return Err(KeyRefused::CsrEncoding("its version is not 1"));
     }
-    let (_, after) = der::take(after, SEQUENCE).ok_or(bad("no subject"))?;
-    let (spki, after) = der::take_whole(after, SEQUENCE).ok_or(bad("no public key"))?;
+    let (_, after) = der::take(after, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no subject"))?;
+    let (spki, after) =
+        der::take_whole(after, SEQUENCE).ok_or(KeyRefused::CsrEncoding("no public key"))?;
     if after.is_empty() {
         return Ok(spki);
     }
     match der::take(after, ATTRIBUTES) {
         Some((_, [])) => Ok(spki),
-        _ => Err(bad("something other than attributes follows the key")),
+        _ => Err(KeyRefused::CsrEncoding(
+            "something other than attributes follows the key",
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keys in this process's memory: the signer every local storage ends in, and a
 //! storage for tests and `dev` runs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +28,7 @@ pub struct MemorySigner {
 }
 
 enum Pair {
-    Ecdsa(EcdsaKeyPair),
+    Ecdsa(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>),
 }
 
@@ -52,7 +53,7 @@ impl MemorySigner {
         ] {
             if let Ok(pair) = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8, &nonces) {
                 let spki = ec_spki(pair.public_key().as_ref()).ok_or(KeyError::Encoding)?;
-                return Self::new(Pair::Ecdsa(pair), &spki, nonces);
+                return Self::new(Pair::Ecdsa(Box::new(pair)), &spki, nonces);
             }
         }
         let pair = RsaKeyPair::from_pkcs8(pkcs8).or(Err(KeyError::Encoding))?;
@@ -71,6 +72,9 @@ impl MemorySigner {
         })
     }
 }
+
+const NO_NONCE: SignError =
+    SignError::Unavailable(Cow::Borrowed("the source of randomness failed"));
 
 /// ring asks for a source at each ECDSA signature, which it mixes with the key
 /// and the message; its trait is sealed, so there is nothing to inject.
@@ -100,16 +104,15 @@ impl Signer for MemorySigner {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let failed = || SignError::Unavailable("the source of randomness failed".into());
         match &self.pair {
             Pair::Ecdsa(pair) => pair
                 .sign(&self.nonces, message)
                 .map(|signature| signature.as_ref().to_vec())
-                .or_else(|_| Err(failed())),
+                .or(Err(NO_NONCE)),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &self.nonces, message, &mut signature)
-                    .or_else(|_| Err(failed()))?;
+                    .or(Err(NO_NONCE))?;
                 Ok(signature)
             }
         }

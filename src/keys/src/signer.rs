@@ -1,5 +1,7 @@
 //! The one trait behind which every signing key lives.
 
+use std::borrow::Cow;
+
 use crate::PublicKey;
 
 /// A key that can sign. Implementations may be local or far away; callers on an
@@ -29,8 +31,8 @@ pub trait Signer: Send + Sync {
 pub enum SignError {
     /// The key cannot be reached now; the same call may succeed later.
     #[error("signing key is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Cow<'static, str>),
     /// The key exists but will not or cannot make this signature.
     #[error("signing was refused: {0}")]
-    Refused(String),
+    Refused(Cow<'static, str>),
 }
