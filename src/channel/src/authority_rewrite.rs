@@ -19,6 +19,8 @@ mod frames;
 mod header_block;
 mod huffman;
 mod name_table;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::pin::Pin;

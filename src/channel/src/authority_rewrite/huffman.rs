@@ -137,7 +137,7 @@ const SHORT: (u32, usize) = (0x3, 5);
 /// characters, so that neither the coded nor the decoded length changes.
 ///
 /// False, with `out` untouched, when no such name exists: more than 13 bits for
-/// each symbol, which no text of printable ASCII reaches.
+/// each symbol, which takes backslashes, control characters or raw UTF-8.
 pub(super) fn fill(out: &mut [u8], symbols: usize) -> bool {
     let Some(spare) = (out.len() * 8).checked_sub(symbols * SHORT.1) else {
         return false;

@@ -40,6 +40,16 @@ impl UnixPeer {
         })
     }
 
+    /// The same peer as a kernel before 6.5 would give it, to try out on newer
+    /// ones what remains without the descriptor.
+    #[must_use]
+    pub fn without_pidfd(self) -> Self {
+        Self {
+            pidfd: None,
+            ..self
+        }
+    }
+
     /// The effective user id at connect time.
     #[must_use]
     pub const fn uid(&self) -> u32 {
