@@ -33,7 +33,14 @@ fn passes_the_battery_in_each_configuration() {
     workload(&Unix::new(plain), &process, &names);
     let mut needs = names.to_vec();
     needs.push(Ask::Executable);
-    workload(&Unix::new(Config { sha256: false, ..ALL }), &process, &needs);
+    workload(
+        &Unix::new(Config {
+            sha256: false,
+            ..ALL
+        }),
+        &process,
+        &needs,
+    );
     needs.push(Ask::Sha256);
     workload(&Unix::new(ALL), &process, &needs);
 }
@@ -90,7 +97,10 @@ fn a_path_with_a_control_character_fails_the_call() {
         ..StillProcess::default()
     };
     let outcome = Unix::new(ALL).inspect(&process);
-    assert!(matches!(outcome, Err(InspectError::Selector { what: "path", .. })));
+    assert!(matches!(
+        outcome,
+        Err(InspectError::Selector { what: "path", .. })
+    ));
 }
 
 #[test]
@@ -102,9 +112,13 @@ fn only_an_optional_attestor_may_fail_and_then_states_nothing_at_all() {
         optional,
     };
     let mut skipped = Vec::new();
-    let needed = inspect_all(&[attestor(false)], &process, &mut |kind, _| skipped.push(kind));
+    let needed = inspect_all(&[attestor(false)], &process, &mut |kind, _| {
+        skipped.push(kind)
+    });
     assert!(needed.is_err() && skipped.is_empty());
-    let optional = inspect_all(&[attestor(true)], &process, &mut |kind, _| skipped.push(kind));
+    let optional = inspect_all(&[attestor(true)], &process, &mut |kind, _| {
+        skipped.push(kind)
+    });
     assert!(optional.unwrap().is_empty());
     assert_eq!(skipped, [KIND]);
 }

@@ -13,6 +13,7 @@ mod disk;
 mod enrol;
 mod entropy;
 mod limits;
+pub mod process;
 mod run;
 mod server_link;
 mod workload_api;

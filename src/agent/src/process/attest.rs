@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use channel::uds::UnixPeer;
-use contract::{Attestor, InspectError, ProcessError, Strength, inspect_all};
+use contract::{Attestor, InspectError, Process, ProcessError, Strength, inspect_all};
 use identity::Selectors;
 
 use super::snapshot::Snapshot;
-use super::{Liveness, ProcessHost, Witness};
+use super::witness::Seen;
+use super::{Liveness, ProcessHost};
 
 /// A process that was attested.
 #[derive(Debug)]
@@ -43,9 +44,41 @@ impl From<InspectError> for AttestError {
     }
 }
 
+/// The process that made one connection, from the moment it was accepted.
+///
+/// A program that the process executed before that moment is not told from the
+/// one that connected, so make this as soon as the connection is there.
+#[derive(Debug)]
+pub struct Caller {
+    host: Arc<ProcessHost>,
+    peer: Arc<UnixPeer>,
+    // A process that could not be attested at accept cannot be later: every
+    // call on its connection gets the same error.
+    seen: Result<Seen, ProcessError>,
+}
+
 impl ProcessHost {
-    /// Attests the process that made a connection, for one call. `witness` is
-    /// what was seen of it when the connection was accepted.
+    /// Takes a first look at the process of a connection that was just
+    /// accepted. Never blocks.
+    #[must_use]
+    pub fn caller(self: &Arc<Self>, peer: &Arc<UnixPeer>) -> Arc<Caller> {
+        Arc::new(Caller {
+            host: Arc::clone(self),
+            peer: Arc::clone(peer),
+            seen: Seen::of(self, peer),
+        })
+    }
+}
+
+impl Caller {
+    /// The connection's credentials, as the kernel recorded them.
+    #[must_use]
+    pub fn peer(&self) -> &UnixPeer {
+        &self.peer
+    }
+
+    /// Attests the process for one call. To be done on every call: between two
+    /// of them a process can become another.
     ///
     /// Runs on the calling thread as long as nothing needs to be waited for, and
     /// starts anew off the event loop when something does (a program to hash, a
@@ -56,59 +89,48 @@ impl ProcessHost {
     /// failed.
     pub async fn attest(
         self: &Arc<Self>,
-        peer: &Arc<UnixPeer>,
-        witness: &Arc<Witness>,
         attestors: &Arc<[Attestor]>,
     ) -> Result<Attested, AttestError> {
-        match self.attest_now(peer, witness, attestors, false) {
+        match self.attest_now(attestors, false) {
             Err(AttestError::Process(ProcessError::WouldBlock)) => {}
             outcome => return outcome,
         }
-        let waiting = self.attest_later(peer, witness, attestors);
-        tokio::time::timeout(self.options.deadline, waiting)
+        let waiting = self.attest_later(attestors);
+        tokio::time::timeout(self.host.options.deadline, waiting)
             .await
             .unwrap_or(Err(ProcessError::Busy.into()))
     }
 
-    /// Watches over a process that was attested, while a stream to it is open.
-    /// Call it inside the tokio runtime.
+    /// Watches over the process while a stream to it is open. Call it inside
+    /// the tokio runtime.
     ///
     /// # Errors
     /// The process has ended, or no descriptor is left to watch it with.
-    pub fn watch(
-        self: &Arc<Self>,
-        peer: &Arc<UnixPeer>,
-        witness: &Witness,
-    ) -> Result<Liveness, ProcessError> {
-        Liveness::new(self, peer, witness)
+    pub fn watch(&self) -> Result<Liveness, ProcessError> {
+        Liveness::new(&self.host, &self.peer, self.seen()?)
+    }
+
+    fn seen(&self) -> Result<&Seen, ProcessError> {
+        self.seen.as_ref().map_err(Clone::clone)
     }
 
     async fn attest_later(
         self: &Arc<Self>,
-        peer: &Arc<UnixPeer>,
-        witness: &Arc<Witness>,
         attestors: &Arc<[Attestor]>,
     ) -> Result<Attested, AttestError> {
-        let admission = self.gate.enter(peer.uid()).await?;
-        let (host, peer) = (Arc::clone(self), Arc::clone(peer));
-        let (witness, attestors) = (Arc::clone(witness), Arc::clone(attestors));
+        let admission = self.host.gate.enter(self.peer.uid()).await?;
+        let (caller, attestors) = (Arc::clone(self), Arc::clone(attestors));
         let work = tokio::task::spawn_blocking(move || {
             // Held by the thread itself: one that hangs keeps its share.
             let _admission = admission;
-            host.attest_now(&peer, &witness, &attestors, true)
+            caller.attest_now(&attestors, true)
         });
         work.await.unwrap_or(Err(AttestError::Lost))
     }
 
-    fn attest_now(
-        self: &Arc<Self>,
-        peer: &UnixPeer,
-        witness: &Witness,
-        attestors: &[Attestor],
-        may_block: bool,
-    ) -> Result<Attested, AttestError> {
-        let seen = witness.seen()?;
-        let look = Snapshot::take(self, seen.peer(peer)?, may_block)?;
+    fn attest_now(&self, attestors: &[Attestor], may_block: bool) -> Result<Attested, AttestError> {
+        let seen = self.seen()?;
+        let look = Snapshot::take(&self.host, seen.peer(&self.peer)?, may_block)?;
         seen.check_program(look.program())?;
         seen.check_start(look.started())?;
         let mut skipped = Vec::new();
@@ -121,7 +143,7 @@ impl ProcessHost {
         }
         Ok(Attested {
             selectors: outcome?,
-            strength: contract::Process::strength(&look),
+            strength: look.strength(),
             skipped,
         })
     }

@@ -88,7 +88,9 @@ fn read_and_hash(request: &HashRequest<'_>) -> Result<[u8; 32], ProcessError> {
         if Program::behind(file)? == *request.program {
             Ok(())
         } else {
-            Err(ProcessError::Changed("its program is not the one looked at"))
+            Err(ProcessError::Changed(
+                "its program is not the one looked at",
+            ))
         }
     };
     same(file.as_fd())?;

@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::program::Program;
 use super::snapshot::check_owner;
-use super::witness::Witness;
+use super::witness::Seen;
 use super::{ProcessHost, anchor};
 
 /// Watches over one attested process for as long as a stream to it is open.
@@ -26,9 +26,8 @@ impl Liveness {
     pub(super) fn new(
         host: &Arc<ProcessHost>,
         peer: &Arc<UnixPeer>,
-        witness: &Witness,
+        seen: &Seen,
     ) -> Result<Self, ProcessError> {
-        let seen = witness.seen()?;
         Ok(Self {
             host: Arc::clone(host),
             peer: Arc::clone(peer),
@@ -59,8 +58,8 @@ impl Liveness {
             .map_err(|error| anchor::is_alive(pidfd).err().unwrap_or(error))?;
         let at = folder.as_fd();
         if let Some(program) = self.program {
-            let now = Program::of(at)
-                .map_err(|error| anchor::is_alive(pidfd).err().unwrap_or(error))?;
+            let now =
+                Program::of(at).map_err(|error| anchor::is_alive(pidfd).err().unwrap_or(error))?;
             if !now.is(&program) {
                 return Err(ProcessError::Changed(
                     "it runs another program than when it connected",

@@ -9,7 +9,7 @@
 //! | attack | answer |
 //! |---|---|
 //! | the caller exits, a victim gets its pid | the pidfd is dead: [`ProcessError::Gone`] |
-//! | the caller executes the victim's program after it connected | another program than at accept ([`Witness`]), or than before the attestors ran |
+//! | the caller executes the victim's program after it connected | another program than at accept ([`Caller`]), or than before the attestors ran |
 //! | the caller executes a setuid program | real, effective and saved ids must all be those of the socket's credentials |
 //! | a child keeps the socket when the caller is dead | the pidfd is asked on each call and each push, and ends streams ([`Liveness`]) |
 //! | the caller names its program as it likes (mount namespace, unlink, memfd) | a path counts only if it leads the agent to the same file |
@@ -44,9 +44,8 @@ use std::time::Duration;
 
 use contract::ProcessError;
 
-pub use attest::{AttestError, Attested};
+pub use attest::{AttestError, Attested, Caller};
 pub use liveness::Liveness;
-pub use witness::Witness;
 
 use crate::clock::Clock;
 use gate::Gate;

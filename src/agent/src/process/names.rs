@@ -128,6 +128,9 @@ mod tests {
             Names::users().name(0, true, Duration::ZERO),
             Ok(Some("root".to_owned()))
         );
-        assert_eq!(Names::groups().name(3_999_999_999, true, Duration::ZERO), Ok(None));
+        assert_eq!(
+            Names::groups().name(3_999_999_999, true, Duration::ZERO),
+            Ok(None)
+        );
     }
 }

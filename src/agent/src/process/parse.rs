@@ -145,7 +145,8 @@ pub(super) fn control_groups(text: &[u8]) -> Result<Vec<ControlGroup>, Unexpecte
 }
 
 fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty())
+    text.split(u8::is_ascii_whitespace)
+        .filter(|w| !w.is_empty())
 }
 
 // Digits only: `parse` alone would also take a plus sign.

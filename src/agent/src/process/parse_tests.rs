@@ -62,7 +62,12 @@ fn a_field_that_comes_twice_or_not_at_all_is_refused() {
     assert_eq!(status(&twice), Err(Unexpected("a line comes twice")));
     assert!(status(b"Name:\tx\nState:\tS\n").is_err());
     assert!(status(b"").is_err());
-    for bad in ["Uid:\t1\t1\t1\n", "Uid:\t1\t1\t1\t1\t1\n", "Uid:\t+1\t1\t1\t1\n", "Uid:\t-1 1 1 1\n"] {
+    for bad in [
+        "Uid:\t1\t1\t1\n",
+        "Uid:\t1\t1\t1\t1\t1\n",
+        "Uid:\t+1\t1\t1\t1\n",
+        "Uid:\t-1 1 1 1\n",
+    ] {
         let text = format!("Name:\tx\nState:\tS\n{bad}Gid:\t1\t1\t1\t1\nGroups:\t\n");
         assert!(status(text.as_bytes()).is_err(), "{bad:?}");
     }
@@ -91,7 +96,10 @@ fn control_groups_of_both_versions_are_read() {
     assert_eq!(groups.len(), 3);
     assert_eq!(groups[0].path, "/a:b");
     assert_eq!(groups[0].controllers, "cpu,cpuacct");
-    assert_eq!((groups[2].hierarchy, groups[2].controllers.as_str()), (0, ""));
+    assert_eq!(
+        (groups[2].hierarchy, groups[2].controllers.as_str()),
+        (0, "")
+    );
     for bad in [&b"0:/x"[..], b"x::/a", b"0::a", b"\xff"] {
         assert!(control_groups(bad).is_err(), "{bad:?}");
     }

@@ -14,12 +14,9 @@ use super::ProcessHost;
 use super::anchor::{self, Peer};
 use super::proc_fs::unreadable;
 use super::program::Program;
+use super::snapshot::Snapshot;
 
-/// The first look at a connection's process. Take it as soon as the connection
-/// is accepted: what the process became before that is not seen.
-#[derive(Debug)]
-pub struct Witness(Result<Seen, ProcessError>);
-
+/// The first look at a connection's process.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) program: Option<Program>,
@@ -31,19 +28,11 @@ pub(super) struct Seen {
     death: OnceLock<Arc<AsyncFd<OwnedFd>>>,
 }
 
-impl ProcessHost {
-    /// Looks at the process of a connection that was just accepted. A process
-    /// that cannot be attested is remembered as that: every call on its
-    /// connection gets the same error.
-    #[must_use]
-    pub fn witness(self: &Arc<Self>, peer: &UnixPeer) -> Witness {
-        Witness(self.see(peer))
-    }
-
-    fn see(self: &Arc<Self>, peer: &UnixPeer) -> Result<Seen, ProcessError> {
+impl Seen {
+    pub(super) fn of(host: &Arc<ProcessHost>, peer: &UnixPeer) -> Result<Self, ProcessError> {
         let substitute = match peer.pidfd() {
             Some(_) => None,
-            None if self.options.refuse_weak => {
+            None if host.options.refuse_weak => {
                 return Err(ProcessError::Refused(
                     "the kernel gives no handle to it (that needs Linux 6.5), and the agent is configured to refuse weak attestation",
                 ));
@@ -52,25 +41,17 @@ impl ProcessHost {
         };
         let (program, started) = {
             let peer = Peer::new(peer, substitute.as_ref())?;
-            let look = super::snapshot::Snapshot::take(self, peer, false)?;
+            let look = Snapshot::take(host, peer, false)?;
             (look.program(), look.started())
         };
-        Ok(Seen {
+        Ok(Self {
             program,
             started,
             substitute,
             death: OnceLock::new(),
         })
     }
-}
 
-impl Witness {
-    pub(super) fn seen(&self) -> Result<&Seen, ProcessError> {
-        self.0.as_ref().map_err(Clone::clone)
-    }
-}
-
-impl Seen {
     pub(super) fn peer<'a>(&'a self, peer: &'a UnixPeer) -> Result<Peer<'a>, ProcessError> {
         Peer::new(peer, self.substitute.as_ref())
     }

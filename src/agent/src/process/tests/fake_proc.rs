@@ -32,7 +32,10 @@ impl FakeProc {
         fake.write("sys/kernel/overflowgid", "65534\n");
         fake.says_pid(&PID.to_string());
         fake.says_status(&status("S (sleeping)", 1000));
-        fake.write(&format!("{PID}/stat"), &format!("{PID} (x) S {}", "7 ".repeat(40)));
+        fake.write(
+            &format!("{PID}/stat"),
+            &format!("{PID} (x) S {}", "7 ".repeat(40)),
+        );
         fs::copy("/bin/true", fake.root.path().join(format!("{PID}/exe"))).unwrap();
         fake
     }
@@ -71,7 +74,9 @@ impl FakeProc {
 }
 
 fn status(state: &str, uid: u32) -> String {
-    format!("Name:\tx\nState:\t{state}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t1 2 \n")
+    format!(
+        "Name:\tx\nState:\t{state}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nGid:\t{uid}\t{uid}\t{uid}\t{uid}\nGroups:\t1 2 \n"
+    )
 }
 
 #[test]
@@ -83,9 +88,15 @@ fn an_honest_folder_is_accepted() {
 fn the_number_of_another_namespace_is_refused() {
     let fake = FakeProc::new();
     fake.says_pid("4712");
-    assert!(matches!(fake.look(1000, PID), Err(ProcessError::Refused(_))));
+    assert!(matches!(
+        fake.look(1000, PID),
+        Err(ProcessError::Refused(_))
+    ));
     fake.says_pid("0");
-    assert!(matches!(fake.look(1000, PID), Err(ProcessError::Refused(_))));
+    assert!(matches!(
+        fake.look(1000, PID),
+        Err(ProcessError::Refused(_))
+    ));
     assert!(matches!(open_by_number(0), Err(ProcessError::Refused(_))));
     assert!(matches!(open_by_number(-1), Err(ProcessError::Refused(_))));
 }
@@ -101,7 +112,10 @@ fn a_reaped_process_is_gone_whatever_the_folder_holds() {
 fn a_user_without_a_number_here_is_refused() {
     let fake = FakeProc::new();
     fake.says_status(&status("S (sleeping)", 65_534));
-    assert!(matches!(fake.look(65_534, PID), Err(ProcessError::Refused(_))));
+    assert!(matches!(
+        fake.look(65_534, PID),
+        Err(ProcessError::Refused(_))
+    ));
 }
 
 #[test]
@@ -125,7 +139,10 @@ fn every_one_of_the_four_ids_must_be_the_sockets() {
             let plain = format!("{line}:\t1000\t1000\t1000\t1000\n");
             fake.says_status(&honest.replace(&plain, &forged));
             let outcome = fake.look(1000, PID);
-            assert!(matches!(outcome, Err(ProcessError::Changed(_))), "{forged}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(ProcessError::Changed(_))),
+                "{forged}: {outcome:?}"
+            );
         }
     }
 }
@@ -136,12 +153,18 @@ fn what_cannot_be_read_is_an_error_and_never_left_out() {
         let fake = FakeProc::new();
         fs::remove_file(fake.root.path().join(format!("{PID}/{name}"))).unwrap();
         let outcome = fake.look(1000, PID);
-        assert!(matches!(outcome, Err(ProcessError::Unreadable { .. })), "{name}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(ProcessError::Unreadable { .. })),
+            "{name}: {outcome:?}"
+        );
     }
     let endless = FakeProc::new();
     endless.says_status(&format!("Name:\tx\n{}", "x".repeat(1 << 20)));
     let outcome = endless.look(1000, PID);
-    assert!(matches!(outcome, Err(ProcessError::Unreadable { .. })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(ProcessError::Unreadable { .. })),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -26,7 +26,11 @@ struct Running {
 
 impl Running {
     fn start(command: &mut Command) -> Self {
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let running = Self { child, pidfd };
@@ -91,7 +95,10 @@ fn a_process_is_found_with_its_ids_groups_and_program() {
     let (host, running) = (host(), Running::sleep());
     let look = running.look(&host).unwrap();
     let path = fs::canonicalize("/bin/sleep").unwrap();
-    assert_eq!(look.executable().unwrap().path, ExecutablePath::Verified(path.clone()));
+    assert_eq!(
+        look.executable().unwrap().path,
+        ExecutablePath::Verified(path.clone())
+    );
     assert_eq!(look.executable_sha256(1 << 30), Ok(sha256(&path)));
     assert!(!look.control_groups().unwrap().is_empty());
     assert_eq!(look.confirm(), Ok(()));
@@ -109,11 +116,23 @@ fn a_zombie_and_a_reaped_process_are_gone() {
     .unwrap();
     let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::PidFd(running.pidfd.as_fd()), ended).unwrap();
-    assert_eq!(look.confirm(), Err(ProcessError::Gone), "a zombie, at the second look");
-    assert_eq!(running.look(&host).unwrap_err(), ProcessError::Gone, "a zombie");
+    assert_eq!(
+        look.confirm(),
+        Err(ProcessError::Gone),
+        "a zombie, at the second look"
+    );
+    assert_eq!(
+        running.look(&host).unwrap_err(),
+        ProcessError::Gone,
+        "a zombie"
+    );
     drop(look);
     running.child.wait().unwrap();
-    assert_eq!(running.look(&host).unwrap_err(), ProcessError::Gone, "reaped");
+    assert_eq!(
+        running.look(&host).unwrap_err(),
+        ProcessError::Gone,
+        "reaped"
+    );
 }
 
 #[test]
@@ -122,7 +141,10 @@ fn another_user_than_the_sockets_is_refused() {
     let mut peer = running.peer(Strength::Strong);
     peer.uid = 4711;
     let outcome = Snapshot::take(&host, peer, true);
-    assert!(matches!(outcome, Err(ProcessError::Changed(_))), "{outcome:?}");
+    assert!(
+        matches!(outcome, Err(ProcessError::Changed(_))),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -149,11 +171,17 @@ fn a_file_that_was_renamed_is_found_and_one_that_was_replaced_is_not() {
     let hash = sha256(&path);
     let running = Running::start(Command::new(&path).arg("1000"));
     let look = running.look(&host).unwrap();
-    assert_eq!(look.executable().unwrap().path, ExecutablePath::Verified(path.clone()));
+    assert_eq!(
+        look.executable().unwrap().path,
+        ExecutablePath::Verified(path.clone())
+    );
 
     let moved = folder.path().join("moved");
     fs::rename(&path, &moved).unwrap();
-    assert_eq!(look.executable().unwrap().path, ExecutablePath::Verified(moved.clone()));
+    assert_eq!(
+        look.executable().unwrap().path,
+        ExecutablePath::Verified(moved.clone())
+    );
 
     fs::write(&path, "#!/bin/sh\n").unwrap();
     fs::rename(&path, &moved).unwrap();
@@ -178,7 +206,11 @@ fn a_hash_is_remembered_only_once_the_file_has_settled() {
         look.executable_sha256(1 << 30).unwrap();
         let quick = Snapshot::take(&host, running.peer(Strength::Strong), false).unwrap();
         let again = quick.executable_sha256(1 << 30);
-        assert_eq!(again.is_ok(), remembered, "{age} s after the last change: {again:?}");
+        assert_eq!(
+            again.is_ok(),
+            remembered,
+            "{age} s after the last change: {again:?}"
+        );
     }
 }
 
@@ -188,7 +220,10 @@ fn a_program_over_the_limit_is_not_read() {
     let look = running.look(&host).unwrap();
     let size = look.executable().unwrap().size;
     let limit = size - 1;
-    assert_eq!(look.executable_sha256(limit), Err(ProcessError::TooLarge { size, limit }));
+    assert_eq!(
+        look.executable_sha256(limit),
+        Err(ProcessError::TooLarge { size, limit })
+    );
 }
 
 #[test]
@@ -205,7 +240,7 @@ async fn one_call_is_attested_from_end_to_end() {
     let (here, _there) = UnixStream::pair().unwrap();
     let peer = Arc::new(UnixPeer::of(&here).unwrap());
     let host = host();
-    let witness = Arc::new(host.witness(&peer));
+    let caller = host.caller(&peer);
     let config = Config {
         sha256: true,
         ..Config::default()
@@ -215,7 +250,7 @@ async fn one_call_is_attested_from_end_to_end() {
         optional: false,
     };
     let attestors: Arc<[Attestor]> = Arc::new([attestor]);
-    let attested = host.attest(&peer, &witness, &attestors).await.unwrap();
+    let attested = caller.attest(&attestors).await.unwrap();
     let path = std::env::current_exe().unwrap();
     let expected = [
         format!("unix:uid:{}", rustix::process::geteuid().as_raw()),
@@ -226,11 +261,39 @@ async fn one_call_is_attested_from_end_to_end() {
         let selector = identity::Selector::parse(&selector).unwrap();
         assert!(attested.selectors.contains(&selector), "{selector}");
     }
-    let liveness = host.watch(&peer, &witness).unwrap();
+    let liveness = caller.watch().unwrap();
     assert_eq!(liveness.recheck(), Ok(()));
-    let second = host.watch(&peer, &witness).unwrap();
+    let second = caller.watch().unwrap();
     let ended = tokio::time::timeout(std::time::Duration::ZERO, second.ended()).await;
     assert!(ended.is_err(), "this process has not ended");
+}
+
+#[tokio::test]
+async fn a_kernel_without_peer_pidfd_gives_a_weak_answer_that_can_be_refused() {
+    let attestors: Arc<[Attestor]> = Arc::new([Attestor {
+        inspect: Arc::new(Unix::default()),
+        optional: false,
+    }]);
+    for refuse_weak in [false, true] {
+        let (here, _there) = UnixStream::pair().unwrap();
+        let peer = Arc::new(UnixPeer::of(&here).unwrap().without_pidfd());
+        let options = Options {
+            refuse_weak,
+            ..Options::default()
+        };
+        let caller = ProcessHost::new(options).unwrap().caller(&peer);
+        let outcome = caller.attest(&attestors).await;
+        if refuse_weak {
+            assert!(matches!(
+                outcome,
+                Err(AttestError::Process(ProcessError::Refused(_)))
+            ));
+            assert!(caller.watch().is_err());
+        } else {
+            assert_eq!(outcome.unwrap().strength, Strength::Weak);
+            assert_eq!(caller.watch().unwrap().recheck(), Ok(()));
+        }
+    }
 }
 
 #[tokio::test]
@@ -242,7 +305,7 @@ async fn an_agent_that_looks_at_no_programs_states_no_path() {
         ..Options::default()
     };
     let host = ProcessHost::new(options).unwrap();
-    let witness = Arc::new(host.witness(&peer));
+    let caller = host.caller(&peer);
     let attest = |path| {
         let config = Config {
             path,
@@ -253,10 +316,13 @@ async fn an_agent_that_looks_at_no_programs_states_no_path() {
             inspect,
             optional: false,
         }]);
-        let (host, peer, witness) = (host.clone(), peer.clone(), witness.clone());
-        async move { host.attest(&peer, &witness, &attestors).await }
+        let caller = caller.clone();
+        async move { caller.attest(&attestors).await }
     };
     assert!(attest(false).await.is_ok());
     let outcome = attest(true).await;
-    assert!(matches!(outcome, Err(AttestError::Process(_))), "a missing fact was left out");
+    assert!(
+        matches!(outcome, Err(AttestError::Process(_))),
+        "a missing fact was left out"
+    );
 }
