@@ -11,6 +11,8 @@ mod filter;
 mod registry;
 mod selector_index;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use change::{Change, Touched};
