@@ -11,7 +11,10 @@
 
 pub mod bundle_format;
 mod bundle_source;
+mod jwk;
 mod jwt;
+mod provider;
+mod strict_json;
 mod x509;
 
 pub use bundle_source::BundleSource;
