@@ -1,5 +1,6 @@
 //! Clients: tonic channels over our TLS configurations and over Unix sockets.
 
+use std::error::Error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,24 +56,38 @@ impl ConnectError {
     /// but one side does not accept the other. `None` is a network failure.
     #[must_use]
     pub fn tls_error(&self) -> Option<&rustls::Error> {
-        let mut error: &(dyn std::error::Error + 'static) = &self.source;
-        loop {
-            if let Some(tls) = error.downcast_ref() {
-                return Some(tls);
-            }
-            // An I/O error shows what it wraps only to those who ask it.
-            let wrapped = error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-                .map(|inner| inner as &(dyn std::error::Error + 'static));
-            error = wrapped.or_else(|| error.source())?;
+        find(&self.source)
+    }
+}
+
+/// Whether a call failed before any of it was sent, because the server was just
+/// closing the connection (its age, a restart): it may be made again whatever it
+/// does. Takes the `tonic::Status` of a call or any other error that wraps the
+/// cause. gRPC in Go repeats such calls unseen; tonic does not.
+#[must_use]
+pub fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
+    find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
+}
+
+/// The first error of type `E` among an error and its causes.
+fn find<'a, E: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    loop {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
+        // An I/O error shows what it wraps only to those who ask it.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .map(|inner| inner as &(dyn Error + 'static));
+        error = wrapped.or_else(|| error.source())?;
     }
 }
 
 /// Connects to `host:port` over TLS and waits until the handshake is done. A
 /// connection lost later is made again on the next call, with the name resolved
-/// and the server verified anew. Message size limits belong to the generated
+/// and the server verified anew. Servers end connections after some minutes: a
+/// call that meets that moment fails and [`was_never_sent`]. Message size limits belong to the generated
 /// clients (`max_decoding_message_size`), not to the channel.
 ///
 /// # Errors

@@ -27,7 +27,7 @@ pub mod uds;
 mod verifier;
 
 pub use clock::Clock;
-pub use connect::{ChannelOptions, ConnectError, tls_channel, uds_channel};
+pub use connect::{ChannelOptions, ConnectError, tls_channel, uds_channel, was_never_sent};
 pub use limits::Limits;
 pub use live::{IdentityError, LiveBundles, LiveIdentity};
 pub use peer::Peer;

@@ -111,11 +111,7 @@ pub fn bind(path: &Path, options: SocketOptions) -> Result<UnixListener, BindErr
             "it has more than 107 bytes; choose a shorter one",
         ));
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(options.directory_mode)
-        .create(directory)
-        .map_err(|source| failed("creating", directory, source))?;
+    create_missing(directory, options.directory_mode)?;
     // Symbolic links on the way (/var/run) are followed once, here; what they
     // lead to is what is checked and used.
     let directory =
@@ -124,6 +120,23 @@ pub fn bind(path: &Path, options: SocketOptions) -> Result<UnixListener, BindErr
     let path = directory.join(name);
     clear(&path)?;
     listen_at(&path, options.mode)
+}
+
+/// Creates what is missing of `directory`, with exactly this mode whatever the
+/// umask: a workload must be able to reach its socket.
+fn create_missing(directory: &Path, mode: u32) -> Result<(), BindError> {
+    if directory.exists() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        create_missing(parent, mode)?;
+    }
+    match DirBuilder::new().mode(mode).create(directory) {
+        Ok(()) => fs::set_permissions(directory, Permissions::from_mode(mode))
+            .map_err(|source| failed("setting the mode of", directory, source)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(failed("creating", directory, source)),
+    }
 }
 
 fn check_directories(directory: &Path) -> Result<(), BindError> {
