@@ -152,12 +152,13 @@ impl Entry {
         self.0
     }
 
-    /// Lets the entry share the memory of an equal parent ID: thousands of
-    /// entries hang under one parent. Does nothing when it is not equal.
-    pub fn share_parent(&mut self, equal: &SpiffeId) {
-        if self.0.parent_id == *equal {
-            self.0.parent_id = equal.clone();
+    /// Lets the entry share memory with another under the same parent: the parent
+    /// ID and selectors that both have. Changes nothing that can be seen.
+    pub fn share_with(&mut self, sibling: &Self) {
+        if self.0.parent_id == sibling.parent_id {
+            self.0.parent_id = sibling.parent_id.clone();
         }
+        self.0.selectors.share_with(&sibling.selectors);
     }
 
     /// Whether the entry no longer counts at `now`.

@@ -145,6 +145,15 @@ impl Selectors {
         })
     }
 
+    /// Lets equal selectors share their memory with those of `other`.
+    pub(crate) fn share_with(&mut self, other: &Self) {
+        for own in Arc::get_mut(&mut self.0).into_iter().flatten() {
+            if let Ok(at) = other.0.binary_search(own) {
+                *own = other.0.get(at).unwrap_or(own).clone();
+            }
+        }
+    }
+
     /// The selectors in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Selector> {
         self.0.iter()

@@ -5,7 +5,7 @@
 //! share its parent.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use identity::{Entry, Selectors, SpiffeId};
@@ -57,13 +57,13 @@ impl Cell {
 /// share a chain; readers compare the key itself.
 #[derive(Default)]
 struct Heads {
-    parent: HashMap<u64, Slot>,
-    spiffe_id: HashMap<u64, Slot>,
-    registration: HashMap<u64, Slot>,
+    parent: HashMap<u32, Slot>,
+    spiffe_id: HashMap<u32, Slot>,
+    registration: HashMap<u32, Slot>,
 }
 
 impl Heads {
-    fn of(&self, chain: Chain) -> &HashMap<u64, Slot> {
+    fn of(&self, chain: Chain) -> &HashMap<u32, Slot> {
         match chain {
             Chain::Parent => &self.parent,
             Chain::SpiffeId => &self.spiffe_id,
@@ -71,7 +71,7 @@ impl Heads {
         }
     }
 
-    fn of_mut(&mut self, chain: Chain) -> &mut HashMap<u64, Slot> {
+    fn of_mut(&mut self, chain: Chain) -> &mut HashMap<u32, Slot> {
         match chain {
             Chain::Parent => &mut self.parent,
             Chain::SpiffeId => &mut self.spiffe_id,
@@ -89,13 +89,13 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Seats an entry. A parent or a selector set equal to one already seated
-    /// shares its memory: thousands of entries hang under one parent.
+    /// Seats an entry. It shares the memory of its parent ID and of common
+    /// selectors with a sibling: thousands of entries hang under one parent.
     ///
     /// # Panics
     /// Never: 2^32 entries would need terabytes first.
     pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> Slot {
-        let entry = self.sharing_parent(entry);
+        let entry = self.sharing(entry);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.cells.push(None);
             Slot::try_from(self.cells.len() - 1).unwrap_or(NONE)
@@ -155,7 +155,7 @@ impl Slots {
         &'a self,
         parent: &'a SpiffeId,
     ) -> impl Iterator<Item = (Slot, &'a Arc<Entry>)> {
-        self.chain(Chain::Parent, self.hasher.hash_one(parent))
+        self.chain(Chain::Parent, self.short(parent))
             .filter(move |(_, e)| e.parent_id == *parent)
     }
 
@@ -164,7 +164,7 @@ impl Slots {
         &'a self,
         spiffe_id: &'a SpiffeId,
     ) -> impl Iterator<Item = (Slot, &'a Arc<Entry>)> {
-        self.chain(Chain::SpiffeId, self.hasher.hash_one(spiffe_id))
+        self.chain(Chain::SpiffeId, self.short(spiffe_id))
             .filter(move |(_, e)| e.spiffe_id == *spiffe_id)
     }
 
@@ -175,7 +175,7 @@ impl Slots {
             .find(|e| e.is_same_registration(entry) && e.id != entry.id)
     }
 
-    fn chain(&self, chain: Chain, hash: u64) -> impl Iterator<Item = (Slot, &Arc<Entry>)> {
+    fn chain(&self, chain: Chain, hash: u32) -> impl Iterator<Item = (Slot, &Arc<Entry>)> {
         let mut at = self.heads.of(chain).get(&hash).copied().unwrap_or(NONE);
         std::iter::from_fn(move || {
             let slot = at;
@@ -185,25 +185,28 @@ impl Slots {
         })
     }
 
-    fn sharing_parent(&self, mut entry: Arc<Entry>) -> Arc<Entry> {
-        let seated = self
-            .under(&entry.parent_id)
-            .next()
-            .map(|(_, e)| e.parent_id.clone());
-        if let (Some(parent), Some(own)) = (seated, Arc::get_mut(&mut entry)) {
-            own.share_parent(&parent);
+    fn sharing(&self, mut entry: Arc<Entry>) -> Arc<Entry> {
+        let sibling = self.under(&entry.parent_id).next().map(|(_, e)| e.clone());
+        if let (Some(sibling), Some(own)) = (sibling, Arc::get_mut(&mut entry)) {
+            own.share_with(&sibling);
         }
         entry
     }
 
-    fn hash(&self, chain: Chain, entry: &Entry) -> u64 {
+    /// Half a hash: collisions are rare among 2^32 and cost a comparison.
+    fn short<K: Hash + ?Sized>(&self, key: &K) -> u32 {
+        let folded = self.hasher.hash_one(key) >> 32;
+        u32::try_from(folded).unwrap_or_default()
+    }
+
+    fn hash(&self, chain: Chain, entry: &Entry) -> u32 {
         match chain {
-            Chain::Parent => self.hasher.hash_one(&entry.parent_id),
-            Chain::SpiffeId => self.hasher.hash_one(&entry.spiffe_id),
+            Chain::Parent => self.short(&entry.parent_id),
+            Chain::SpiffeId => self.short(&entry.spiffe_id),
             Chain::Registration => {
                 let key: (&SpiffeId, &SpiffeId, &Selectors) =
                     (&entry.spiffe_id, &entry.parent_id, &entry.selectors);
-                self.hasher.hash_one(key)
+                self.short(&key)
             }
         }
     }

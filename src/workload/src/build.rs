@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use identity::Entry;
+use identity::{Bundle, Entry};
 
-use crate::trust::HeldBundle;
+use crate::trust::Profile;
 use crate::views::Kept;
 use crate::{BundleView, Cache, Identity, State, X509View};
 
@@ -17,7 +17,7 @@ impl Cache {
         if members.is_empty() {
             return State::Denied;
         }
-        let has_authorities = |held: &&HeldBundle| !held.bundle.x509_authorities.is_empty();
+        let has_authorities = |bundle: &&Arc<Bundle>| !bundle.x509_authorities.is_empty();
         let Some(own) = self.trust.own.as_ref().filter(has_authorities) else {
             return State::Pending;
         };
@@ -38,23 +38,16 @@ impl Cache {
             return State::Pending;
         }
         let names = members.iter().flat_map(|e| &e.federates_with);
-        let federated: Vec<&HeldBundle> = self
-            .trust
-            .federated_with(names)
-            .filter(has_authorities)
-            .collect();
-        let trust = std::iter::once(own).chain(federated.iter().copied());
-        let trust = trust.map(|held| held.x509).collect();
-        let federated = federated.iter().map(|held| held.bundle.clone()).collect();
-        let view = X509View::new(identities, own.bundle.clone(), federated, trust);
-        State::Ready(Arc::new(view))
+        let federated = self.trust.federated_with(names).filter(has_authorities);
+        let federated = federated.cloned().collect();
+        State::Ready(Arc::new(X509View::new(identities, own.clone(), federated)))
     }
 
-    /// The full set for one of the bundle streams; `generation` picks the profile.
+    /// The full set for one of the bundle streams.
     pub(crate) fn build_bundles(
         &self,
         members: &[Arc<Entry>],
-        generation: impl Fn(&HeldBundle) -> u64,
+        profile: Profile,
     ) -> State<BundleView> {
         if members.is_empty() {
             return State::Denied;
@@ -64,10 +57,8 @@ impl Cache {
         };
         let names = members.iter().flat_map(|e| &e.federates_with);
         let all = std::iter::once(own).chain(self.trust.federated_with(names));
-        let (bundles, trust) = all
-            .map(|held| (held.bundle.clone(), generation(held)))
-            .unzip();
-        State::Ready(Arc::new(BundleView::new(bundles, trust)))
+        let bundles = all.cloned().collect();
+        State::Ready(Arc::new(BundleView::new(bundles, profile)))
     }
 }
 
@@ -82,7 +73,8 @@ impl Content for X509View {
         let same = |(a, b): (&Identity, &Identity)| {
             Arc::ptr_eq(&a.issued, &b.issued) && a.entry.hint == b.entry.hint
         };
-        self.trust == other.trust
+        Profile::X509.sees_same(&self.bundle, &other.bundle)
+            && Profile::X509.sees_all_same(&self.federated, &other.federated)
             && self.identities.len() == other.identities.len()
             && self.identities.iter().zip(&other.identities).all(same)
     }
@@ -94,7 +86,7 @@ impl Content for X509View {
 
 impl Content for BundleView {
     fn is_same_content(&self, other: &Self) -> bool {
-        self.trust == other.trust
+        self.profile.sees_all_same(&self.bundles, &other.bundles)
     }
 
     fn set_version(&mut self, version: u64) {

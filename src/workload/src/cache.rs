@@ -82,7 +82,7 @@ impl Cache {
                 effects.left_out = self.put(put, now);
             }
             Update::Bundles { own, federated } => {
-                let old = self.trust.own.as_ref().map(|held| held.bundle.clone());
+                let old = self.trust.own.clone();
                 self.jwt.distrust(old.as_deref(), &own);
                 if self.trust.replace(own, federated) {
                     self.views.touch_all();
@@ -144,7 +144,7 @@ impl Cache {
                 continue;
             };
             self.digest.remove(&held.entry);
-            self.conditions.remove(&id, &held.entry.selectors);
+            self.conditions.remove(id, &held.entry.selectors);
             self.views.touch(&held.entry.selectors);
             self.jwt.remove_entry(id);
             self.prefetched -= usize::from(held.prefetched);
@@ -198,13 +198,12 @@ impl Cache {
     /// The own trust domain's bundle.
     #[must_use]
     pub fn own_bundle(&self) -> Option<&Arc<Bundle>> {
-        self.trust.own.as_ref().map(|held| &held.bundle)
+        self.trust.own.as_ref()
     }
 
     /// All federated bundles, by trust domain.
     pub fn federated_bundles(&self) -> impl Iterator<Item = (&TrustDomain, &Arc<Bundle>)> {
-        let all = self.trust.federated.iter();
-        all.map(|(name, held)| (name, &held.bundle))
+        self.trust.federated.iter()
     }
 
     /// A cached JWT-SVID of that entry for exactly those audiences.

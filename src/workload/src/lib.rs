@@ -20,6 +20,8 @@ mod jwt;
 mod limits;
 mod order;
 mod renewal;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod update;
 mod view;

@@ -1,79 +1,75 @@
-//! The bundles the agent holds, with a generation for each profile's half: a
-//! new JWT key is no news for X.509 streams.
+//! The bundles the agent holds, and what of them a stream can see: a new JWT key
+//! or a new sequence number is no news for an X.509 stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity::{Bundle, TrustDomain};
 
-#[derive(Debug, Clone)]
-pub(crate) struct HeldBundle {
-    pub(crate) bundle: Arc<Bundle>,
-    pub(crate) x509: u64,
-    pub(crate) jwt: u64,
+/// Whose streams look: each sees one half of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    X509,
+    Jwt,
+}
+
+impl Profile {
+    /// Whether a client of this profile could tell the two bundles apart.
+    pub(crate) fn sees_same(self, a: &Arc<Bundle>, b: &Arc<Bundle>) -> bool {
+        if Arc::ptr_eq(a, b) {
+            return true;
+        }
+        let half = match self {
+            Self::X509 => {
+                let (a, b) = (&a.x509_authorities, &b.x509_authorities);
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.der == b.der)
+            }
+            Self::Jwt => {
+                let (a, b) = (&a.jwt_authorities, &b.jwt_authorities);
+                let same = |(a, b): (&identity::JwtAuthorityKey, &identity::JwtAuthorityKey)| {
+                    a.key_id == b.key_id && a.spki == b.spki
+                };
+                a.len() == b.len() && a.iter().zip(b).all(same)
+            }
+        };
+        half && a.trust_domain == b.trust_domain
+    }
+
+    pub(crate) fn sees_all_same(self, a: &[Arc<Bundle>], b: &[Arc<Bundle>]) -> bool {
+        a.len() == b.len() && a.iter().zip(b).all(|(a, b)| self.sees_same(a, b))
+    }
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
-    pub(crate) own: Option<HeldBundle>,
-    pub(crate) federated: BTreeMap<TrustDomain, HeldBundle>,
-    generation: u64,
+    pub(crate) own: Option<Arc<Bundle>>,
+    pub(crate) federated: BTreeMap<TrustDomain, Arc<Bundle>>,
 }
 
 impl Trust {
-    /// Takes over the full set; says whether anything a client can see changed.
+    /// Takes over the full set; says whether any client could see a change.
     pub(crate) fn replace(&mut self, own: Arc<Bundle>, federated: Vec<Arc<Bundle>>) -> bool {
-        let before = self.generations();
-        let old = self.own.take();
-        self.own = Some(self.hold(own, old.as_ref()));
-        let old = std::mem::take(&mut self.federated);
-        for bundle in federated {
-            let name = bundle.trust_domain.clone();
-            let held = self.hold(bundle, old.get(&name));
-            self.federated.insert(name, held);
-        }
-        before != self.generations()
+        let before = self.all();
+        self.own = Some(own);
+        let by_name = federated.into_iter().map(|b| (b.trust_domain.clone(), b));
+        self.federated = by_name.collect();
+        let after = self.all();
+        let same = |profile: Profile| profile.sees_all_same(&before, &after);
+        !(same(Profile::X509) && same(Profile::Jwt))
     }
 
-    fn hold(&mut self, bundle: Arc<Bundle>, old: Option<&HeldBundle>) -> HeldBundle {
-        let same_x509 = |old: &&HeldBundle| {
-            let (a, b) = (&old.bundle.x509_authorities, &bundle.x509_authorities);
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.der == b.der)
-        };
-        let same_jwt = |old: &&HeldBundle| {
-            let (a, b) = (&old.bundle.jwt_authorities, &bundle.jwt_authorities);
-            a.len() == b.len()
-                && a.iter()
-                    .zip(b)
-                    .all(|(a, b)| a.key_id == b.key_id && a.spki == b.spki)
-        };
-        let x509 = old.filter(same_x509).map(|old| old.x509);
-        let jwt = old.filter(same_jwt).map(|old| old.jwt);
-        HeldBundle {
-            x509: x509.unwrap_or_else(|| self.next()),
-            jwt: jwt.unwrap_or_else(|| self.next()),
-            bundle,
-        }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.generation += 1;
-        self.generation
-    }
-
-    fn generations(&self) -> Vec<(u64, u64)> {
+    fn all(&self) -> Vec<Arc<Bundle>> {
         let all = self.own.iter().chain(self.federated.values());
-        all.map(|held| (held.x509, held.jwt)).collect()
+        all.cloned().collect()
     }
 
     /// The held bundles of those trust domains, by name.
     pub(crate) fn federated_with<'a>(
         &'a self,
         names: impl IntoIterator<Item = &'a TrustDomain>,
-    ) -> impl Iterator<Item = &'a HeldBundle> {
-        let names: std::collections::BTreeSet<&TrustDomain> = names.into_iter().collect();
-        names
-            .into_iter()
-            .filter_map(|name| self.federated.get(name))
+    ) -> impl Iterator<Item = &'a Arc<Bundle>> {
+        let names: BTreeSet<&TrustDomain> = names.into_iter().collect();
+        let held = |name| self.federated.get(name);
+        names.into_iter().filter_map(held)
     }
 }

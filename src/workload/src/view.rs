@@ -7,6 +7,7 @@ use bytes::Bytes;
 use identity::{Bundle, Entry, TrustDomain};
 
 use crate::held::Issued;
+use crate::trust::Profile;
 
 /// Where a view stands.
 #[derive(Debug)]
@@ -79,7 +80,6 @@ pub struct X509View {
     /// Bundles of trust domains that any identity federates with, by name. Those
     /// without X.509 authorities are left out.
     pub federated: Vec<Arc<Bundle>>,
-    pub(crate) trust: Vec<u64>,
     encoded: OnceLock<Bytes>,
 }
 
@@ -88,14 +88,12 @@ impl X509View {
         identities: Vec<Identity>,
         bundle: Arc<Bundle>,
         federated: Vec<Arc<Bundle>>,
-        trust: Vec<u64>,
     ) -> Self {
         Self {
             version: 0,
             identities,
             bundle,
             federated,
-            trust,
             encoded: OnceLock::new(),
         }
     }
@@ -119,16 +117,16 @@ pub struct BundleView {
     pub(crate) version: u64,
     /// The own trust domain's bundle first, then the federated ones by name.
     pub bundles: Vec<Arc<Bundle>>,
-    pub(crate) trust: Vec<u64>,
+    pub(crate) profile: Profile,
     encoded: OnceLock<Bytes>,
 }
 
 impl BundleView {
-    pub(crate) const fn new(bundles: Vec<Arc<Bundle>>, trust: Vec<u64>) -> Self {
+    pub(crate) const fn new(bundles: Vec<Arc<Bundle>>, profile: Profile) -> Self {
         Self {
             version: 0,
             bundles,
-            trust,
+            profile,
             encoded: OnceLock::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use identity::{Entry, EntryId, Selectors, Timestamp};
 use registry::FactIndex;
 
+use crate::trust::Profile;
 use crate::{BundleView, Cache, Effects, State, X509View};
 
 /// Names a view while it is subscribed to.
@@ -242,8 +243,8 @@ impl Cache {
                 .for_each(|id| self.watch(id, true));
         }
         let x509 = self.build_x509(&members);
-        let x509_bundles = self.build_bundles(&members, |held| held.x509);
-        let jwt_bundles = self.build_bundles(&members, |held| held.jwt);
+        let x509_bundles = self.build_bundles(&members, Profile::X509);
+        let jwt_bundles = self.build_bundles(&members, Profile::Jwt);
         let versions = &mut self.views.versions;
         let Some(view) = self.views.by_id.get_mut(&id) else {
             return false;

@@ -1,0 +1,10 @@
+//! The cache's tests. `sequences` runs it beside the naive `model`; the others
+//! hold single rules.
+
+mod jwt;
+mod model;
+mod order;
+mod renewal;
+mod sequences;
+mod streams;
+mod world;
