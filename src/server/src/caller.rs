@@ -3,10 +3,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use identity::SpiffeId;
 
-/// The authenticated origin of a call.
+/// The authenticated origin of a call. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
     /// A TLS peer with a verified SVID: an agent, an admin workload, a downstream server.
@@ -15,16 +16,22 @@ pub enum Caller {
     Local {
         /// Its user.
         uid: u32,
-        /// Its process id; for people to read, never a handle.
-        pid: i32,
+        /// Its process id, 0 when unknown; for people to read, never a handle.
+        pid: u32,
     },
-    /// A TLS client without a certificate.
-    Anonymous(Option<SocketAddr>),
+    /// A TLS client without a certificate, by its address.
+    Anonymous(Arc<str>),
     /// The server itself: rotation, sweeps, its own SVID.
     Server,
 }
 
 impl Caller {
+    /// A TLS client without a certificate.
+    #[must_use]
+    pub fn anonymous(address: SocketAddr) -> Self {
+        Self::Anonymous(address.to_string().into())
+    }
+
     /// The SPIFFE ID, when there is one.
     #[must_use]
     pub fn spiffe_id(&self) -> Option<&SpiffeId> {
@@ -34,26 +41,23 @@ impl Caller {
         }
     }
 
-    /// The text that decision records and logs carry.
+    /// The caller as decision records hold it; borrows, formats nothing.
     #[must_use]
-    pub fn who(&self) -> String {
+    pub(crate) fn for_record(&self) -> records::Caller<'_> {
         match self {
-            // The common case on the hot path: a copy, no formatting.
-            Self::Spiffe(id) => id.as_str().to_owned(),
-            Self::Server => "server".to_owned(),
-            Self::Local { .. } | Self::Anonymous(_) => self.to_string(),
+            Self::Spiffe(id) => records::Caller::Spiffe(id.as_str()),
+            Self::Local { uid, pid } => records::Caller::Local {
+                uid: *uid,
+                pid: *pid,
+            },
+            Self::Anonymous(address) => records::Caller::Anonymous(address),
+            Self::Server => records::Caller::Server,
         }
     }
 }
 
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Spiffe(id) => f.write_str(id.as_str()),
-            Self::Local { uid, pid } => write!(f, "uid:{uid} pid:{pid}"),
-            Self::Anonymous(Some(address)) => write!(f, "anonymous {address}"),
-            Self::Anonymous(None) => f.write_str("anonymous"),
-            Self::Server => f.write_str("server"),
-        }
+        self.for_record().fmt(f)
     }
 }

@@ -16,7 +16,10 @@ pub struct NoEntropy;
 
 impl Entropy {
     /// The operating system's source.
-    #[expect(clippy::disallowed_methods, reason = "the server's one source of randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server's one source of randomness"
+    )]
     #[must_use]
     pub fn system() -> Self {
         Self(SystemRandom::new())
@@ -28,7 +31,9 @@ impl Entropy {
     /// When the operating system has none to give.
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N], NoEntropy> {
         let mut bytes = [0; N];
-        self.0.fill(&mut bytes).map_err(|ring::error::Unspecified| NoEntropy)?;
+        self.0
+            .fill(&mut bytes)
+            .map_err(|ring::error::Unspecified| NoEntropy)?;
         Ok(bytes)
     }
 

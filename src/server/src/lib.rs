@@ -1,14 +1,49 @@
 //! The issuer: attest, issue, sync, audit. Floor 3.
 //!
 //! A shell: it owns the clock, the randomness, the sockets and the files, and
-//! hands them to crates that own none. One value, [`server::Server`], is what
-//! every service is given; `run` builds it, in one readable function.
+//! hands them to crates that own none. One value, `server::Server`, is what every
+//! service is given; `Server::build` makes it, in one readable function.
 
-pub mod caller;
+mod attest;
+mod audit;
+mod authorities;
+mod caller;
 pub mod clock;
 pub mod config;
-pub mod entropy;
-pub mod failure;
+mod entropy;
+mod failure;
+mod health;
+mod housekeeping;
+mod issue;
 pub mod limits;
+mod listeners;
+mod metrics;
+mod open;
+mod run;
+mod server;
+mod state;
 
+pub use clock::Clock;
 pub use config::{Config, ConfigError, Settings};
+pub use listeners::ListenError;
+pub use open::StorageFailure;
+pub use run::{RunError, run, run_until, run_with};
+pub use server::Ready;
+
+mod grpc {
+    //! Until the services are here.
+
+    use std::sync::Arc;
+
+    use axum::Router;
+
+    use crate::server::Server;
+
+    pub(crate) fn tcp(_server: Arc<Server>) -> Router {
+        Router::new()
+    }
+
+    pub(crate) fn admin(_server: Arc<Server>) -> Router {
+        Router::new()
+    }
+}

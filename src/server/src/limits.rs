@@ -46,10 +46,18 @@ pub const APPLY_WAIT: Duration = Duration::from_secs(5);
 pub const RESOLVE_TRIES: u32 = 5;
 /// Between two such questions.
 pub const RESOLVE_PAUSE: Duration = Duration::from_millis(100);
+/// Those who read the decision log at one time.
+pub const MAX_AUDIT_READERS: usize = 16;
+/// Records on their way to one reader of the decision log.
+pub const AUDIT_CHANNEL: usize = 64;
+/// The most records in one answer of newest ones.
+pub const MAX_AUDIT_NEWEST: usize = 10_000;
 /// How long an attestation may take, challenges included.
 pub const ATTEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a caller queues for an attestation slot before it is told to come back.
 pub const ATTEST_QUEUE_WAIT: Duration = Duration::from_secs(10);
+/// The most attestations that wait for a slot; more are sent away at once.
+pub const MAX_ATTEST_QUEUE: usize = 4_096;
 /// How long calls in flight may take once shutdown began.
 pub const DRAIN: Duration = Duration::from_secs(8);
 /// How long everything else of a shutdown may take (store, journal).
@@ -62,5 +70,9 @@ pub const MAX_SWEEP: usize = 5_000;
 pub const MAX_CLOCK_REGRESSION_SECONDS: i64 = 60;
 /// Dirty marks kept for one push subscriber are one flag; so many subscribers there may be.
 pub const MAX_SUBSCRIBERS: usize = 50_000;
+/// Connections to the admin socket at one time.
+pub const MAX_ADMIN_CONNECTIONS: usize = 256;
+/// The longest that rotation goes without a look, whatever the cron schedule says.
+pub const LONGEST_LOOK_SECONDS: u32 = 60;
 /// Connections on the operations listener at one time.
 pub const MAX_OPS_CONNECTIONS: usize = 64;

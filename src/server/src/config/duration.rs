@@ -26,10 +26,27 @@ mod tests {
 
     #[test]
     fn units_are_understood_and_nothing_else() {
-        for (text, seconds) in [("0s", 0), ("90s", 90), ("5m", 300), ("2h", 7_200), ("7d", 604_800)] {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("5m", 300),
+            ("2h", 7_200),
+            ("7d", 604_800),
+        ] {
             assert_eq!(parse(text), Some(Seconds(seconds)), "{text}");
         }
-        for text in ["", "s", "5", "5 m", "-5m", "+5m", "1.5h", "5m3s", "99999999d", "5é"] {
+        for text in [
+            "",
+            "s",
+            "5",
+            "5 m",
+            "-5m",
+            "+5m",
+            "1.5h",
+            "5m3s",
+            "99999999d",
+            "5é",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

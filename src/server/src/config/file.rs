@@ -194,6 +194,8 @@ pub struct JwtSection {
     pub key_type: String,
     /// Lifetime of a JWT authority.
     pub ttl: String,
+    /// `iss` of JWT-SVIDs, for OIDC discovery; none leaves it out.
+    pub issuer: Option<String>,
 }
 
 impl Default for JwtSection {
@@ -201,6 +203,7 @@ impl Default for JwtSection {
         Self {
             key_type: "ec-p256".into(),
             ttl: "24h".into(),
+            issuer: None,
         }
     }
 }

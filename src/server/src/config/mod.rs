@@ -56,7 +56,9 @@ impl Config {
             path: path.display().to_string(),
             why,
         };
-        let size = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?.len();
+        let size = std::fs::metadata(path)
+            .map_err(|e| refuse(e.to_string()))?
+            .len();
         if size > crate::limits::MAX_CONFIG_BYTES {
             return Err(refuse(format!("it has {size} bytes, more than 1 MiB")));
         }

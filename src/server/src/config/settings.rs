@@ -49,6 +49,8 @@ pub struct Settings {
     pub jwt_key: KeyType,
     /// Lifetime of JWT authorities.
     pub jwt_key_ttl: Seconds,
+    /// `iss` of JWT-SVIDs.
+    pub jwt_issuer: Option<String>,
     /// Where the passphrase that seals keys is read from.
     pub passphrase_file: Option<PathBuf>,
     /// Cron schedule of rotation ticks.
@@ -90,7 +92,8 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         worker_threads: usize::from(range("worker_threads", config.worker_threads, 1, 1024)?),
         server_number: range("server_number", config.server_number, 1, 127)?,
         store: config.store.engine,
-        store_cache_bytes: u64::from(range("store.cache_mib", config.store.cache_mib, 4, 4096)?) << 20,
+        store_cache_bytes: u64::from(range("store.cache_mib", config.store.cache_mib, 4, 4096)?)
+            << 20,
         ca_key: ca_key(&config.ca.key_type)?,
         ca_ttl: span("ca.ttl", &config.ca.ttl, 600, 10 * 365 * 86_400)?,
         x509_ttl: span("svid.x509_ttl", &svid.x509_ttl, 10, 7 * 86_400)?,
@@ -100,18 +103,72 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         agent_ttl: span("svid.agent_ttl", &svid.agent_ttl, 10, 7 * 86_400)?,
         jwt_key: key_type("jwt.key_type", &config.jwt.key_type)?,
         jwt_key_ttl: span("jwt.ttl", &config.jwt.ttl, 600, 10 * 365 * 86_400)?,
+        jwt_issuer: config.jwt.issuer.as_deref().map(issuer).transpose()?,
         passphrase_file: config.keys.passphrase_file.clone(),
         rotation_schedule: config.rotation.schedule.clone(),
-        propagation: span("rotation.propagation", &config.rotation.propagation, 0, 7 * 86_400)?,
-        join_token_ttl: span("attestation.join_token_ttl", &config.attestation.join_token_ttl, 1, 7 * 86_400)?,
-        max_join_token_ttl: span("attestation.max_join_token_ttl", &config.attestation.max_join_token_ttl, 1, 30 * 86_400)?,
-        attest_concurrency: usize::from(range("attestation.concurrency", config.attestation.concurrency, 1, 4096)?),
-        journal_segment_bytes: u64::from(range("audit.segment_mib", config.audit.segment_mib, 1, 4096)?) << 20,
-        max_connections: count("limits.connections", config.limits.connections, 1, 1_000_000)?,
-        max_handshakes: usize::from(range("limits.handshakes", config.limits.handshakes, 1, 4096)?),
-        max_streams: u32::from(range("limits.streams_per_connection", config.limits.streams_per_connection, 1, 4096)?),
-        connection_age: Duration::from_secs(u64::from(span("limits.connection_age", &config.limits.connection_age, 1, 86_400)?.0)),
-        ops_listen: config.ops.listen.as_deref().map(|a| address("ops.listen", a)).transpose()?,
+        propagation: span(
+            "rotation.propagation",
+            &config.rotation.propagation,
+            0,
+            7 * 86_400,
+        )?,
+        join_token_ttl: span(
+            "attestation.join_token_ttl",
+            &config.attestation.join_token_ttl,
+            1,
+            7 * 86_400,
+        )?,
+        max_join_token_ttl: span(
+            "attestation.max_join_token_ttl",
+            &config.attestation.max_join_token_ttl,
+            1,
+            30 * 86_400,
+        )?,
+        attest_concurrency: usize::from(range(
+            "attestation.concurrency",
+            config.attestation.concurrency,
+            1,
+            4096,
+        )?),
+        journal_segment_bytes: u64::from(range(
+            "audit.segment_mib",
+            config.audit.segment_mib,
+            1,
+            4096,
+        )?) << 20,
+        max_connections: count(
+            "limits.connections",
+            config.limits.connections,
+            1,
+            1_000_000,
+        )?,
+        max_handshakes: usize::from(range(
+            "limits.handshakes",
+            config.limits.handshakes,
+            1,
+            4096,
+        )?),
+        max_streams: u32::from(range(
+            "limits.streams_per_connection",
+            config.limits.streams_per_connection,
+            1,
+            4096,
+        )?),
+        connection_age: Duration::from_secs(u64::from(
+            span(
+                "limits.connection_age",
+                &config.limits.connection_age,
+                1,
+                86_400,
+            )?
+            .0,
+        )),
+        ops_listen: config
+            .ops
+            .listen
+            .as_deref()
+            .map(|a| address("ops.listen", a))
+            .transpose()?,
         log_level: log_level(&config.log.level)?,
         log_format: config.log.format,
     };
@@ -122,11 +179,41 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
 /// Lifetimes that must not exceed one another.
 fn orders(config: &Config, s: &Settings) -> Result<(), ConfigError> {
     let pairs = [
-        ("svid.x509_ttl", &config.svid.x509_ttl, s.x509_ttl, "svid.max_x509_ttl", s.max_x509_ttl),
-        ("svid.jwt_ttl", &config.svid.jwt_ttl, s.jwt_ttl, "svid.max_jwt_ttl", s.max_jwt_ttl),
-        ("svid.x509_ttl", &config.svid.x509_ttl, s.x509_ttl, "ca.ttl", s.ca_ttl),
-        ("svid.agent_ttl", &config.svid.agent_ttl, s.agent_ttl, "ca.ttl", s.ca_ttl),
-        ("svid.jwt_ttl", &config.svid.jwt_ttl, s.jwt_ttl, "jwt.ttl", s.jwt_key_ttl),
+        (
+            "svid.x509_ttl",
+            &config.svid.x509_ttl,
+            s.x509_ttl,
+            "svid.max_x509_ttl",
+            s.max_x509_ttl,
+        ),
+        (
+            "svid.jwt_ttl",
+            &config.svid.jwt_ttl,
+            s.jwt_ttl,
+            "svid.max_jwt_ttl",
+            s.max_jwt_ttl,
+        ),
+        (
+            "svid.x509_ttl",
+            &config.svid.x509_ttl,
+            s.x509_ttl,
+            "ca.ttl",
+            s.ca_ttl,
+        ),
+        (
+            "svid.agent_ttl",
+            &config.svid.agent_ttl,
+            s.agent_ttl,
+            "ca.ttl",
+            s.ca_ttl,
+        ),
+        (
+            "svid.jwt_ttl",
+            &config.svid.jwt_ttl,
+            s.jwt_ttl,
+            "jwt.ttl",
+            s.jwt_key_ttl,
+        ),
         (
             "attestation.join_token_ttl",
             &config.attestation.join_token_ttl,
@@ -137,7 +224,11 @@ fn orders(config: &Config, s: &Settings) -> Result<(), ConfigError> {
     ];
     for (key, value, small, other, big) in pairs {
         if small > big {
-            return Err(refuse(key, value, format!("it is longer than {other}; make it shorter or {other} longer")));
+            return Err(refuse(
+                key,
+                value,
+                format!("it is longer than {other}; make it shorter or {other} longer"),
+            ));
         }
     }
     Ok(())
@@ -159,7 +250,11 @@ fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
     if path.is_absolute() {
         Ok(path.to_path_buf())
     } else {
-        Err(refuse(key, path.display(), "it is not an absolute path; write it from /"))
+        Err(refuse(
+            key,
+            path.display(),
+            "it is not an absolute path; write it from /",
+        ))
     }
 }
 
@@ -167,14 +262,41 @@ fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
 fn socket_path(key: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
     let path = absolute(key, path)?;
     if path.as_os_str().len() > 107 {
-        return Err(refuse(key, path.display(), "a socket path has at most 107 bytes; choose a shorter one"));
+        return Err(refuse(
+            key,
+            path.display(),
+            "a socket path has at most 107 bytes; choose a shorter one",
+        ));
     }
     Ok(path)
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse()
-        .map_err(|_: std::net::AddrParseError| refuse(key, text, "it is not an IP address with a port; write 127.0.0.1:8081 or [::]:8081"))
+    text.parse().map_err(|_: std::net::AddrParseError| {
+        refuse(
+            key,
+            text,
+            "it is not an IP address with a port; write 127.0.0.1:8081 or [::]:8081",
+        )
+    })
+}
+
+/// An OIDC issuer: an https URL without query or fragment (OIDC Discovery 1.0, section 3).
+fn issuer(text: &str) -> Result<String, ConfigError> {
+    let host = text.strip_prefix("https://").unwrap_or_default();
+    let plain = host.len() <= 512
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"?#\"\\<>@".contains(&b));
+    if plain && !host.is_empty() && !host.starts_with('/') {
+        Ok(text.into())
+    } else {
+        Err(refuse(
+            "jwt.issuer",
+            text,
+            "it is not an https URL without query and fragment; write https://oidc.example.org",
+        ))
+    }
 }
 
 /// What agents dial: a host name or address, and a port.
@@ -182,19 +304,34 @@ fn advertise(text: &str) -> Result<String, ConfigError> {
     let ok = text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty()
             && host.len() <= 255
-            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
             && port.parse::<u16>().is_ok_and(|p| p != 0)
     });
     if ok {
         Ok(text.into())
     } else {
-        Err(refuse("advertise", text, "it is not host:port; write what agents can reach, such as bulla.example.org:8081"))
+        Err(refuse(
+            "advertise",
+            text,
+            "it is not host:port; write what agents can reach, such as bulla.example.org:8081",
+        ))
     }
 }
 
-fn range<N: PartialOrd + ToString + Copy>(key: &'static str, value: N, least: N, most: N) -> Result<N, ConfigError> {
+fn range<N: PartialOrd + ToString + Copy>(
+    key: &'static str,
+    value: N,
+    least: N,
+    most: N,
+) -> Result<N, ConfigError> {
     if value < least || value > most {
-        let problem = format!("it must be between {} and {}", least.to_string(), most.to_string());
+        let problem = format!(
+            "it must be between {} and {}",
+            least.to_string(),
+            most.to_string()
+        );
         return Err(refuse(key, value.to_string(), problem));
     }
     Ok(value)
@@ -206,17 +343,31 @@ fn count(key: &'static str, value: u32, least: u32, most: u32) -> Result<usize, 
 }
 
 fn span(key: &'static str, text: &str, least: u32, most: u32) -> Result<Seconds, ConfigError> {
-    let parsed = duration::parse(text)
-        .ok_or_else(|| refuse(key, text, "it is not a span of time; write a whole number and s, m, h or d, such as 1h"))?;
+    let parsed = duration::parse(text).ok_or_else(|| {
+        refuse(
+            key,
+            text,
+            "it is not a span of time; write a whole number and s, m, h or d, such as 1h",
+        )
+    })?;
     if parsed.0 < least || parsed.0 > most {
-        return Err(refuse(key, text, format!("it must be between {least}s and {most}s")));
+        return Err(refuse(
+            key,
+            text,
+            format!("it must be between {least}s and {most}s"),
+        ));
     }
     Ok(parsed)
 }
 
 fn key_type(key: &'static str, text: &str) -> Result<KeyType, ConfigError> {
-    KeyType::from_str(text)
-        .map_err(|_| refuse(key, text, "it is no key type; write ec-p256, ec-p384, rsa-2048 or rsa-4096"))
+    KeyType::from_str(text).map_err(|_| {
+        refuse(
+            key,
+            text,
+            "it is no key type; write ec-p256, ec-p384, rsa-2048 or rsa-4096",
+        )
+    })
 }
 
 /// X.509 authorities sign with ECDSA: the certificate template knows no RSA signer.
@@ -228,6 +379,10 @@ fn log_level(text: &str) -> Result<String, ConfigError> {
     if ["error", "warn", "info", "debug", "trace"].contains(&text) {
         Ok(text.into())
     } else {
-        Err(refuse("log.level", text, "it is no level; write error, warn, info, debug or trace"))
+        Err(refuse(
+            "log.level",
+            text,
+            "it is no level; write error, warn, info, debug or trace",
+        ))
     }
 }

@@ -31,8 +31,12 @@ fn the_sample_documents_every_key() {
     Config::parse(&uncommented).unwrap().check().unwrap();
     let file = include_str!("file.rs");
     for line in file.lines() {
-        let Some(rest) = line.strip_prefix("    pub ") else { continue };
-        let Some((name, _)) = rest.split_once(':') else { continue };
+        let Some(rest) = line.strip_prefix("    pub ") else {
+            continue;
+        };
+        let Some((name, _)) = rest.split_once(':') else {
+            continue;
+        };
         if rest.starts_with("fn") || name.contains(' ') {
             continue;
         }
@@ -45,7 +49,10 @@ fn the_sample_documents_every_key() {
 
 #[test]
 fn unknown_keys_are_refused_by_name() {
-    for (text, key) in [("listn = \"x\"", "listn"), ("[ca]\nkeytype = \"ec-p256\"", "keytype")] {
+    for (text, key) in [
+        ("listn = \"x\"", "listn"),
+        ("[ca]\nkeytype = \"ec-p256\"", "keytype"),
+    ] {
         let error = minimal(text).unwrap_err();
         assert!(matches!(error, ConfigError::Syntax(_)));
         assert!(error.to_string().contains(key), "{error}");
@@ -65,12 +72,20 @@ fn bad_values_name_key_value_and_remedy() {
         ("[ca]\nttl = \"1 day\"", "ca.ttl"),
         ("[svid]\nx509_ttl = \"48h\"", "svid.x509_ttl"),
         ("[svid]\nagent_ttl = \"0s\"", "svid.agent_ttl"),
-        ("[attestation]\njoin_token_ttl = \"40d\"", "attestation.join_token_ttl"),
+        ("[jwt]\nissuer = \"http://example.org\"", "jwt.issuer"),
+        (
+            "[attestation]\njoin_token_ttl = \"40d\"",
+            "attestation.join_token_ttl",
+        ),
         ("[ops]\nlisten = \"80\"", "ops.listen"),
         ("[log]\nlevel = \"loud\"", "log.level"),
     ] {
         match minimal(text).unwrap_err() {
-            ConfigError::Value { key: named, problem, .. } => {
+            ConfigError::Value {
+                key: named,
+                problem,
+                ..
+            } => {
                 assert_eq!(named, key);
                 assert!(!problem.is_empty());
             }
@@ -81,8 +96,16 @@ fn bad_values_name_key_value_and_remedy() {
 
 #[test]
 fn a_foreign_trust_domain_name_is_refused() {
-    let error = Config::parse("trust_domain = \"Example.org\"").unwrap().check().unwrap_err();
-    assert!(error.to_string().starts_with("trust_domain = \"Example.org\""), "{error}");
+    let error = Config::parse("trust_domain = \"Example.org\"")
+        .unwrap()
+        .check()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("trust_domain = \"Example.org\""),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,22 +7,25 @@
 //! goes well.
 
 mod jwt;
-mod prepared;
 mod refusal;
+mod server_svid;
 mod x509;
 
 use std::sync::Arc;
 
-use authority::SubjectKey;
+use authority::{Serial, SerialPrefix, SubjectKey};
 use identity::{Entry, EntryId, JwtSvid, Seconds, SpiffeId, X509Svid};
 
 use crate::audit::Audit;
 use crate::authorities::Authorities;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::metrics::Meters;
 use crate::state::State;
 
 pub use refusal::IssueRefusal;
+pub(crate) use server_svid::ServerSvid;
 
 /// What an X.509-SVID is asked for.
 #[derive(Debug)]
@@ -64,6 +67,15 @@ pub struct IssuedX509 {
     pub entry: Option<Arc<Entry>>,
 }
 
+/// An issued JWT-SVID.
+#[derive(Debug, Clone)]
+pub struct IssuedJwt {
+    /// The token and its times.
+    pub svid: JwtSvid,
+    /// The entry it was issued by, when it was.
+    pub entry: Option<Arc<Entry>>,
+}
+
 /// What a JWT-SVID is asked for.
 #[derive(Debug, Clone)]
 pub struct JwtRequest {
@@ -92,6 +104,15 @@ pub enum JwtRight {
     },
 }
 
+/// Default and longest lifetimes, from the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lifetimes {
+    pub(crate) x509: Seconds,
+    pub(crate) max_x509: Seconds,
+    pub(crate) jwt: Seconds,
+    pub(crate) max_jwt: Seconds,
+}
+
 /// Issues credentials. Cheap to clone.
 #[derive(Clone)]
 pub struct Issuer(Arc<Parts>);
@@ -102,5 +123,28 @@ pub(crate) struct Parts {
     pub(crate) audit: Audit,
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
+    pub(crate) serials: SerialPrefix,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) meters: Meters,
 }
+
+impl Issuer {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// A serial nobody has seen: this server's prefix and 136 random bits.
+    pub(crate) fn serial(&self) -> Result<Serial, Failure> {
+        Ok(Serial::new(self.0.serials, self.0.entropy.bytes()?))
+    }
+}
+
+/// What was asked for, but never more than the most.
+fn lifetime(asked: Option<Seconds>, default: Seconds, most: Seconds) -> Seconds {
+    // Zero is what absent looks like on the wire.
+    let wanted = asked.filter(|span| span.0 != 0);
+    wanted.map_or(default, |span| span.min(most))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 //! the newest view. Nothing here grows with the number of changes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use identity::SpiffeId;
@@ -29,6 +29,8 @@ pub struct Dirty {
 struct Marks {
     flags: AtomicU8,
     wake: Notify,
+    /// Sequence of the own bundle that the agent has given to its workloads.
+    delivered: AtomicU64,
 }
 
 impl Marks {
@@ -67,6 +69,12 @@ impl AgentSubscription {
             self.marks.wake.notified().await;
         }
     }
+
+    /// Notes that the agent has given the own bundle of this sequence to all of its
+    /// workloads: a new key signs only once those who follow have.
+    pub fn acknowledge_bundle(&self, delivered: u64) {
+        self.marks.delivered.fetch_max(delivered, Ordering::AcqRel);
+    }
 }
 
 impl Drop for AgentSubscription {
@@ -77,7 +85,10 @@ impl Drop for AgentSubscription {
 
 impl Subscribers {
     /// Subscribes to what touches one agent.
-    pub(crate) fn subscribe(self: &Arc<Self>, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        agent: &SpiffeId,
+    ) -> Result<AgentSubscription, Failure> {
         let marks = Arc::new(Marks::default());
         let mut by_agent = self.lock();
         if by_agent.len() >= limits::MAX_SUBSCRIBERS && !by_agent.contains_key(agent) {
@@ -86,7 +97,10 @@ impl Subscribers {
                 "this server follows as many agents as it can; try another or come back later",
             ));
         }
-        by_agent.entry(agent.clone()).or_default().push(Arc::downgrade(&marks));
+        by_agent
+            .entry(agent.clone())
+            .or_default()
+            .push(Arc::downgrade(&marks));
         Ok(AgentSubscription {
             marks,
             agent: agent.clone(),
@@ -120,6 +134,14 @@ impl Subscribers {
     /// Marks everybody's view and bundles: the state was loaded anew.
     pub(crate) fn mark_everything(&self) {
         self.mark_all(VIEW | BUNDLES);
+    }
+
+    /// How many subscriptions have not acknowledged the own bundle of `sequence`.
+    pub(crate) fn behind(&self, sequence: u64) -> usize {
+        let by_agent = self.lock();
+        let live = by_agent.values().flatten().filter_map(Weak::upgrade);
+        live.filter(|marks| marks.delivered.load(Ordering::Acquire) < sequence)
+            .count()
     }
 
     /// How many agents are subscribed.
@@ -172,8 +194,20 @@ mod tests {
             all.mark_agent(&agent("a"));
         }
         all.mark_bundles();
-        assert_eq!(a.changed().await, Dirty { view: true, bundles: true });
-        assert_eq!(b.changed().await, Dirty { view: false, bundles: true });
+        assert_eq!(
+            a.changed().await,
+            Dirty {
+                view: true,
+                bundles: true
+            }
+        );
+        assert_eq!(
+            b.changed().await,
+            Dirty {
+                view: false,
+                bundles: true
+            }
+        );
         let silent = tokio::time::timeout(Duration::from_millis(5), a.changed()).await;
         assert!(silent.is_err(), "nothing changed since");
     }

@@ -1,0 +1,66 @@
+//! Renewal: an agent gets its next SVID while it still holds the current one. The
+//! next one's serial is kept beside the current until its first use, so that an
+//! answer lost on the way costs nothing.
+
+use authority::{LeafSubject, SubjectKey};
+use identity::{SpiffeId, X509Svid};
+use records::AuditKind;
+
+use super::Attestation;
+use crate::caller::Caller;
+use crate::failure::Failure;
+use crate::state::stored;
+
+impl Attestation {
+    /// Renews the SVID of an agent whose call was admitted ([`Attestation::admit`]).
+    ///
+    /// # Errors
+    /// The CSR is bad, the node is gone or banned meanwhile, or it cannot be done
+    /// now. Recorded.
+    pub async fn renew(&self, agent: &SpiffeId, csr: &[u8]) -> Result<X509Svid, Failure> {
+        let caller = Caller::Spiffe(agent.clone());
+        let renewed = self.try_renew(&caller, agent, csr).await;
+        if let Err(failure) = &renewed {
+            self.refuse(&caller, AuditKind::Renew, Some(agent), failure)
+                .await;
+        }
+        renewed
+    }
+
+    async fn try_renew(
+        &self,
+        caller: &Caller,
+        agent: &SpiffeId,
+        csr: &[u8],
+    ) -> Result<X509Svid, Failure> {
+        let parts = &self.0;
+        parts.state.check_fresh()?;
+        let key = SubjectKey::from_csr(csr).map_err(Failure::invalid)?;
+        let authority = parts.issuer.x509_authority()?;
+        let subject = LeafSubject {
+            spiffe_id: agent,
+            dns_names: &[],
+        };
+        let stored = self.stored_node(agent).await?;
+        let (mut node, unchanged) =
+            stored.ok_or_else(|| Failure::denied("agent is not attested"))?;
+        if node.banned {
+            return Err(Failure::denied("agent is banned"));
+        }
+        let now = parts.clock.now();
+        let plan = parts
+            .issuer
+            .prepare(&authority, &subject, &key, parts.terms.agent_ttl, now)?;
+        let serial = plan.prepared.serial().to_certificate_serial();
+        node.next = Some((serial, plan.prepared.not_after()));
+        let (_, put) =
+            stored::put_node(parts.state.trust_domain(), &node).map_err(Failure::internal)?;
+        let draft = parts.issuer.grant_draft(AuditKind::Renew, caller, &plan)?;
+        let mut receipts = parts.audit.append(vec![draft]).await?;
+        let receipt = receipts
+            .pop()
+            .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
+        parts.state.commit(vec![unchanged], vec![put]).await?;
+        Ok(parts.issuer.sign(plan, receipt).await?)
+    }
+}

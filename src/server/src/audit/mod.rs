@@ -1,0 +1,220 @@
+//! Decision records: written before the deed, read back for `bulla audit`.
+//!
+//! A record that cannot be made durable means that the deed does not happen. What
+//! reaches a record is what an auditor needs; secrets and selectors never do.
+
+mod read;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use journal::{Binding, Draft, Journal, JournalError, Receipt};
+use records::{AuditKind, AuditOutcome};
+use tokio::sync::{Semaphore, watch};
+
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::failure::{Failure, Kind};
+use crate::limits;
+use crate::metrics::{self, Meters};
+
+pub use read::{AuditFilter, AuditOrder, Checked, Seen};
+
+/// The decision log. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit(Arc<Parts>);
+
+struct Parts {
+    journal: Journal,
+    dir: PathBuf,
+    clock: Clock,
+    meters: Meters,
+    /// Number of the newest record appended here; wakes those who follow.
+    appended: watch::Sender<u64>,
+    readers: Arc<Semaphore>,
+    /// The newest time in any record, in milliseconds: time does not run backwards
+    /// past it without somebody noticing.
+    newest_ms: AtomicI64,
+}
+
+impl Audit {
+    /// Takes an open journal. `newest_ms` is the time of its newest record.
+    pub(crate) fn new(
+        journal: Journal,
+        dir: &Path,
+        newest_ms: i64,
+        clock: Clock,
+        meters: Meters,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            appended: watch::Sender::new(journal.head().seq),
+            journal,
+            dir: dir.to_path_buf(),
+            clock,
+            meters,
+            readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
+            newest_ms: AtomicI64::new(newest_ms),
+        }))
+    }
+
+    /// Refuses to sign when the wall clock stands far behind what was recorded: a
+    /// credential dated by such a clock would be wrong.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`], with by how much.
+    pub(crate) fn check_clock(&self) -> Result<(), Failure> {
+        let behind = self.clock_behind();
+        if behind > limits::MAX_CLOCK_REGRESSION_SECONDS {
+            return Err(Failure::unavailable(format!(
+                "this server's clock is {behind} s behind its newest record; nothing is signed until it is right"
+            )));
+        }
+        Ok(())
+    }
+
+    /// By how many seconds the wall clock stands behind the newest record.
+    #[must_use]
+    pub(crate) fn clock_behind(&self) -> i64 {
+        let newest = self.0.newest_ms.load(Ordering::Relaxed);
+        newest.saturating_sub(self.0.clock.now_ms()).max(0) / 1000
+    }
+
+    /// A granted record of now, to be filled in.
+    pub(crate) fn record<'a>(&self, kind: AuditKind, caller: &'a Caller) -> records::Audit<'a> {
+        records::Audit::new(self.0.clock.now_ms(), kind, caller.for_record())
+    }
+
+    /// Makes a record ready to be appended, bound to its serial or `jti`.
+    ///
+    /// # Errors
+    /// It does not fit into one record.
+    pub(crate) fn draft(&self, record: &records::Audit<'_>) -> Result<Draft, Failure> {
+        let binding = if !record.serial.is_empty() {
+            Binding::of(record.serial)
+        } else if !record.jti.is_empty() {
+            Binding::of(record.jti.as_bytes())
+        } else {
+            Binding::NONE
+        };
+        self.draft_bound(binding, record)
+    }
+
+    /// As [`Audit::draft`], with the binding given.
+    pub(crate) fn draft_bound(
+        &self,
+        binding: Binding,
+        record: &records::Audit<'_>,
+    ) -> Result<Draft, Failure> {
+        let payload = record.encode().map_err(Failure::invalid)?;
+        Ok(Draft { binding, payload })
+    }
+
+    /// Appends a group of records; returns when all of them are durable.
+    ///
+    /// # Errors
+    /// They are not (or nobody knows): what they announce must not happen.
+    pub(crate) async fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Receipt>, Failure> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let started = self.0.clock.since_boot();
+        let count = metrics::number(drafts.len());
+        self.0.meters.audit_lag.increment(count);
+        let receipts = self.0.journal.append(drafts).await;
+        self.0.meters.audit_lag.decrement(count);
+        let took = self.0.clock.since_boot().saturating_sub(started);
+        self.0.meters.append_seconds.record(took.as_secs_f64());
+        let receipts = receipts.map_err(|error| no_record(&error))?;
+        if let Some(newest) = receipts.last() {
+            let seq = newest.seq();
+            self.0
+                .appended
+                .send_if_modified(|at| std::mem::replace(at, seq.max(*at)) < seq);
+            self.0
+                .newest_ms
+                .fetch_max(self.0.clock.now_ms(), Ordering::Relaxed);
+        }
+        Ok(receipts)
+    }
+
+    /// Records a refusal and writes its one log line. Returns once durable, or once
+    /// it is clear that it cannot be: a refusal stands either way.
+    pub async fn refuse(&self, refusal: Refusal<'_>) {
+        self.refuse_all(std::slice::from_ref(&refusal)).await;
+    }
+
+    /// Records several refusals in one group.
+    pub async fn refuse_all(&self, refusals: &[Refusal<'_>]) {
+        let drafts = refusals
+            .iter()
+            .filter_map(|refusal| self.refusal_draft(refusal));
+        if let Err(error) = self.append(drafts.collect()).await {
+            tracing::error!(%error, count = refusals.len(), "refusals could not be recorded");
+        }
+    }
+
+    fn refusal_draft(&self, refusal: &Refusal<'_>) -> Option<Draft> {
+        let reason = clip(refusal.reason, limits::MAX_REASON_BYTES);
+        tracing::info!(
+            kind = refusal.kind.as_str(),
+            caller = %refusal.caller,
+            subject = refusal.for_whom,
+            entry = refusal.entry_id,
+            reason,
+            "refused"
+        );
+        let mut record = self.record(refusal.kind, refusal.caller);
+        record.outcome = AuditOutcome::Refused;
+        record.for_whom = refusal.for_whom;
+        record.entry_id = refusal.entry_id;
+        record.reason = reason;
+        self.draft_bound(Binding::NONE, &record).ok()
+    }
+
+    /// The newest durable record.
+    #[must_use]
+    pub fn head(&self) -> journal::Head {
+        self.0.journal.head()
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+}
+
+/// A refusal worth a record and a log line.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal<'a> {
+    /// What was asked for; [`AuditKind::Refusal`] when it never came that far.
+    pub kind: AuditKind,
+    /// Who asked.
+    pub caller: &'a Caller,
+    /// For which SPIFFE ID, or empty.
+    pub for_whom: &'a str,
+    /// By which entry, or empty.
+    pub entry_id: &'a str,
+    /// Why not. Never a secret.
+    pub reason: &'a str,
+}
+
+fn no_record(error: &JournalError) -> Failure {
+    tracing::error!(%error, "decision could not be recorded");
+    let kind = match error {
+        JournalError::TooLarge { .. } => Kind::Invalid,
+        _ => Kind::Unavailable,
+    };
+    Failure::new(
+        kind,
+        "the decision could not be recorded, so nothing was done; try again",
+    )
+}
+
+/// The longest start of `text` with at most `most` bytes.
+fn clip(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}

@@ -1,0 +1,242 @@
+//! Carrying out what the rotation asks for. Each effect is harmless when repeated.
+
+use std::sync::Arc;
+
+use authority::rotation::{Effect, Event, Phase, Slot};
+use authority::{AuthorityTerms, BACKDATE, JwtAuthority, Serial, X509Authority};
+use identity::{Seconds, Timestamp};
+use keys::{KeyStorage, KeyType, Signer};
+use records::{AuthorityProfile, AuthorityRecord, AuthorityState};
+
+use super::Authorities;
+use super::bundle::Edit;
+use super::rows::{Rotor, key_id};
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+
+/// What was under way when a key was retired may still be signed a little later.
+const IN_FLIGHT: Seconds = Seconds(60);
+
+impl Authorities {
+    pub(super) async fn carry_out(
+        &self,
+        rotor: &mut Rotor,
+        effect: Effect,
+    ) -> Result<Option<Event>, Failure> {
+        match effect {
+            Effect::Create { slot } => self.create(rotor, slot).await.map(Some),
+            Effect::Publish { slot } => {
+                self.edit_own_bundle(rotor, Edit::None).await?;
+                Ok(Some(Event::Published { slot }))
+            }
+            Effect::AwaitAcknowledgement { slot } => Ok(self.acknowledged(rotor, slot)),
+            Effect::Activate { slot } => {
+                self.activate_signer(rotor, slot)?;
+                Ok(None)
+            }
+            Effect::Retire { slot } => Ok(self.drained(rotor, slot)),
+            Effect::Taint { .. } => {
+                self.edit_own_bundle(rotor, Edit::None).await?;
+                Ok(None)
+            }
+            Effect::Remove { slot } => {
+                self.edit_own_bundle(rotor, Edit::Without(slot)).await?;
+                self.forget_key(rotor, slot).await?;
+                Ok(Some(Event::Removed { slot }))
+            }
+            // Looked at by whoever sent the event.
+            Effect::Refuse { .. } => Ok(None),
+        }
+    }
+
+    /// Makes a key, or finds the one made before a crash, and what certifies it.
+    async fn create(&self, rotor: &mut Rotor, slot: Slot) -> Result<Event, Failure> {
+        let parts = &self.0.parts;
+        let profile = rotor.profile;
+        let id = key_id(profile, parts.plan.server_number, slot);
+        let signer = make_key(
+            &parts.keys,
+            &id,
+            parts.plan.key_type(profile),
+            &parts.entropy,
+        )
+        .await?;
+        let now = parts.clock.now();
+        let lifetime = parts.plan.lifetime(profile);
+        let mut row = AuthorityRecord {
+            profile,
+            id: String::new(),
+            state: AuthorityState::Prepared,
+            key_id: id,
+            chain: Vec::new(),
+            spki: signer.public_key().spki_der().to_vec(),
+            server: parts.plan.server_number.to_string(),
+            not_before: now,
+            not_after: now.plus(lifetime),
+            since: now,
+            last_expiry: now.plus(lifetime),
+            tainted: false,
+        };
+        match profile {
+            AuthorityProfile::X509 => {
+                let terms = AuthorityTerms {
+                    serial: Serial::new(parts.plan.serials, parts.entropy.bytes()?),
+                    now,
+                    lifetime,
+                    backdate: BACKDATE,
+                };
+                let td = parts.state.trust_domain();
+                let made = X509Authority::create_self_signed(td, Arc::clone(&signer), &terms)
+                    .map_err(Failure::internal)?;
+                row.id = made.id().to_owned();
+                row.chain = vec![made.certificate_der().to_vec()];
+                row.not_before = made.not_before();
+                row.not_after = made.not_after();
+            }
+            AuthorityProfile::Jwt => row.id = hex::encode(parts.entropy.bytes::<16>()?),
+        }
+        let event = Event::Created {
+            slot,
+            id: row.id.as_str().into(),
+            not_before: row.not_before,
+            not_after: row.not_after,
+        };
+        rotor.signers.insert(slot, signer);
+        rotor.fresh.insert(slot, row);
+        Ok(event)
+    }
+
+    /// Whether every agent that follows has given the bundle with the key to its
+    /// workloads. When the active key is close to its end the rest is not waited
+    /// for: stopping to sign would hurt all of them.
+    fn acknowledged(&self, rotor: &Rotor, slot: Slot) -> Option<Event> {
+        let state = &self.0.parts.state;
+        let bundle = state.registry().bundle(state.trust_domain()).cloned();
+        let published = bundle.is_some_and(|bundle| {
+            rotor
+                .row(slot)
+                .is_some_and(|row| super::bundle::holds(&bundle, row))
+        });
+        if !published {
+            return None;
+        }
+        let behind = state.followers_behind_bundle();
+        if behind == 0 {
+            return Some(Event::Acknowledged { slot });
+        }
+        let now = self.0.parts.clock.now();
+        let close = rotor.state.active().is_none_or(|active| {
+            now >= active
+                .not_after
+                .minus(Seconds(rotor.policy.activate_before.0 / 2))
+        });
+        if close {
+            tracing::warn!(
+                behind,
+                "a new signing key is not waited for any longer: some agents have not taken its bundle in"
+            );
+            return Some(Event::Acknowledged { slot });
+        }
+        None
+    }
+
+    /// Signs with this key from now on.
+    pub(super) fn activate_signer(&self, rotor: &Rotor, slot: Slot) -> Result<(), Failure> {
+        let (Some(row), Some(signer)) = (rotor.row(slot), rotor.signers.get(&slot)) else {
+            return Err(Failure::internal("the active signing key is not loaded"));
+        };
+        match rotor.profile {
+            AuthorityProfile::X509 => self.activate_x509(row, signer),
+            AuthorityProfile::Jwt => self.activate_jwt(row, signer),
+        }
+    }
+
+    fn activate_x509(
+        &self,
+        row: &AuthorityRecord,
+        signer: &Arc<dyn Signer>,
+    ) -> Result<(), Failure> {
+        if self.x509().is_some_and(|active| active.id() == row.id) {
+            return Ok(());
+        }
+        let Some((certificate, above)) = row.chain.split_first() else {
+            return Err(Failure::internal(
+                "the active X.509 authority has no certificate",
+            ));
+        };
+        let above: Vec<&[u8]> = above.iter().map(Vec::as_slice).collect();
+        let now = self.0.parts.clock.now();
+        match X509Authority::load(certificate, &above, Arc::clone(signer), now) {
+            Ok(authority) => self.0.x509.store(Some(Arc::new(authority))),
+            Err(error) => {
+                // An expired authority after a long stop: its successor is on its way.
+                self.0.x509.store(None);
+                tracing::error!(authority = row.id, %error, "X.509 authority cannot sign");
+            }
+        }
+        Ok(())
+    }
+
+    fn activate_jwt(&self, row: &AuthorityRecord, signer: &Arc<dyn Signer>) -> Result<(), Failure> {
+        if self
+            .jwt()
+            .is_some_and(|active| **active.key_id() == *row.id)
+        {
+            return Ok(());
+        }
+        let authority = JwtAuthority::new(&row.id, Arc::clone(signer), row.not_after)
+            .map_err(Failure::internal)?;
+        let authority = match &self.0.parts.plan.jwt_issuer {
+            Some(url) => authority.with_issuer(url),
+            None => authority,
+        };
+        self.0.jwt.store(Some(Arc::new(authority)));
+        Ok(())
+    }
+
+    /// When the last thing a retired key signed expires, if better than was known.
+    fn drained(&self, rotor: &Rotor, slot: Slot) -> Option<Event> {
+        let key = rotor.state.key(slot)?;
+        let Phase::Retired {
+            at, last_expiry, ..
+        } = key.phase
+        else {
+            return None;
+        };
+        let latest: Timestamp = at
+            .plus(self.0.parts.plan.longest(rotor.profile))
+            .plus(IN_FLIGHT);
+        let latest = latest.min(key.not_after);
+        (latest < last_expiry).then_some(Event::Drained {
+            slot,
+            last_expiry: latest,
+        })
+    }
+
+    async fn forget_key(&self, rotor: &mut Rotor, slot: Slot) -> Result<(), Failure> {
+        rotor.signers.remove(&slot);
+        let keys = Arc::clone(&self.0.parts.keys);
+        let id = key_id(rotor.profile, self.0.parts.plan.server_number, slot);
+        let removed = tokio::task::spawn_blocking(move || keys.remove(&id)).await;
+        removed
+            .map_err(Failure::internal)?
+            .map_err(Failure::unavailable)
+    }
+}
+
+/// Makes or finds a key on a thread that may block: RSA takes seconds.
+async fn make_key(
+    keys: &Arc<dyn KeyStorage>,
+    id: &str,
+    key_type: KeyType,
+    entropy: &Entropy,
+) -> Result<Arc<dyn Signer>, Failure> {
+    let (keys, id, entropy) = (Arc::clone(keys), id.to_owned(), entropy.clone());
+    let made = tokio::task::spawn_blocking(move || match keys.load(&id)? {
+        Some(signer) => Ok(signer),
+        None => keys.create(&id, key_type, entropy.source()),
+    });
+    made.await
+        .map_err(Failure::internal)?
+        .map_err(Failure::unavailable)
+}

@@ -1,0 +1,110 @@
+//! Start: rows and keys are read back, and the rotation is ticked once, which makes
+//! the first authorities at a first start and new ones after too long a stop.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use authority::rotation::Policy;
+use identity::Seconds;
+use keys::Signer;
+use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
+
+use super::rows::Rotor;
+use super::{Authorities, Inner, Parts, Plan, Rotors};
+use crate::failure::Failure;
+
+impl Authorities {
+    /// Reads this server's authorities back and brings the rotation up to date.
+    ///
+    /// # Errors
+    /// A row or key cannot be read, the active key is gone, or the first authorities
+    /// could not be made.
+    pub(crate) async fn start(parts: Parts) -> Result<Self, Failure> {
+        let mut rotors = Rotors {
+            x509: Rotor::new(
+                AuthorityProfile::X509,
+                policy(&parts.plan, AuthorityProfile::X509),
+            ),
+            jwt: Rotor::new(
+                AuthorityProfile::Jwt,
+                policy(&parts.plan, AuthorityProfile::Jwt),
+            ),
+        };
+        restore(&parts, &mut rotors).await?;
+        for rotor in [&mut rotors.x509, &mut rotors.jwt] {
+            rotor.settle();
+            load_keys(&parts, rotor).await?;
+        }
+        let authorities = Self(Arc::new(Inner {
+            x509: ArcSwapOption::empty(),
+            jwt: ArcSwapOption::empty(),
+            status: ArcSwap::default(),
+            rotors: tokio::sync::Mutex::new(rotors),
+            parts,
+        }));
+        authorities.tick().await?;
+        Ok(authorities)
+    }
+}
+
+fn policy(plan: &Plan, profile: AuthorityProfile) -> Policy {
+    let lifetime: Seconds = plan.lifetime(profile);
+    Policy::for_lifetime(lifetime, plan.propagation)
+}
+
+async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {
+    let prefix = key::authorities(parts.state.trust_domain());
+    let loaded = parts
+        .state
+        .store()
+        .load(&prefix)
+        .await
+        .map_err(Failure::unavailable)?;
+    let server = parts.plan.server_number.to_string();
+    for (key, value) in loaded.records {
+        // A signing key's row that cannot be read stops the start: guessing is worse.
+        let row: AuthorityRecord = records::decode_authority(&value)
+            .map_err(|error| Failure::internal(format!("{}: {error}", key.escape_ascii())))?;
+        if row.server == server {
+            rotors
+                .of(row.profile)
+                .restore(row, value)
+                .map_err(Failure::internal)?;
+        }
+    }
+    Ok(())
+}
+
+async fn load_keys(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
+    for key in &rotor.state.keys {
+        let Some(row) = rotor.row(key.slot).cloned() else {
+            continue;
+        };
+        let keys = Arc::clone(&parts.keys);
+        let id = row.key_id.clone();
+        let loaded = tokio::task::spawn_blocking(move || keys.load(&id)).await;
+        let loaded: Option<Arc<dyn Signer>> = loaded
+            .map_err(Failure::internal)?
+            .map_err(Failure::unavailable)?;
+        match loaded {
+            Some(signer) if signer.public_key().spki_der() == row.spki => {
+                rotor.signers.insert(key.slot, signer);
+            }
+            Some(_) => {
+                return Err(Failure::internal(format!(
+                    "key {} is not the one that was published; restore the key storage from a backup",
+                    row.key_id
+                )));
+            }
+            // A retired key signs no more; a removed one is a tombstone.
+            None if matches!(row.state, AuthorityState::Retired | AuthorityState::Removed) => {}
+            None => {
+                return Err(Failure::internal(format!(
+                    "key {} is not in the key storage; restore the key storage from a backup",
+                    row.key_id
+                )));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What people and tools are told about signing keys.
+
+use authority::rotation::{Phase, waiting_for};
+use identity::Timestamp;
+use keys::Protection;
+use records::AuthorityProfile;
+use ring::digest::{SHA256, digest};
+
+use super::Inner;
+use super::rows::Rotor;
+
+/// One signing key, as status output shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// What it signs.
+    pub profile: AuthorityProfile,
+    /// Its id: subject key identifier (hex) or `kid`.
+    pub id: String,
+    /// prepared, published, active or retired.
+    pub state: &'static str,
+    /// When it ends: nothing it signs lives longer.
+    pub not_after: Timestamp,
+    /// How its private half is kept.
+    pub protection: Protection,
+    /// Its type, such as `ec-p256`.
+    pub key_type: &'static str,
+    /// Whether it is no longer to be relied on.
+    pub tainted: bool,
+    /// SHA-256 of an X.509 authority's certificate: what agents pin.
+    pub certificate_sha256: Option<[u8; 32]>,
+    /// What it waits for before it moves on; empty when for nothing.
+    pub waiting: String,
+}
+
+impl Inner {
+    /// The status of one profile's keys, oldest first.
+    pub(super) fn status_of(&self, rotor: &Rotor, now: Timestamp) -> Vec<KeyStatus> {
+        let protection = self.parts.keys.protection();
+        let keys = rotor.state.keys.iter();
+        let status = keys.filter_map(|key| {
+            let row = rotor.row(key.slot)?;
+            let waits = waiting_for(&rotor.state, key, now, &rotor.policy);
+            let waits: Vec<String> = waits.iter().map(|wait| format!("{wait:?}")).collect();
+            Some(KeyStatus {
+                profile: rotor.profile,
+                id: key.id.to_string(),
+                state: phase_name(key.phase),
+                not_after: key.not_after,
+                protection,
+                key_type: rotor
+                    .signers
+                    .get(&key.slot)
+                    .map_or("unknown", |s| s.public_key().key_type().name()),
+                tainted: key.tainted,
+                certificate_sha256: row.chain.first().map(|der| sha256(der)),
+                waiting: waits.join(", "),
+            })
+        });
+        status.collect()
+    }
+}
+
+pub(super) const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Prepared => "prepared",
+        Phase::Published { .. } => "published",
+        Phase::Active { .. } => "active",
+        Phase::Retired { .. } => "retired",
+    }
+}
+
+fn sha256(der: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, der).as_ref());
+    out
+}

@@ -1,0 +1,143 @@
+//! Whether the server can do its work now, with reasons, and the gauges that are
+//! read off its state.
+
+use std::sync::Arc;
+
+use crate::limits;
+use crate::listeners::ops::{Check, Report, Vitals};
+use crate::metrics::{self, number, seconds, set};
+use crate::server::Server;
+
+/// The server's vital signs.
+pub(crate) struct Health(pub(crate) Arc<Server>);
+
+impl Vitals for Health {
+    fn report(&self) -> Report {
+        let server = &self.0;
+        Report::of(vec![
+            stopping(server),
+            view(server),
+            clock(server),
+            x509(server),
+            jwt(server),
+            identity(server),
+        ])
+    }
+
+    fn gauge(&self) {
+        let server = &self.0;
+        let now = server.clock.now();
+        let expiry = server
+            .authorities
+            .x509()
+            .map_or(0, |ca| ca.not_after().since(now).0);
+        set(metrics::CA_EXPIRY_SECONDS, f64::from(expiry));
+        set(metrics::VIEW_AGE_SECONDS, seconds(server.state.view_age()));
+        set(metrics::POISON_RECORDS, number(server.state.poison().len()));
+        set(
+            metrics::SUBSCRIBERS,
+            number(server.state.subscriber_count()),
+        );
+        let behind = usize::try_from(server.audit.clock_behind()).unwrap_or_default();
+        set(metrics::CLOCK_OFFSET, number(behind));
+        let registry = server.state.registry();
+        let counts = registry.counts();
+        set(metrics::ENTRIES, number(counts.entries));
+        set(metrics::NODES, number(counts.nodes));
+        let sequence = registry
+            .bundle(server.state.trust_domain())
+            .map_or(0, |b| b.sequence);
+        set(
+            metrics::BUNDLE_SEQUENCE,
+            number(usize::try_from(sequence).unwrap_or(usize::MAX)),
+        );
+        let remaining = registry
+            .nodes()
+            .map(|node| node.expires_at.since(now).0)
+            .filter(|left| *left > 0)
+            .min();
+        set(
+            metrics::SVID_MIN_REMAINING_SECONDS,
+            f64::from(remaining.unwrap_or_default()),
+        );
+    }
+}
+
+impl Server {
+    /// Whether the server can do its work now.
+    pub(crate) fn report(self: &Arc<Self>) -> Report {
+        Health(Arc::clone(self)).report()
+    }
+}
+
+fn check(name: &'static str, ok: bool, good: String, bad: String) -> Check {
+    Check {
+        name,
+        ok,
+        detail: if ok { good } else { bad },
+    }
+}
+
+fn stopping(server: &Server) -> Check {
+    let stopping = *server.stopping.borrow();
+    check(
+        "running",
+        !stopping,
+        "running".into(),
+        "shutting down".into(),
+    )
+}
+
+fn view(server: &Server) -> Check {
+    let age = server.state.view_age();
+    let detail = format!("view is {} ms old", age.as_millis());
+    let bad = format!("{detail}: the store does not answer; look at its disk and at the log");
+    check("store", age <= limits::MAX_VIEW_AGE, detail, bad)
+}
+
+fn clock(server: &Server) -> Check {
+    let behind = server.audit.clock_behind();
+    check(
+        "clock",
+        behind <= limits::MAX_CLOCK_REGRESSION_SECONDS,
+        "not behind the newest record".into(),
+        format!("{behind} s behind the newest record; set the clock right"),
+    )
+}
+
+fn x509(server: &Server) -> Check {
+    let now = server.clock.now();
+    let authority = server.authorities.x509();
+    let left = authority
+        .as_ref()
+        .map_or(0, |ca| ca.not_after().since(now).0);
+    check(
+        "x509_authority",
+        left > 0,
+        format!("expires in {left} s"),
+        "there is no X.509 authority that may sign; see key rotation in the log".into(),
+    )
+}
+
+fn jwt(server: &Server) -> Check {
+    let now = server.clock.now();
+    let left = server
+        .authorities
+        .jwt()
+        .map_or(0, |key| key.not_after().since(now).0);
+    check(
+        "jwt_authority",
+        left > 0,
+        format!("expires in {left} s"),
+        "there is no JWT authority that may sign; see key rotation in the log".into(),
+    )
+}
+
+fn identity(server: &Server) -> Check {
+    check(
+        "server_svid",
+        server.identity.is_set(),
+        "is shown to peers".into(),
+        "the server has no SVID of its own yet".into(),
+    )
+}

@@ -1,0 +1,127 @@
+//! What happens by itself: rotation, the server's own SVID, removal of what has
+//! expired. A cron schedule and a fallback both only say "look"; one task looks,
+//! so nothing overlaps, and a scheduler that falls silent stops nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use identity::EntryId;
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::caller::Caller;
+use crate::failure::Failure;
+use crate::issue::ServerSvid;
+use crate::limits;
+use crate::server::Server;
+
+/// The cron jobs; dropping it ends them.
+pub(crate) struct Schedule {
+    scheduler: JobScheduler,
+    rotate: Arc<Notify>,
+    sweep: Arc<Notify>,
+}
+
+impl Schedule {
+    /// Starts the cron jobs. They carry nothing but a wake-up: the crate's jobs may
+    /// overlap, and fall silent when the wall clock is set back.
+    pub(crate) async fn start(rotation: &str) -> Result<Self, JobSchedulerError> {
+        let scheduler = JobScheduler::new().await?;
+        let rotate = Arc::new(Notify::new());
+        let sweep = Arc::new(Notify::new());
+        scheduler.add(waker(rotation, &rotate)?).await?;
+        scheduler
+            .add(waker(limits::SWEEP_SCHEDULE, &sweep)?)
+            .await?;
+        scheduler.start().await?;
+        Ok(Self {
+            scheduler,
+            rotate,
+            sweep,
+        })
+    }
+
+    /// Ends the cron jobs.
+    pub(crate) async fn stop(mut self) {
+        if let Err(error) = self.scheduler.shutdown().await {
+            tracing::warn!(%error, "cron jobs did not end in order");
+        }
+    }
+}
+
+fn waker(schedule: &str, wake: &Arc<Notify>) -> Result<Job, JobSchedulerError> {
+    let wake = Arc::clone(wake);
+    Job::new(schedule, move |_, _| wake.notify_one())
+}
+
+/// Looks when woken, until the server stops.
+pub(crate) async fn run(server: Arc<Server>, schedule: Schedule) {
+    let stopped = server.stopped();
+    tokio::pin!(stopped);
+    let mut svid = None;
+    loop {
+        let wait = next_look(&server, svid.as_ref());
+        tokio::select! {
+            () = &mut stopped => break,
+            () = schedule.rotate.notified() => svid = rotate(&server, svid).await,
+            () = tokio::time::sleep(wait) => svid = rotate(&server, svid).await,
+            () = schedule.sweep.notified() => sweep(&server).await,
+        }
+    }
+    schedule.stop().await;
+}
+
+/// Until the server's SVID is due, a minute at most.
+fn next_look(server: &Server, svid: Option<&ServerSvid>) -> Duration {
+    let due = svid.map_or(0, |svid| svid.renew_at.since(server.clock.now()).0);
+    Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)))
+}
+
+/// One look at the rotation and the server's own SVID.
+pub(crate) async fn rotate(server: &Server, svid: Option<ServerSvid>) -> Option<ServerSvid> {
+    if let Err(failure) = server.authorities.tick().await {
+        tracing::error!(%failure, "key rotation could not go on");
+    }
+    let active = server.authorities.x509();
+    let good = svid.as_ref().is_some_and(|svid| {
+        let same = active
+            .as_ref()
+            .is_some_and(|active| active.id() == svid.authority_id);
+        same && server.clock.now() < svid.renew_at
+    });
+    if good {
+        return svid;
+    }
+    match server.issuer.renew_server_svid(&server.identity).await {
+        Ok(renewed) => Some(renewed),
+        Err(failure) => {
+            tracing::error!(%failure, "the server's own SVID could not be renewed");
+            svid
+        }
+    }
+}
+
+/// Removes what has expired.
+pub(crate) async fn sweep(server: &Server) {
+    match server.attestation.sweep_tokens().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "expired join tokens removed"),
+        Err(failure) => tracing::warn!(%failure, "expired join tokens could not be removed"),
+    }
+    if let Err(failure) = sweep_entries(server).await {
+        tracing::warn!(%failure, "expired entries could not be removed");
+    }
+}
+
+async fn sweep_entries(server: &Server) -> Result<(), Failure> {
+    let now = server.clock.now();
+    let expired: Vec<EntryId> = server.state.registry().expired(now, limits::MAX_BATCH);
+    if expired.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(count = expired.len(), "expired entries are removed");
+    for outcome in server.state.delete_entries(&Caller::Server, expired).await {
+        outcome?;
+    }
+    Ok(())
+}

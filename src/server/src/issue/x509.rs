@@ -1,0 +1,270 @@
+//! X.509-SVIDs: a batch is decided item by item, recorded in one group, signed.
+
+use std::sync::Arc;
+
+use authority::{LeafSubject, PreparedX509, SubjectKey, ToBeSigned, X509Authority};
+use identity::{Entry, EntryId, Seconds, SpiffeId, Timestamp, X509Svid};
+use journal::{Draft, Receipt};
+use records::{AuditKind, AuditOutcome};
+
+use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
+use crate::caller::Caller;
+use crate::failure::Failure;
+
+/// After so many local signatures the task lets others run.
+const SIGNATURES_BETWEEN_YIELDS: usize = 32;
+
+/// A certificate that waits for its record.
+pub(crate) struct Planned {
+    pub(crate) prepared: PreparedX509,
+    pub(crate) entry: Option<Arc<Entry>>,
+    pub(crate) authority: Arc<X509Authority>,
+}
+
+impl Issuer {
+    /// Issues X.509-SVIDs, answering in the order of the requests. One group of
+    /// records covers the whole batch, refusals included.
+    pub async fn issue_x509(
+        &self,
+        caller: &Caller,
+        requests: Vec<X509Request>,
+    ) -> Vec<Result<IssuedX509, IssueRefusal>> {
+        let plans = self.plan_all(&requests);
+        let mut drafts = Vec::with_capacity(requests.len());
+        for (request, plan) in requests.iter().zip(&plans) {
+            match self.draft(caller, request, plan) {
+                Ok(draft) => drafts.push(draft),
+                Err(failure) => return self.none_of(requests.len(), &failure),
+            }
+        }
+        let receipts = match self.0.audit.append(drafts).await {
+            Ok(receipts) => receipts,
+            Err(failure) => return self.none_of(requests.len(), &failure),
+        };
+        let mut issued = Vec::with_capacity(plans.len());
+        for (n, (plan, receipt)) in plans.into_iter().zip(receipts).enumerate() {
+            issued.push(match plan {
+                Ok(plan) => self.sign_planned(plan, receipt).await,
+                Err(refusal) => Err(refusal),
+            });
+            if (n + 1) % SIGNATURES_BETWEEN_YIELDS == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.count(&issued);
+        issued
+    }
+
+    fn plan_all(&self, requests: &[X509Request]) -> Vec<Result<Planned, IssueRefusal>> {
+        let now = self.0.clock.now();
+        let ready = self
+            .0
+            .state
+            .check_fresh()
+            .and_then(|()| self.0.audit.check_clock());
+        if let Err(failure) = ready {
+            return requests
+                .iter()
+                .map(|_| Err(failure.clone().into()))
+                .collect();
+        }
+        let Some(authority) = self.0.authorities.x509() else {
+            return requests
+                .iter()
+                .map(|_| Err(IssueRefusal::NoAuthority("X.509")))
+                .collect();
+        };
+        requests
+            .iter()
+            .map(|request| self.plan(&authority, request, now))
+            .collect()
+    }
+
+    fn plan(
+        &self,
+        authority: &Arc<X509Authority>,
+        request: &X509Request,
+        now: Timestamp,
+    ) -> Result<Planned, IssueRefusal> {
+        match &request.right {
+            X509Right::Entry { agent, entry } => {
+                let entry = self.authorised(agent, entry, now)?;
+                let subject = LeafSubject {
+                    spiffe_id: &entry.spiffe_id,
+                    dns_names: &entry.dns_names,
+                };
+                let ttl = lifetime(
+                    entry.x509_ttl,
+                    self.0.lifetimes.x509,
+                    self.0.lifetimes.max_x509,
+                );
+                let mut planned = self.prepare(authority, &subject, &request.key, ttl, now)?;
+                planned.entry = Some(entry);
+                Ok(planned)
+            }
+            X509Right::Mint {
+                spiffe_id,
+                dns_names,
+                ttl,
+            } => {
+                self.mintable(spiffe_id)?;
+                let subject = LeafSubject {
+                    spiffe_id,
+                    dns_names,
+                };
+                let ttl = lifetime(*ttl, self.0.lifetimes.x509, self.0.lifetimes.max_x509);
+                self.prepare(authority, &subject, &request.key, ttl, now)
+            }
+        }
+    }
+
+    /// Prepares a certificate of any subject; the caller has decided that it may be.
+    pub(crate) fn prepare(
+        &self,
+        authority: &Arc<X509Authority>,
+        subject: &LeafSubject<'_>,
+        key: &SubjectKey,
+        ttl: Seconds,
+        now: Timestamp,
+    ) -> Result<Planned, IssueRefusal> {
+        let serial = self.serial()?;
+        let prepared = authority.prepare(subject, key, ttl, serial, now)?;
+        Ok(Planned {
+            prepared,
+            entry: None,
+            authority: Arc::clone(authority),
+        })
+    }
+
+    /// The active authority, if signing is in order now.
+    pub(crate) fn x509_authority(&self) -> Result<Arc<X509Authority>, IssueRefusal> {
+        self.0.audit.check_clock()?;
+        self.0
+            .authorities
+            .x509()
+            .ok_or(IssueRefusal::NoAuthority("X.509"))
+    }
+
+    pub(super) fn authorised(
+        &self,
+        agent: &SpiffeId,
+        entry: &EntryId,
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, IssueRefusal> {
+        let found = self.0.state.registry().is_authorised(agent, entry, now);
+        found.ok_or_else(|| IssueRefusal::NotAuthorised(entry.clone()))
+    }
+
+    /// An admin mints for workloads only: what is reserved is issued by attestation.
+    pub(super) fn mintable(&self, id: &SpiffeId) -> Result<(), IssueRefusal> {
+        if id.is_reserved() {
+            return Err(IssueRefusal::NotMintable(format!(
+                "{id} is reserved for servers and agents"
+            )));
+        }
+        if !id.is_member_of(self.0.state.trust_domain()) {
+            return Err(IssueRefusal::NotMintable(format!(
+                "{id} is not of trust domain {}",
+                self.0.state.trust_domain()
+            )));
+        }
+        Ok(())
+    }
+
+    fn draft(
+        &self,
+        caller: &Caller,
+        request: &X509Request,
+        plan: &Result<Planned, IssueRefusal>,
+    ) -> Result<Draft, Failure> {
+        let (kind, asked_for, entry_id) = match &request.right {
+            X509Right::Entry { entry, .. } => (AuditKind::IssueX509, "", entry.as_str()),
+            X509Right::Mint { spiffe_id, .. } => (AuditKind::MintX509, spiffe_id.as_str(), ""),
+        };
+        match plan {
+            Ok(plan) => self.grant_draft(kind, caller, plan),
+            Err(refusal) => {
+                let reason = refusal.to_string();
+                tracing::info!(kind = kind.as_str(), %caller, subject = asked_for, entry = entry_id, reason, "refused");
+                let mut record = self.0.audit.record(kind, caller);
+                record.outcome = AuditOutcome::Refused;
+                record.for_whom = asked_for;
+                record.entry_id = entry_id;
+                record.reason = &reason;
+                self.0.audit.draft(&record)
+            }
+        }
+    }
+
+    /// The record of a certificate that is about to be signed.
+    pub(crate) fn grant_draft(
+        &self,
+        kind: AuditKind,
+        caller: &Caller,
+        plan: &Planned,
+    ) -> Result<Draft, Failure> {
+        let prepared = &plan.prepared;
+        let mut record = self.0.audit.record(kind, caller);
+        record.for_whom = prepared.spiffe_id().as_str();
+        record.entry_id = plan.entry.as_ref().map_or("", |entry| entry.id.as_str());
+        let serial = prepared.serial();
+        record.serial = serial.as_bytes();
+        record.not_after = prepared.not_after().0;
+        record.authority_id = plan.authority.id();
+        self.0.audit.draft_bound(prepared.binding(), &record)
+    }
+
+    async fn sign_planned(
+        &self,
+        plan: Planned,
+        receipt: Receipt,
+    ) -> Result<IssuedX509, IssueRefusal> {
+        let entry = plan.entry.clone();
+        let svid = self.sign(plan, receipt).await?;
+        Ok(IssuedX509 { svid, entry })
+    }
+
+    /// Turns a recorded plan into a certificate.
+    pub(crate) async fn sign(
+        &self,
+        plan: Planned,
+        receipt: Receipt,
+    ) -> Result<X509Svid, IssueRefusal> {
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "signing failed after the record was made");
+            IssueRefusal::Sign("the certificate could not be signed; try again".into())
+        };
+        let to_be_signed = plan.prepared.redeem(receipt).map_err(|e| failed(&e))?;
+        if !plan.authority.is_remote() {
+            return plan.authority.sign(to_be_signed).map_err(|e| failed(&e));
+        }
+        let signed = sign_far_away(plan.authority, to_be_signed).await;
+        signed.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
+    }
+
+    fn none_of(&self, count: usize, failure: &Failure) -> Vec<Result<IssuedX509, IssueRefusal>> {
+        self.0
+            .meters
+            .x509_refused
+            .increment(u64::try_from(count).unwrap_or(u64::MAX));
+        (0..count).map(|_| Err(failure.clone().into())).collect()
+    }
+
+    fn count(&self, issued: &[Result<IssuedX509, IssueRefusal>]) {
+        let granted = issued.iter().filter(|item| item.is_ok()).count();
+        let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        self.0.meters.x509_granted.increment(count(granted));
+        self.0
+            .meters
+            .x509_refused
+            .increment(count(issued.len() - granted));
+    }
+}
+
+/// A signer that may block for long gets a thread that may.
+async fn sign_far_away(
+    authority: Arc<X509Authority>,
+    to_be_signed: ToBeSigned,
+) -> Result<Result<X509Svid, authority::IssueError>, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(move || authority.sign(to_be_signed)).await
+}

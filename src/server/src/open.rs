@@ -1,0 +1,218 @@
+//! Opening what is on disk: the data directory, keys, journal and store. All of it
+//! blocks, and all of it happens before anything listens.
+
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use journal::{Journal, JournalError};
+use keys::file::{FileKeys, Seal};
+use keys::memory::MemoryKeys;
+use keys::{KeyStorage, StorageError};
+use records::AuditRecord;
+use ring::digest::{Context, SHA256};
+use store::Store;
+use store::memory::Memory;
+use store::sled_engine::{OpenError, Sled, SledOptions};
+use zeroize::Zeroizing;
+
+use crate::config::{Settings, StoreEngine};
+use crate::entropy::{Entropy, NoEntropy};
+use crate::limits;
+
+/// Storage that is open and ours.
+pub(crate) struct Opened {
+    pub(crate) keys: Arc<dyn KeyStorage>,
+    pub(crate) journal: Journal,
+    pub(crate) journal_dir: PathBuf,
+    pub(crate) newest_record_ms: i64,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// Why storage did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageFailure {
+    /// The data directory cannot be made or is not ours alone.
+    #[error("data directory {path}: {problem}")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The passphrase file cannot be used.
+    #[error("keys.passphrase_file {path}: {problem}")]
+    Passphrase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The key storage.
+    #[error("key storage did not open")]
+    Keys(#[from] StorageError),
+    /// The decision log.
+    #[error("decision log did not open")]
+    Journal(#[from] JournalError),
+    /// The store.
+    #[error("store did not open")]
+    Store(#[from] OpenError),
+    /// No randomness.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+}
+
+/// Opens everything under the data directory.
+pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, StorageFailure> {
+    own_directory(&settings.data_dir)?;
+    let keys = open_keys(settings, entropy)?;
+    let journal_dir = settings.data_dir.join("journal");
+    let journal = Journal::open(
+        &journal_dir,
+        journal::Options {
+            origin: origin(settings),
+            segment_bytes: settings.journal_segment_bytes,
+            ..journal::Options::default()
+        },
+    )?;
+    let newest_record_ms = newest_record_ms(&journal)?;
+    let store = open_store(settings, entropy)?;
+    Ok(Opened {
+        keys,
+        journal,
+        journal_dir,
+        newest_record_ms,
+        store,
+    })
+}
+
+/// Makes the directory with mode 0700, or refuses one that others may enter.
+fn own_directory(path: &Path) -> Result<(), StorageFailure> {
+    let refuse = |problem: String| StorageFailure::DataDir {
+        path: path.to_path_buf(),
+        problem,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| refuse(e.to_string()))?;
+    let found = std::fs::symlink_metadata(path).map_err(|e| refuse(e.to_string()))?;
+    if !found.is_dir() {
+        return Err(refuse("it is not a directory".into()));
+    }
+    if found.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(refuse(format!(
+            "it belongs to uid {}; run the server as its owner, or chown it",
+            found.uid()
+        )));
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(refuse(format!(
+            "its mode lets others in; run: chmod 0700 {}",
+            path.display()
+        )));
+    }
+    let run = path.join("run");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&run)
+        .map_err(|e| refuse(e.to_string()))?;
+    std::fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(|e| refuse(e.to_string()))
+}
+
+fn open_keys(
+    settings: &Settings,
+    entropy: &Entropy,
+) -> Result<Arc<dyn KeyStorage>, StorageFailure> {
+    if settings.store == StoreEngine::Memory {
+        // The rows that say what a key is for are gone at exit; so is the key.
+        return Ok(Arc::new(MemoryKeys::new()));
+    }
+    let seal = match &settings.passphrase_file {
+        Some(path) => Seal::Passphrase(read_passphrase(path)?),
+        None => Seal::None,
+    };
+    let keys = FileKeys::open(&settings.data_dir.join("keys"), &seal, entropy.source())?;
+    Ok(Arc::new(keys))
+}
+
+/// The file's bytes without a trailing newline.
+fn read_passphrase(path: &Path) -> Result<Zeroizing<Vec<u8>>, StorageFailure> {
+    let refuse = |problem: String| StorageFailure::Passphrase {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let found = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(refuse(format!(
+            "its mode lets others read it; run: chmod 0600 {}",
+            path.display()
+        )));
+    }
+    if usize::try_from(found.len()).is_ok_and(|size| size > limits::MAX_PASSPHRASE_BYTES) {
+        return Err(refuse(format!(
+            "it has {} bytes; at most {} are read",
+            found.len(),
+            limits::MAX_PASSPHRASE_BYTES
+        )));
+    }
+    let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|e| refuse(e.to_string()))?);
+    while bytes.last().is_some_and(|b| *b == b'\n' || *b == b'\r') {
+        bytes.pop();
+    }
+    if bytes.len() < limits::MIN_PASSPHRASE_BYTES {
+        return Err(refuse(format!(
+            "it has fewer than {} bytes; choose a longer passphrase",
+            limits::MIN_PASSPHRASE_BYTES
+        )));
+    }
+    Ok(bytes)
+}
+
+fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, StorageFailure> {
+    let randomness: [u8; 32] = entropy.bytes()?;
+    match settings.store {
+        StoreEngine::Memory => {
+            let (incarnation, _) = randomness
+                .split_first_chunk::<16>()
+                .unwrap_or((&[0; 16], &[]));
+            Ok(Arc::new(Memory::new(u128::from_be_bytes(*incarnation))))
+        }
+        StoreEngine::Sled => {
+            let options = SledOptions {
+                cache_bytes: settings.store_cache_bytes,
+                ..SledOptions::new(randomness)
+            };
+            Ok(Arc::new(Sled::open(
+                &settings.data_dir.join("store"),
+                options,
+            )?))
+        }
+    }
+}
+
+/// Whose journal it is: another server's or trust domain's does not open here.
+fn origin(settings: &Settings) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(b"bulla decision log\0");
+    context.update(settings.trust_domain.as_str().as_bytes());
+    context.update(&[0, settings.server_number]);
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// The time of the newest record, 0 for an empty journal. A record that is no audit
+/// record tells no time; the check of the journal itself has passed.
+fn newest_record_ms(journal: &Journal) -> Result<i64, JournalError> {
+    let head = journal.head();
+    if head.seq == 0 {
+        return Ok(0);
+    }
+    let newest = journal.read(head.seq)?.last().transpose()?;
+    let record = newest.and_then(|stored| AuditRecord::decode(&stored.payload).ok());
+    Ok(record.map_or(0, |record| record.view().at_ms))
+}

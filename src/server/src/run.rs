@@ -1,0 +1,204 @@
+//! From configuration to a running server and back to a clean stop.
+
+use std::future::Future;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use records::AuditKind;
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Settings};
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::housekeeping::{self, Schedule};
+use crate::limits;
+use crate::listeners::{ListenError, Listeners};
+use crate::metrics;
+use crate::open::{self, StorageFailure};
+use crate::server::{Ready, Server};
+
+/// Why the server did not start, or did not stop in order.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What is on disk.
+    #[error("storage did not open")]
+    Storage(#[from] StorageFailure),
+    /// State or signing authorities.
+    #[error("server could not be built: {0}")]
+    Build(Failure),
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The cron schedule.
+    #[error("rotation.schedule: {0}; write a cron schedule with seconds, such as */10 * * * * *")]
+    Schedule(String),
+    /// Something of the runtime.
+    #[error("server failed: {0}")]
+    Failed(String),
+}
+
+/// Runs a server until `shutdown` completes, then drains within ten seconds.
+///
+/// # Errors
+/// See [`RunError`]; each says what to do.
+pub async fn run(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    run_until(config, shutdown, |_| {}).await
+}
+
+/// As [`run`]; calls `on_ready` once every socket is bound and served.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send,
+    on_ready: impl FnOnce(&Ready) + Send,
+) -> Result<(), RunError> {
+    let settings = config.check()?;
+    run_with(settings, Clock::machine(), shutdown, on_ready).await
+}
+
+/// As [`run_until`], from checked settings and with the clock given: for tests that
+/// move the time.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    settings: Settings,
+    clock: Clock,
+    shutdown: impl Future<Output = ()> + Send,
+    on_ready: impl FnOnce(&Ready) + Send,
+) -> Result<(), RunError> {
+    let metrics = metrics::install();
+    let entropy = Entropy::system();
+    let listeners = Listeners::bind(&settings).await?;
+    let opened = open_storage(settings.clone(), entropy.clone()).await?;
+    let (journal, store) = (opened.journal.clone(), Arc::clone(&opened.store));
+    let (stop, stopping) = watch::channel(false);
+    let schedule = Schedule::start(&settings.rotation_schedule).await;
+    let schedule = schedule.map_err(|error| RunError::Schedule(error.to_string()))?;
+    let server = Server::build(settings, opened, (clock, entropy), stopping).await;
+    let server = server.map_err(RunError::Build)?;
+    let ready = listeners.ready(&server.settings);
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), schedule));
+    let watchdog = tokio::spawn(watchdog(Arc::clone(&server)));
+    announce(&server, &ready)?;
+    let serving = listeners.serve(&server, metrics);
+    tokio::pin!(serving);
+    on_ready(&ready);
+    tokio::select! {
+        served = &mut serving => served?,
+        () = shutdown => {
+            tracing::info!("shutting down");
+            tell_systemd(&[NotifyState::Stopping]);
+            let _nobody_left = stop.send(true);
+            serving.await?;
+        }
+    }
+    let _already = stop.send(true);
+    watchdog.abort();
+    if let Err(error) = housekeeping.await {
+        tracing::warn!(%error, "housekeeping ended badly");
+    }
+    close(&server, journal, store).await;
+    Ok(())
+}
+
+async fn open_storage(settings: Settings, entropy: Entropy) -> Result<open::Opened, RunError> {
+    let opened = tokio::task::spawn_blocking(move || open::open(&settings, &entropy)).await;
+    Ok(opened.map_err(|error| RunError::Failed(error.to_string()))??)
+}
+
+/// Tells everybody where the server is: the log, systemd, and a file that tools read.
+fn announce(server: &Arc<Server>, ready: &Ready) -> Result<(), RunError> {
+    if server.ready.set(ready.clone()).is_err() {
+        return Err(RunError::Failed("announced twice".into()));
+    }
+    let file = server.settings.data_dir.join("run/addresses.json");
+    write_addresses(&file, ready)
+        .map_err(|error| RunError::Failed(format!("{}: {error}", file.display())))?;
+    tracing::info!(
+        trust_domain = ready.trust_domain,
+        listen = %ready.listen,
+        admin_socket = %ready.admin_socket.display(),
+        ops = ready.ops.map(|address| address.to_string()),
+        "server is ready"
+    );
+    tell_systemd(&[NotifyState::Ready]);
+    Ok(())
+}
+
+/// Written beside and renamed, so that a reader sees all of it or nothing.
+fn write_addresses(path: &Path, ready: &Ready) -> std::io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let text = serde_json::to_string_pretty(ready)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    std::fs::rename(&beside, path)
+}
+
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Says "alive" at half the interval systemd asks for, while the view is fresh.
+async fn watchdog(server: Arc<Server>) {
+    let Some(interval) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut tick = tokio::time::interval((interval / 2).max(Duration::from_millis(100)));
+    loop {
+        tick.tick().await;
+        if server.state.check_fresh().is_ok() {
+            tell_systemd(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// The last record, then the files.
+async fn close(server: &Server, journal: journal::Journal, store: Arc<dyn store::Store>) {
+    let goodbye = async {
+        match server
+            .audit
+            .draft(&server.audit.record(AuditKind::Shutdown, &Caller::Server))
+        {
+            Ok(draft) => {
+                if let Err(failure) = server.audit.append(vec![draft]).await {
+                    tracing::warn!(%failure, "shutdown was not recorded");
+                }
+            }
+            Err(failure) => tracing::warn!(%failure, "shutdown was not recorded"),
+        }
+        store.close().await;
+        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        if let Err(error) = closed {
+            tracing::warn!(%error, "decision log did not close in order");
+        }
+    };
+    if tokio::time::timeout(limits::CLOSE, goodbye).await.is_err() {
+        tracing::warn!(
+            "storage did not close in time; everything acknowledged is durable all the same"
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Everything a service is given, and the one function that puts it together.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use authority::SerialPrefix;
+use channel::{LiveBundles, LiveIdentity};
+use identity::Timestamp;
+use records::AuditKind;
+use tokio::sync::watch;
+
+use crate::attest::{Attestation, Terms};
+use crate::audit::Audit;
+use crate::authorities::{self, Authorities, Plan};
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::issue::{self, Issuer, Lifetimes};
+use crate::metrics::Meters;
+use crate::open::Opened;
+use crate::state::{Loading, State, follow};
+
+/// Where a running server is reached.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Ready {
+    /// The trust domain.
+    pub trust_domain: String,
+    /// The server API, as bound.
+    pub listen: std::net::SocketAddr,
+    /// The server API, as agents are told.
+    pub advertise: String,
+    /// The admin socket.
+    pub admin_socket: PathBuf,
+    /// `/live`, `/ready` and `/metrics`, when switched on.
+    pub ops: Option<std::net::SocketAddr>,
+}
+
+/// The parts of a running server, for the services that run on them.
+pub(crate) struct Server {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) state: State,
+    pub(crate) audit: Audit,
+    pub(crate) authorities: Authorities,
+    pub(crate) issuer: Issuer,
+    pub(crate) attestation: Attestation,
+    /// The server's own certificate, as listeners show it.
+    pub(crate) identity: Arc<LiveIdentity>,
+    pub(crate) bundles: Arc<LiveBundles>,
+    pub(crate) started_at: Timestamp,
+    /// Set once the listeners are bound.
+    pub(crate) ready: OnceLock<Ready>,
+    /// Whether shutdown has begun: nothing new is taken on.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Server {
+    /// Builds the server on opened storage: state, authorities, issuance, attestation,
+    /// in the order in which each needs the one before.
+    ///
+    /// # Errors
+    /// The state cannot be loaded, or there can be no signing authority.
+    pub(crate) async fn build(
+        settings: Settings,
+        opened: Opened,
+        (clock, entropy): (Clock, Entropy),
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Arc<Self>, Failure> {
+        let meters = Meters::new();
+        let audit = Audit::new(
+            opened.journal,
+            &opened.journal_dir,
+            opened.newest_record_ms,
+            clock.clone(),
+            meters.clone(),
+        );
+        let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
+        audit.append(vec![draft]).await?;
+        let bundles = LiveBundles::empty();
+        let state = State::load(Loading {
+            trust_domain: settings.trust_domain.clone(),
+            store: opened.store,
+            live_bundles: Arc::clone(&bundles),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            meters: meters.clone(),
+        })
+        .await?;
+        tokio::spawn(follow(state.clone()));
+        let authorities = Authorities::start(authorities::Parts {
+            keys: opened.keys,
+            state: state.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            plan: plan(&settings)?,
+        })
+        .await?;
+        let issuer = Issuer::new(issue::Parts {
+            state: state.clone(),
+            authorities: authorities.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            serials: authorities.serials(),
+            lifetimes: lifetimes(&settings),
+            meters: meters.clone(),
+        });
+        let attestation = Attestation::new(
+            state.clone(),
+            issuer.clone(),
+            audit.clone(),
+            (clock.clone(), entropy.clone()),
+            meters,
+            terms(&settings),
+        );
+        let server = Self {
+            started_at: clock.now(),
+            identity: LiveIdentity::empty(),
+            settings,
+            clock,
+            entropy,
+            state,
+            audit,
+            authorities,
+            issuer,
+            attestation,
+            bundles,
+            ready: OnceLock::new(),
+            stopping,
+        };
+        server.issuer.renew_server_svid(&server.identity).await?;
+        Ok(Arc::new(server))
+    }
+
+    /// Completes when shutdown has begun.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.stopping.clone();
+        async move {
+            // An error means that whoever stops us is gone, which is also an end.
+            let _gone = stopping.wait_for(|stopping| *stopping).await;
+        }
+    }
+
+    /// What agents are told to dial.
+    pub(crate) fn advertised(&self) -> &str {
+        self.ready
+            .get()
+            .map_or("", |ready| ready.advertise.as_str())
+    }
+}
+
+fn plan(settings: &Settings) -> Result<Plan, Failure> {
+    let serials = SerialPrefix::new(settings.server_number)
+        .ok_or_else(|| Failure::invalid("server_number is not 1 to 127"))?;
+    Ok(Plan {
+        server_number: settings.server_number,
+        serials,
+        x509_key: settings.ca_key,
+        x509_lifetime: settings.ca_ttl,
+        jwt_key: settings.jwt_key,
+        jwt_lifetime: settings.jwt_key_ttl,
+        jwt_issuer: settings.jwt_issuer.clone(),
+        longest_x509: settings
+            .max_x509_ttl
+            .max(settings.agent_ttl)
+            .max(settings.x509_ttl),
+        longest_jwt: settings.max_jwt_ttl.max(settings.jwt_ttl),
+        propagation: settings.propagation,
+    })
+}
+
+fn lifetimes(settings: &Settings) -> Lifetimes {
+    Lifetimes {
+        x509: settings.x509_ttl,
+        max_x509: settings.max_x509_ttl,
+        jwt: settings.jwt_ttl,
+        max_jwt: settings.max_jwt_ttl,
+    }
+}
+
+fn terms(settings: &Settings) -> Terms {
+    Terms {
+        agent_ttl: settings.agent_ttl,
+        token_ttl: settings.join_token_ttl,
+        max_token_ttl: settings.max_join_token_ttl,
+        concurrency: settings.attest_concurrency,
+    }
+}

@@ -1,0 +1,249 @@
+//! Loading the state at start and following the change log ever after: the only
+//! writer of the in-memory view.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use channel::LiveBundles;
+use identity::TrustDomain;
+use records::key;
+use registry::{Change, Registry, Touched};
+use store::{Position, Store, WatchError};
+use tokio::sync::watch;
+
+use super::stored::{Stored, decode};
+use super::{Inner, State, View};
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::limits;
+use crate::metrics::{self, Meters};
+
+/// What a state is made of.
+pub(crate) struct Loading {
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) live_bundles: Arc<LiveBundles>,
+    pub(crate) audit: Audit,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) meters: Meters,
+}
+
+impl State {
+    /// Loads everything of the trust domain into memory.
+    ///
+    /// # Errors
+    /// The store cannot be read. A record that cannot be read is no error: it is
+    /// left out, logged and counted.
+    pub(crate) async fn load(parts: Loading) -> Result<Self, Failure> {
+        let (view, position) = load_view(&parts.trust_domain, &parts.store).await?;
+        for bundle in view.registry.bundles() {
+            parts.live_bundles.set(Arc::clone(bundle));
+        }
+        let state = Self(Arc::new(Inner {
+            trust_domain: parts.trust_domain,
+            store: parts.store,
+            view: RwLock::new(view),
+            applied: watch::Sender::new(position),
+            fresh_ms: AtomicU64::new(0),
+            admin_writes: tokio::sync::Mutex::new(()),
+            subscribers: Arc::default(),
+            live_bundles: parts.live_bundles,
+            audit: parts.audit,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            meters: parts.meters,
+        }));
+        state.mark_fresh();
+        Ok(state)
+    }
+
+    fn apply(&self, writes: &[store::Write], position: Position) {
+        let mut effects = Effects::default();
+        {
+            let mut guard = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
+            for write in writes {
+                let value = write.value().map(AsRef::as_ref);
+                take(
+                    &self.0.trust_domain,
+                    &mut guard,
+                    write.key(),
+                    value,
+                    &mut effects,
+                );
+            }
+            // Inside the lock, so that a reader sees view and position together.
+            self.0.applied.send_replace(position);
+        }
+        self.mark_fresh();
+        self.tell(&effects);
+    }
+
+    fn tell(&self, effects: &Effects) {
+        for change in &effects.bundles {
+            match change {
+                Change::PutBundle(bundle) => self.0.live_bundles.set(Arc::clone(bundle)),
+                Change::DeleteBundle(of) => self.0.live_bundles.remove(of),
+                _ => {}
+            }
+        }
+        for touched in &effects.touched {
+            self.0.subscribers.mark_views(touched);
+        }
+        if !effects.bundles.is_empty() {
+            self.0.subscribers.mark_bundles();
+        }
+    }
+
+    async fn reload(&self) -> Result<Position, Failure> {
+        let (view, position) = load_view(&self.0.trust_domain, &self.0.store).await?;
+        for bundle in view.registry.bundles() {
+            self.0.live_bundles.set(Arc::clone(bundle));
+        }
+        {
+            let mut guard = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
+            *guard = view;
+            self.0.applied.send_replace(position);
+        }
+        self.mark_fresh();
+        self.0.subscribers.mark_everything();
+        Ok(position)
+    }
+}
+
+/// What applying one commit asks to be told, gathered outside the lock.
+#[derive(Default)]
+struct Effects {
+    touched: Vec<Touched>,
+    bundles: Vec<Change>,
+}
+
+/// Reads all records of the trust domain.
+async fn load_view(td: &TrustDomain, store: &Arc<dyn Store>) -> Result<(View, Position), Failure> {
+    let loaded = store.load(&key::all(td)).await;
+    let loaded =
+        loaded.map_err(|error| Failure::unavailable(format!("state cannot be loaded: {error}")))?;
+    let mut view = View {
+        registry: Registry::new(td.clone()),
+        tokens: HashMap::new(),
+        poison: BTreeMap::new(),
+    };
+    let mut effects = Effects::default();
+    for (key, value) in &loaded.records {
+        take(td, &mut view, key, Some(value), &mut effects);
+        // Nobody listens yet; do not gather what nobody is told.
+        effects = Effects::default();
+    }
+    Ok((view, loaded.position))
+}
+
+/// Applies one record, or its deletion, to the view.
+fn take(
+    td: &TrustDomain,
+    view: &mut View,
+    key: &[u8],
+    value: Option<&[u8]>,
+    effects: &mut Effects,
+) {
+    match decode(td, key, value) {
+        Ok(stored) => {
+            if !view.poison.is_empty() {
+                view.poison.remove(key);
+            }
+            take_good(view, stored, effects);
+        }
+        Err(poison) => {
+            tracing::error!(
+                record = poison.key,
+                why = poison.why,
+                "stored record is left out"
+            );
+            // What was there before under this key can no longer be vouched for.
+            if let Ok(Stored::Registry(gone)) = decode(td, key, None) {
+                effects.touched.push(view.registry.apply(gone));
+            }
+            view.poison.insert(key.to_vec(), poison);
+            metrics::set(metrics::POISON_RECORDS, metrics::number(view.poison.len()));
+        }
+    }
+}
+
+fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
+    match stored {
+        Stored::Registry(change) => {
+            let bundle = matches!(change, Change::PutBundle(_) | Change::DeleteBundle(_));
+            if bundle {
+                effects.bundles.push(change.clone());
+            }
+            let node = match &change {
+                Change::PutNode(node) => Some(node.id.clone()),
+                Change::DeleteNode(id) => Some(id.clone()),
+                _ => None,
+            };
+            let mut touched = view.registry.apply(change);
+            // An agent is told of its own standing even when its entries stay the same.
+            if let Some(id) = node {
+                touched.merge(Touched::Agents([id].into()));
+            }
+            effects.touched.push(touched);
+        }
+        Stored::Token(sha256, Some(token)) => {
+            view.tokens.insert(sha256, token);
+        }
+        Stored::Token(sha256, None) => {
+            view.tokens.remove(&sha256);
+        }
+        Stored::Authority => {}
+    }
+}
+
+/// Follows the change log until the store closes. Run it as one task; when it ends
+/// or stalls, the view ages and nothing is authorised any more.
+pub(crate) async fn follow(state: State) {
+    let mut position = state.position();
+    loop {
+        let mut watch = match state.0.store.watch(position) {
+            Ok(watch) => watch,
+            Err(WatchError::Closed) => return,
+            Err(error) => {
+                tracing::warn!(%error, "change log lost; loading everything again");
+                match state.reload().await {
+                    Ok(at) => position = at,
+                    Err(error) => tracing::error!(%error, "state cannot be loaded again"),
+                }
+                tokio::time::sleep(limits::VIEW_PROBE).await;
+                continue;
+            }
+        };
+        position = match follow_watch(&state, &mut watch).await {
+            Some(at) => at,
+            None => return,
+        };
+    }
+}
+
+/// Applies changes until the watch ends: `None` when the store closed, else where
+/// to go on from.
+async fn follow_watch(state: &State, watch: &mut store::Watch) -> Option<Position> {
+    let mut probe = tokio::time::interval(limits::VIEW_PROBE);
+    probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            change = watch.next() => match change {
+                Ok(change) => state.apply(&change.writes, change.position),
+                Err(WatchError::Closed) => return None,
+                Err(WatchError::Reload | WatchError::TooMany) => return Some(state.position()),
+            },
+            // The log had nothing for us before the probe was looked at: this is the head.
+            _ = probe.tick() => {
+                if state.position() == state.0.store.head() {
+                    state.mark_fresh();
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What the server knows: entries, nodes, bundles and join tokens in memory, the
+//! store as their truth, and the store's change log as the only way in.
+//!
+//! Reads never touch the store. Every write is one conditional commit; its effect
+//! on memory comes back through the log like everybody else's, so that memory can
+//! never be ahead of what is durable. The age of the view is known and bounded:
+//! beyond [`limits::MAX_VIEW_AGE`] nothing is authorised from it.
+
+mod bundles;
+mod commit;
+mod entries;
+mod follow;
+pub(crate) mod stored;
+mod touched;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use channel::LiveBundles;
+use identity::{Entry, Node, SpiffeId, Timestamp, TrustDomain};
+use records::JoinTokenRecord;
+use registry::Registry;
+use store::{Position, Store};
+use tokio::sync::watch;
+
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::entropy::Entropy;
+use crate::failure::Failure;
+use crate::limits;
+use crate::metrics::Meters;
+
+pub use bundles::{BundleDeletion, BundlePut};
+pub use commit::CommitFailure;
+pub use entries::{EntryEdit, EntryFailure};
+pub(crate) use follow::{Loading, follow};
+pub use touched::{AgentSubscription, Dirty};
+
+use stored::Poison;
+use touched::Subscribers;
+
+/// The state; cheap to clone.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+struct Inner {
+    trust_domain: TrustDomain,
+    store: Arc<dyn Store>,
+    view: RwLock<View>,
+    applied: watch::Sender<Position>,
+    /// Boot-clock milliseconds at which the view was last known to be the newest.
+    fresh_ms: AtomicU64,
+    /// One entry or bundle change at a time: their checks look at the whole view.
+    admin_writes: tokio::sync::Mutex<()>,
+    subscribers: Arc<Subscribers>,
+    live_bundles: Arc<LiveBundles>,
+    audit: Audit,
+    clock: Clock,
+    entropy: Entropy,
+    meters: Meters,
+}
+
+/// Everything that is in memory, as of one position.
+pub(crate) struct View {
+    pub(crate) registry: Registry,
+    pub(crate) tokens: HashMap<[u8; 32], JoinTokenRecord>,
+    pub(crate) poison: BTreeMap<Vec<u8>, Poison>,
+}
+
+/// Read access to the registry; do not hold it while waiting for anything.
+pub struct RegistryRef<'a>(RwLockReadGuard<'a, View>);
+
+impl std::ops::Deref for RegistryRef<'_> {
+    type Target = Registry;
+    fn deref(&self) -> &Registry {
+        &self.0.registry
+    }
+}
+
+/// What one agent is to have, as of one position.
+#[derive(Debug, Clone)]
+pub struct AgentView {
+    /// The position the view is of.
+    pub position: Position,
+    /// The agent's node; `None` when it is unknown (evicted).
+    pub node: Option<Arc<Node>>,
+    /// Its entries in creation order; none for a banned or unknown agent.
+    pub entries: Vec<Arc<Entry>>,
+}
+
+impl State {
+    /// The trust domain.
+    #[must_use]
+    pub fn trust_domain(&self) -> &TrustDomain {
+        &self.0.trust_domain
+    }
+
+    /// Entries, nodes and bundles.
+    #[must_use]
+    pub fn registry(&self) -> RegistryRef<'_> {
+        RegistryRef(self.read())
+    }
+
+    /// The position that memory has reached.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        *self.0.applied.borrow()
+    }
+
+    /// What `agent` is to have now, in one consistent look.
+    ///
+    /// # Errors
+    /// The view is too old to authorise anything.
+    pub fn agent_view(&self, agent: &SpiffeId, now: Timestamp) -> Result<AgentView, Failure> {
+        self.check_fresh()?;
+        let view = self.read();
+        Ok(AgentView {
+            position: self.position(),
+            node: view.registry.node(agent).cloned(),
+            entries: view.registry.authorised(agent, now),
+        })
+    }
+
+    /// How long ago the view was last known to be the newest.
+    #[must_use]
+    pub fn view_age(&self) -> Duration {
+        let now = millis(self.0.clock.since_boot());
+        Duration::from_millis(now.saturating_sub(self.0.fresh_ms.load(Ordering::Acquire)))
+    }
+
+    /// Refuses to decide from a view that is too old.
+    ///
+    /// # Errors
+    /// [`crate::failure::Kind::Unavailable`]: the change log does not answer.
+    pub fn check_fresh(&self) -> Result<(), Failure> {
+        if self.view_age() > limits::MAX_VIEW_AGE {
+            return Err(Failure::unavailable(
+                "this server's view of the registry is too old to decide; try again",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Follows what touches one agent: subscribe first, then read its view.
+    ///
+    /// # Errors
+    /// Too many agents are followed already.
+    pub fn subscribe_agent(&self, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
+        self.0.subscribers.subscribe(agent)
+    }
+
+    /// How many agents are followed by push.
+    #[must_use]
+    pub fn subscriber_count(&self) -> usize {
+        self.0.subscribers.count()
+    }
+
+    /// How many agents that follow have not yet given the newest own bundle to their
+    /// workloads.
+    pub(crate) fn followers_behind_bundle(&self) -> usize {
+        let sequence = self
+            .registry()
+            .bundle(&self.0.trust_domain)
+            .map_or(0, |bundle| bundle.sequence);
+        self.0.subscribers.behind(sequence)
+    }
+
+    /// Stored records that could not be read, by key, with what is wrong.
+    #[must_use]
+    pub fn poison(&self) -> Vec<(String, String)> {
+        let view = self.read();
+        view.poison
+            .values()
+            .map(|p| (p.key.clone(), p.why.clone()))
+            .collect()
+    }
+
+    /// An unused join token's row.
+    pub(crate) fn token(&self, sha256: &[u8; 32]) -> Option<JoinTokenRecord> {
+        self.read().tokens.get(sha256).cloned()
+    }
+
+    /// How many join tokens are unused.
+    pub(crate) fn token_count(&self) -> usize {
+        self.read().tokens.len()
+    }
+
+    /// Up to `most` join tokens that have expired.
+    pub(crate) fn expired_tokens(&self, now: Timestamp, most: usize) -> Vec<[u8; 32]> {
+        let view = self.read();
+        let expired = view.tokens.values().filter(|token| token.expires_at <= now);
+        expired.take(most).map(|token| token.sha256).collect()
+    }
+
+    /// The store itself, for the few who read rows: renewal, authorities.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    pub(crate) fn live_bundles(&self) -> &Arc<LiveBundles> {
+        &self.0.live_bundles
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, View> {
+        self.0.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mark_fresh(&self) {
+        let now = millis(self.0.clock.since_boot());
+        self.0.fresh_ms.store(now, Ordering::Release);
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

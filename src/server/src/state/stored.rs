@@ -1,0 +1,147 @@
+//! From the store's bytes to typed changes and back. A record that cannot be read
+//! is poison: it is named, counted and left out, and never stops the others.
+
+use std::sync::Arc;
+
+use identity::{EntryId, Node, SpiffeId, TrustDomain};
+use records::{JoinTokenRecord, RecordError, key};
+use registry::Change;
+use store::{Key, Value, Write};
+
+/// What one stored record means to the in-memory view.
+pub(crate) enum Stored {
+    /// A change of entries, nodes or bundles.
+    Registry(Change),
+    /// A join token appeared (or vanished).
+    Token([u8; 32], Option<JoinTokenRecord>),
+    /// A signing authority's public half: read by `authorities`, not by the view.
+    Authority,
+}
+
+/// A record that this program cannot use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Poison {
+    /// Its key, readable.
+    pub(crate) key: String,
+    /// What is wrong with it.
+    pub(crate) why: String,
+}
+
+/// Reads one record, or the deletion of one (`value` is `None`).
+pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Result<Stored, Poison> {
+    let poison = |why: String| Poison {
+        key: key.escape_ascii().to_string(),
+        why,
+    };
+    let (kind, name) = split(td, key).ok_or_else(|| poison("its key is not ours".into()))?;
+    let stored = match (kind, value) {
+        ("entry", value) => entry(td, name, value),
+        ("node", value) => node(td, name, value),
+        ("bundle", value) => bundle(name, value),
+        ("token", value) => token(name, value),
+        ("authority", _) => Ok(Stored::Authority),
+        (other, _) => Err(format!("its kind {other:?} is unknown")),
+    };
+    stored.map_err(poison)
+}
+
+/// `<td>/<kind>/<name>` as kind and name.
+fn split<'k>(td: &TrustDomain, key: &'k [u8]) -> Option<(&'k str, &'k str)> {
+    let text = std::str::from_utf8(key).ok()?;
+    let rest = text.strip_prefix(td.as_str())?.strip_prefix('/')?;
+    rest.split_once('/')
+}
+
+fn entry(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let id = EntryId::parse(name).map_err(text)?;
+    let Some(bytes) = value else {
+        return Ok(Stored::Registry(Change::DeleteEntry(id)));
+    };
+    let entry = records::decode_entry(bytes, td).map_err(text)?;
+    if entry.id != id {
+        return Err(format!("it says it is entry {}", entry.id));
+    }
+    Ok(Stored::Registry(Change::PutEntry(Arc::new(entry))))
+}
+
+fn node(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let id = SpiffeId::new(td, &format!("/{name}")).map_err(text)?;
+    let Some(bytes) = value else {
+        return Ok(Stored::Registry(Change::DeleteNode(id)));
+    };
+    let node = records::decode_node(bytes).map_err(text)?;
+    if node.id != id {
+        return Err(format!("it says it is node {}", node.id));
+    }
+    Ok(Stored::Registry(Change::PutNode(Arc::new(node))))
+}
+
+fn bundle(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let of = TrustDomain::parse(name).map_err(text)?;
+    let Some(bytes) = value else {
+        return Ok(Stored::Registry(Change::DeleteBundle(of)));
+    };
+    let bundle = records::decode_bundle(bytes).map_err(text)?;
+    if bundle.trust_domain != of {
+        return Err(format!(
+            "it says it is the bundle of {}",
+            bundle.trust_domain
+        ));
+    }
+    Ok(Stored::Registry(Change::PutBundle(Arc::new(bundle))))
+}
+
+fn token(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(name, &mut sha256).map_err(text)?;
+    let Some(bytes) = value else {
+        return Ok(Stored::Token(sha256, None));
+    };
+    let token = records::decode_token(bytes).map_err(text)?;
+    if token.sha256 != sha256 {
+        return Err("its key is another token's".into());
+    }
+    Ok(Stored::Token(sha256, Some(token)))
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// The write that stores an entry, with its key.
+pub(crate) fn put_entry(
+    td: &TrustDomain,
+    entry: &identity::Entry,
+) -> Result<(Key, Write), RecordError> {
+    put(key::entry(td, &entry.id), records::encode_entry(entry)?)
+}
+
+/// The write that stores a node, with its key.
+pub(crate) fn put_node(td: &TrustDomain, node: &Node) -> Result<(Key, Write), RecordError> {
+    put(key::node(td, &node.id), records::encode_node(node)?)
+}
+
+/// The write that stores a join token, with its key.
+pub(crate) fn put_token(
+    td: &TrustDomain,
+    token: &JoinTokenRecord,
+) -> Result<(Key, Write), RecordError> {
+    put(key::token(td, &token.sha256), records::encode_token(token)?)
+}
+
+/// The write that stores a bundle, with its key.
+pub(crate) fn put_bundle(
+    td: &TrustDomain,
+    bundle: &identity::Bundle,
+) -> Result<(Key, Write), RecordError> {
+    put(
+        key::bundle(td, &bundle.trust_domain),
+        records::encode_bundle(bundle)?,
+    )
+}
+
+fn put(key: Vec<u8>, value: Vec<u8>) -> Result<(Key, Write), RecordError> {
+    let key: Key = key.into();
+    let value: Value = value.into();
+    Ok((Arc::clone(&key), Write::Put(key, value)))
+}
