@@ -1,1 +1,98 @@
-//! The attacks suite.
+//! Attacks on workload attestation, as real processes (SECURITY.md, "from a
+//! workload").
+//!
+//! Each attack is first shown to work against a control: a small server that
+//! attests as is common, by number and `/proc`. Then it must fail against
+//! `agent::process`, round after round, while an honest process is served in
+//! each round. An attack that stops working against its control has lost its
+//! teeth, and that is a failure too.
+//!
+//! There is no test harness: the same binary plays the attackers, and a process
+//! that is about to change its user or namespace wants no other threads.
+//! `cargo test --test attacks -- <part of a name>` runs some of them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod descriptors;
+mod exec;
+mod mount_namespace;
+mod pid_reuse;
+mod roles;
+mod server;
+mod world;
+
+use std::process::ExitCode;
+
+/// How often each attack is tried, unless an argument like `rounds=10000` says
+/// otherwise.
+const ROUNDS: usize = 50;
+
+const ATTACKS: &[(&str, fn(usize))] = &[
+    (
+        "exec_after_accept_is_not_the_victims_program",
+        exec::exec_after_accept_is_not_the_victims_program,
+    ),
+    (
+        "exec_before_accept_stays_within_one_user",
+        exec::exec_before_accept_stays_within_one_user,
+    ),
+    (
+        "setuid_exec_after_connect_is_not_root",
+        exec::setuid_exec_after_connect_is_not_root,
+    ),
+    (
+        "dropped_privileges_are_not_kept",
+        exec::dropped_privileges_are_not_kept,
+    ),
+    (
+        "a_reused_pid_is_not_the_victim",
+        pid_reuse::a_reused_pid_is_not_the_victim,
+    ),
+    (
+        "a_passed_descriptor_dies_with_its_connector",
+        descriptors::a_passed_descriptor_dies_with_its_connector,
+    ),
+    (
+        "a_child_does_not_outlive_its_parent",
+        descriptors::a_child_does_not_outlive_its_parent,
+    ),
+    (
+        "failing_attestations_leak_no_descriptors",
+        descriptors::failing_attestations_leak_no_descriptors,
+    ),
+    (
+        "a_private_mount_gives_no_path",
+        mount_namespace::a_private_mount_gives_no_path,
+    ),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((flag, role)) = arguments.split_first()
+        && flag == roles::FLAG
+    {
+        roles::play(role);
+        return ExitCode::SUCCESS;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        println!("the attacks change users and namespaces: not run, they need root");
+        return ExitCode::SUCCESS;
+    }
+    let given = arguments.iter().find_map(|a| a.strip_prefix("rounds="));
+    let rounds = given.map_or(ROUNDS, |n| n.parse().expect("a number of rounds"));
+    let is_filter = |a: &&String| !a.starts_with('-') && !a.starts_with("rounds=");
+    let filters: Vec<&String> = arguments.iter().filter(is_filter).collect();
+    for (name, attack) in ATTACKS {
+        if filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str())) {
+            attack(rounds);
+            println!("attack {name} ... failed, as it must");
+        }
+    }
+    ExitCode::SUCCESS
+}
