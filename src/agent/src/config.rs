@@ -303,7 +303,10 @@ impl Config {
         let trust_domain = TrustDomain::from_human(&self.trust_domain)?;
         check_address(&self.server.address)?;
         if let Some(name) = self.limits.zero() {
-            return Err(value("limits", format!("{name} is zero, which refuses everything")));
+            return Err(value(
+                "limits",
+                format!("{name} is zero, which refuses everything"),
+            ));
         }
         if self.ops.listen.is_some_and(|at| !at.ip().is_loopback()) {
             let why = "only loopback addresses are served; put a proxy before it".to_owned();
@@ -361,7 +364,11 @@ fn check_seal_key(config: &Config) -> Result<(), ConfigError> {
 
 fn parse_pins(texts: &[String]) -> Result<Vec<[u8; 32]>, ConfigError> {
     if texts.len() > limits::PINS {
-        let why = format!("{} pins given; at most {} are allowed", texts.len(), limits::PINS);
+        let why = format!(
+            "{} pins given; at most {} are allowed",
+            texts.len(),
+            limits::PINS
+        );
         return Err(value("trust.bundle_sha256", why));
     }
     texts.iter().map(|text| parse_pin(text)).collect()
@@ -371,7 +378,10 @@ fn parse_pins(texts: &[String]) -> Result<Vec<[u8; 32]>, ConfigError> {
 /// -fingerprint -sha256` does.
 fn parse_pin(text: &str) -> Result<[u8; 32], ConfigError> {
     let bare = text.trim().to_ascii_lowercase();
-    let bare = bare.strip_prefix("sha256:").unwrap_or(&bare).replace(':', "");
+    let bare = bare
+        .strip_prefix("sha256:")
+        .unwrap_or(&bare)
+        .replace(':', "");
     let mut pin = [0; 32];
     match hex::decode_to_slice(&bare, &mut pin) {
         Ok(()) => Ok(pin),
@@ -442,10 +452,18 @@ mod tests {
             ("trust_domain", |c| c.trust_domain = "a b".into()),
             ("server.address", |c| c.server.address = "host".into()),
             ("limits", |c| c.limits.views = 0),
-            ("ops.listen", |c| c.ops.listen = Some(([10, 0, 0, 1], 80).into())),
-            ("trust.bundle_sha256", |c| c.trust.bundle_sha256 = vec!["ab".into()]),
-            ("workload_api.socket_mode", |c| c.workload_api.socket_mode = "999".into()),
-            ("workload_api.x509_key_type", |c| c.workload_api.x509_key_type = "rsa".into()),
+            ("ops.listen", |c| {
+                c.ops.listen = Some(([10, 0, 0, 1], 80).into())
+            }),
+            ("trust.bundle_sha256", |c| {
+                c.trust.bundle_sha256 = vec!["ab".into()]
+            }),
+            ("workload_api.socket_mode", |c| {
+                c.workload_api.socket_mode = "999".into()
+            }),
+            ("workload_api.x509_key_type", |c| {
+                c.workload_api.x509_key_type = "rsa".into()
+            }),
             ("storage.seal_key_file", |c| {
                 c.storage.seal_key_file = Some(c.data_dir.join("key"));
             }),

@@ -24,14 +24,19 @@ impl Entropy {
         &self.0
     }
 
-    /// A number in `0.0..1.0` to spread work over time. When the system has no
-    /// randomness to give, 0.5: spreading is no secret.
-    pub(crate) fn fraction(&self) -> f64 {
+    /// A number to spread work over time, of all values evenly. When the system
+    /// has no randomness to give, the middle: spreading is no secret.
+    pub(crate) fn number(&self) -> u32 {
         let mut bytes = [0; 4];
-        if self.0.fill(&mut bytes).is_err() {
-            return 0.5;
+        match self.0.fill(&mut bytes) {
+            Ok(()) => u32::from_be_bytes(bytes),
+            Err(_) => u32::MAX / 2,
         }
-        f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    /// The same as a number in `0.0..1.0`.
+    pub(crate) fn fraction(&self) -> f64 {
+        f64::from(self.number()) / (f64::from(u32::MAX) + 1.0)
     }
 }
 

@@ -6,16 +6,24 @@
 //! process exactly the identities that the kernel's word about it entitles it
 //! to. No code that mints is in this crate or below it.
 
+mod admin;
 mod backoff;
 mod clock;
 pub mod config;
+mod core;
 mod disk;
 mod enrol;
 mod entropy;
+mod health;
+mod hub;
 mod limits;
+mod listeners;
+mod persist;
 pub mod process;
+mod renew;
 mod run;
 mod server_link;
+mod sync;
 mod workload_api;
 
 pub use config::{Config, ConfigError, JoinToken};

@@ -90,7 +90,7 @@ pub(crate) const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to reach the server.
 pub(crate) const RETRY_CEILING: Duration = Duration::from_secs(60);
 /// How long a first answer may wait for an SVID that is being issued.
-pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(15);
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(5);
 /// How long a timer sleeps at most before it looks at the wall clock again, so
 /// that a suspend or a clock change is noticed.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(30);
@@ -106,3 +106,6 @@ pub(crate) const BUNDLE_AUTHORITIES: usize = 64;
 pub(crate) const PINS: usize = 64;
 /// How long the agent waits, at a stop, for open calls to end.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+/// JWT-SVID requests under way that are remembered before the finished ones are
+/// swept out.
+pub(crate) const FLIGHTS_SWEPT: usize = 1024;

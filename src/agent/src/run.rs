@@ -1,9 +1,27 @@
-//! The agent's life in one readable function: check, enrol or restore, open the
+//! The agent's life in one readable file: check, restore or enrol, open the
 //! sockets, follow the server, stop.
 
 use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::config::{Config, ConfigError};
+use channel::uds::BindError;
+use contract::ProcessError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Settings};
+use crate::core::Core;
+use crate::disk::{
+    DiskError, Folder, HeldState, OwnIdentity, SealKey, TrustedBundle, read_limited,
+};
+use crate::enrol::EnrolError;
+use crate::entropy::Entropy;
+use crate::health::Part;
+use crate::listeners::{Listeners, notify};
+use crate::{limits, persist, renew, sync};
 
 /// Why an agent stopped or never started.
 #[derive(Debug, thiserror::Error)]
@@ -12,9 +30,60 @@ pub enum RunError {
     /// The configuration is refused.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The key that seals the data folder cannot be used.
+    #[error("storage.seal_key_file {path} cannot be used: {why}")]
+    SealKey {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The agent has no identity and cannot get one.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// The server has banned this node.
+    #[error(
+        "this node is banned: {0}. Every SVID was dropped; an admin may evict the node so that it can join again"
+    )]
+    Banned(String),
+    /// A Unix socket cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The address for health and metrics cannot be opened.
+    #[error("ops.listen {address} cannot be opened: {source}")]
+    Ops {
+        /// Which address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Metrics cannot be kept.
+    #[error("metrics cannot be kept: {0}")]
+    Metrics(String),
+    /// `/proc` cannot be used.
+    #[error("processes cannot be looked at: {0}")]
+    Processes(#[from] ProcessError),
+    /// The ready file cannot be written.
+    #[error("ready_file {path} cannot be written: {source}")]
+    ReadyFile {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A part of the agent ended that never should: a defect.
+    #[error("a part of the agent ended unexpectedly")]
+    Ended,
 }
 
 /// Runs an agent until `shutdown` resolves, then drains for at most ten seconds.
+///
+/// Without an SVID of an earlier run it enrols first, for which it needs a join
+/// token and something that says which server to trust. While the server is away
+/// it serves what it has.
 ///
 /// # Errors
 /// Says what was refused and what to do about it.
@@ -22,7 +91,108 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let _settings = config.settings()?;
-    shutdown.await;
+    let core = prepare(config.settings()?, Clock::system(), Entropy::system()).await?;
+    live(core, shutdown).await
+}
+
+/// Opens the data folder and takes over what an earlier run left there. Refuses
+/// an agent that could never serve, before a socket is opened.
+pub(crate) async fn prepare(
+    settings: Settings,
+    clock: Clock,
+    entropy: Entropy,
+) -> Result<Arc<Core>, RunError> {
+    let seal = seal_key(&settings)?;
+    let folder = Folder::open(&settings.config.data_dir, seal, entropy.clone())?;
+    let core = Arc::new(Core::new(settings, folder, clock, entropy));
+    restore(&core).await?;
+    if !core.has_valid_identity() && !core.hub.is_ready() {
+        core.enroller().precheck()?;
+    }
+    Ok(core)
+}
+
+/// From open sockets to the end.
+pub(crate) async fn live(
+    core: Arc<Core>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = Listeners::open(&core.settings)
+        .await?
+        .serve(&core, &stopped)?;
+    let mut working = JoinSet::new();
+    working.spawn(renew::keep_own_young(Arc::clone(&core)));
+    working.spawn(renew::keep_workloads_young(Arc::clone(&core)));
+    working.spawn(persist::keep_saved(Arc::clone(&core)));
+    let outcome = tokio::select! {
+        () = shutdown => Ok(()),
+        fatal = sync::supervise(Arc::clone(&core)) => Err(fatal),
+        _ = working.join_next() => Err(RunError::Ended),
+        _ = serving.join_next() => Err(RunError::Ended),
+    };
+    notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("the agent is stopping");
+    let _nobody_left = stop.send(true);
+    let drained = async { while serving.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits::DRAIN, drained).await.is_err() {
+        tracing::warn!("some calls did not end in time and were cut");
+    }
+    working.shutdown().await;
+    persist::save(&core).await;
+    outcome
+}
+
+fn seal_key(settings: &Settings) -> Result<Option<SealKey>, RunError> {
+    let Some(path) = &settings.config.storage.seal_key_file else {
+        return Ok(None);
+    };
+    let unusable = |why| RunError::SealKey {
+        path: path.clone(),
+        why,
+    };
+    let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
+        .map(zeroize::Zeroizing::new)
+        .ok_or_else(|| unusable("there is no such file"))?;
+    SealKey::new(&bytes)
+        .map(Some)
+        .ok_or_else(|| unusable("it has fewer than 16 bytes"))
+}
+
+async fn restore(core: &Core) -> Result<(), RunError> {
+    let trust_domain = &core.settings.trust_domain;
+    let Some(bundle) = TrustedBundle::load(&core.folder, trust_domain)? else {
+        return Ok(());
+    };
+    core.link.bundles().set(Arc::clone(&bundle));
+    core.hub.hold_own_bundle(Arc::clone(&bundle));
+    if let Some(own) = OwnIdentity::load(&core.folder)?
+        && own.svid.not_after > core.now()
+        && own.svid.spiffe_id.is_member_of(trust_domain)
+    {
+        core.become_known_as(own)
+            .await
+            .map_err(|error| EnrolError::Key(error.to_string()))?;
+    }
+    if !core.settings.config.storage.keep_workload_svids {
+        return Ok(());
+    }
+    match HeldState::load(&core.folder, trust_domain) {
+        Ok(None) => {}
+        Ok(Some((held, unreadable))) => {
+            if unreadable > 0 {
+                let why = format!("{unreadable} kept records cannot be read and were left out");
+                core.problem(Part::Storage, why);
+            }
+            tracing::info!(
+                entries = held.entries.len(),
+                svids = held.svids.len(),
+                "took over what an earlier run kept"
+            );
+            core.hub.restore(bundle, held);
+        }
+        // The server has it all: only an outage makes this file worth having.
+        Err(error) => core.problem(Part::Storage, error.to_string()),
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! federated bundles. With it an agent that restarts while the server is away
 //! serves every SVID that has not expired.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::convert::{
@@ -11,6 +12,7 @@ use api::types;
 use bytes::Bytes;
 use identity::{Bundle, Entry, EntryId, PrivateKeyDer, Timestamp, TrustDomain, X509Svid};
 use prost::Message;
+use workload::Issued;
 use zeroize::Zeroizing;
 
 use super::{DiskError, Folder};
@@ -19,13 +21,11 @@ use crate::limits;
 const FILE: &str = "workloads.bin";
 const SCHEMA: u32 = 1;
 
-/// An X.509-SVID with its key, for one entry at one revision.
+/// An X.509-SVID with its key, for one entry.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldSvid {
     pub(crate) entry_id: EntryId,
-    pub(crate) revision: i64,
-    pub(crate) svid: X509Svid,
-    pub(crate) key: PrivateKeyDer,
+    pub(crate) issued: Arc<Issued>,
 }
 
 /// Everything held.
@@ -61,7 +61,7 @@ struct StoredSvid {
     #[prost(string, tag = "1")]
     entry_id: String,
     #[prost(int64, tag = "2")]
-    revision: i64,
+    received_at: i64,
     #[prost(bytes = "bytes", repeated, tag = "3")]
     chain: Vec<Bytes>,
     #[prost(bytes = "vec", tag = "4")]
@@ -100,9 +100,17 @@ impl HeldState {
             schema: SCHEMA,
             position: self.position.clone(),
             view_digest: self.view_digest.clone(),
-            entries: self.entries.iter().map(|e| entry_to_wire(e, None)).collect(),
+            entries: self
+                .entries
+                .iter()
+                .map(|e| entry_to_wire(e, None))
+                .collect(),
             svids: self.svids.iter().map(StoredSvid::of).collect(),
-            federated: self.federated.iter().map(|b| bundle_to_wire(b, None)).collect(),
+            federated: self
+                .federated
+                .iter()
+                .map(|b| bundle_to_wire(b, None))
+                .collect(),
         };
         let bytes = Zeroizing::new(stored.encode_to_vec());
         folder.write(FILE, &bytes)
@@ -119,13 +127,19 @@ impl Stored {
         let mut bad = 0;
         let mut count = |n: usize| bad += n;
         let entries = keep(&self.entries, &mut count, |e| open_entry(e, trust_domain));
-        let svids = keep(&self.svids, &mut count, |s| s.open(&entries));
+        let by_id: HashMap<&str, &Arc<Entry>> =
+            entries.iter().map(|e| (e.id.as_str(), e)).collect();
+        let svids = keep(&self.svids, &mut count, |s| s.open(&by_id));
         let federated = keep(&self.federated, &mut count, |b| {
             bundle_from_wire(b).ok().map(Arc::new)
         });
         let state = HeldState {
             // A view with holes is not the view of this position: ask anew.
-            position: if bad == 0 { self.position } else { Bytes::new() },
+            position: if bad == 0 {
+                self.position
+            } else {
+                Bytes::new()
+            },
             view_digest: self.view_digest,
             entries,
             svids,
@@ -164,28 +178,40 @@ pub(crate) fn entry_from_held(
 
 impl StoredSvid {
     fn of(held: &HeldSvid) -> Self {
+        let Issued {
+            svid,
+            key,
+            received_at,
+        } = &*held.issued;
         Self {
             entry_id: held.entry_id.to_string(),
-            revision: held.revision,
-            chain: held.svid.chain.iter().map(|c| Bytes::copy_from_slice(c)).collect(),
-            key: held.key.secret_pkcs8().to_vec(),
-            not_before: held.svid.not_before.0,
-            not_after: held.svid.not_after.0,
+            received_at: received_at.0,
+            chain: svid
+                .chain
+                .iter()
+                .map(|c| Bytes::copy_from_slice(c))
+                .collect(),
+            key: key.secret_pkcs8().to_vec(),
+            not_before: svid.not_before.0,
+            not_after: svid.not_after.0,
         }
     }
 
-    fn open(&self, entries: &[Arc<Entry>]) -> Option<HeldSvid> {
-        let entry = entries.iter().find(|e| e.id.as_str() == self.entry_id)?;
+    fn open(&self, entries: &HashMap<&str, &Arc<Entry>>) -> Option<HeldSvid> {
+        let entry = entries.get(self.entry_id.as_str())?;
+        let svid = X509Svid {
+            spiffe_id: entry.spiffe_id.clone(),
+            chain: self.chain.iter().map(|c| Arc::from(c.as_ref())).collect(),
+            not_before: Timestamp(self.not_before),
+            not_after: Timestamp(self.not_after),
+        };
         Some(HeldSvid {
             entry_id: entry.id.clone(),
-            revision: self.revision,
-            svid: X509Svid {
-                spiffe_id: entry.spiffe_id.clone(),
-                chain: self.chain.iter().map(|c| Arc::from(c.as_ref())).collect(),
-                not_before: Timestamp(self.not_before),
-                not_after: Timestamp(self.not_after),
-            },
-            key: PrivateKeyDer::new(&self.key),
+            issued: Arc::new(Issued {
+                svid,
+                key: PrivateKeyDer::new(&self.key),
+                received_at: Timestamp(self.received_at),
+            }),
         })
     }
 }

@@ -34,7 +34,9 @@ pub enum DiskError {
         source: io::Error,
     },
     /// Others could read or change the agent's secrets.
-    #[error("{path} has mode {mode:o} and owner {owner}; make it 0700 and our own (chmod 700, chown)")]
+    #[error(
+        "{path} has mode {mode:o} and owner {owner}; make it 0700 and our own (chmod 700, chown)"
+    )]
     Loose {
         /// The folder.
         path: PathBuf,

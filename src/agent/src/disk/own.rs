@@ -133,9 +133,14 @@ mod tests {
         let back = OwnIdentity::load(&folder).unwrap().unwrap();
         assert_eq!(back.svid, own.svid);
         assert_eq!(back.key.secret_pkcs8(), b"secret");
-        folder.write(FILE, b"{\"schema\":1,\"key\":\"c2VjcmV0\"}").unwrap();
+        folder
+            .write(FILE, b"{\"schema\":1,\"key\":\"c2VjcmV0\"}")
+            .unwrap();
         let refused = OwnIdentity::load(&folder).unwrap_err().to_string();
-        assert!(refused.contains("agent.json") && !refused.contains("c2Vj"), "{refused}");
+        assert!(
+            refused.contains("agent.json") && !refused.contains("c2Vj"),
+            "{refused}"
+        );
         OwnIdentity::remove(&folder).unwrap();
         assert!(OwnIdentity::load(&folder).unwrap().is_none());
     }

@@ -29,12 +29,7 @@ impl SealKey {
     }
 
     /// Seals `plain` for the file `name`; `None` when there is no randomness.
-    pub(super) fn seal(
-        &self,
-        name: &str,
-        plain: &[u8],
-        rng: &dyn SecureRandom,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, name: &str, plain: &[u8], rng: &dyn SecureRandom) -> Option<Vec<u8>> {
         let mut head = [0; SALT_LEN + NONCE_LEN];
         rng.fill(&mut head).ok()?;
         let (salt, nonce) = head.split_at(SALT_LEN);

@@ -82,7 +82,10 @@ mod tests {
         let mut bundle = Bundle::empty(ours.clone());
         bundle.sequence = 7;
         TrustedBundle::store(&folder, &bundle).unwrap();
-        assert_eq!(*TrustedBundle::load(&folder, &ours).unwrap().unwrap(), bundle);
+        assert_eq!(
+            *TrustedBundle::load(&folder, &ours).unwrap().unwrap(),
+            bundle
+        );
         let other = TrustDomain::parse("other.org").unwrap();
         assert!(TrustedBundle::load(&folder, &other).is_err());
         folder.write(FILE, b"\xff\xff").unwrap();

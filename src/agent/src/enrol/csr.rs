@@ -30,7 +30,7 @@ pub(crate) fn certification_request(signer: &dyn Signer) -> Result<Vec<u8>, Sign
         KeyType::EcP256 => ECDSA_SHA256,
         KeyType::EcP384 => ECDSA_SHA384,
         KeyType::Rsa2048 | KeyType::Rsa4096 => {
-            return Err(SignError::Refused("agents have no RSA keys".to_owned()));
+            return Err(SignError::Refused("agents have no RSA keys".into()));
         }
     };
     let info = tagged(SEQUENCE, &[VERSION, SUBJECT, key.spki_der(), NO_ATTRIBUTES]);

@@ -167,7 +167,12 @@ impl Enroller<'_> {
         let mut prover = join_token::JoinTokenProver::new(token);
         let attested = attest::attest(channel, &mut prover, csr).await?;
         let own = OwnIdentity {
-            svid: own_svid(&attested.svid.cert_chain, &signer, &bundle, self.clock.now())?,
+            svid: own_svid(
+                &attested.svid.cert_chain,
+                &signer,
+                &bundle,
+                self.clock.now(),
+            )?,
             key: PrivateKeyDer::new(&pkcs8),
             reattestable: attested.reattestable,
         };
@@ -210,7 +215,8 @@ impl Enroller<'_> {
         let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
             .map(Zeroizing::new)
             .ok_or_else(|| unusable("there is no such file".to_owned()))?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| unusable("it is not text".to_owned()))?;
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| unusable("it is not text".to_owned()))?;
         JoinToken::new(text).map_err(|e| unusable(e.to_string()))
     }
 
@@ -272,7 +278,10 @@ impl Enroller<'_> {
         let bundle = bundle_from_wire(&wire).map_err(|e| EnrolError::Bundle(e.to_string()))?;
         if bundle.trust_domain != self.settings.trust_domain {
             let theirs = &bundle.trust_domain;
-            let why = format!("it is of trust domain {theirs}; this agent is configured for {}", self.settings.trust_domain);
+            let why = format!(
+                "it is of trust domain {theirs}; this agent is configured for {}",
+                self.settings.trust_domain
+            );
             return Err(EnrolError::Bundle(why));
         }
         if bundle.x509_authorities.len() > limits::BUNDLE_AUTHORITIES {
@@ -322,7 +331,9 @@ pub(crate) fn own_svid(
     if !verified.spiffe_id.is_agent() {
         return Err(EnrolError::Answer("its SVID is not an agent's"));
     }
-    let leaf = ders.first().ok_or(EnrolError::Answer("it has no certificate"))?;
+    let leaf = ders
+        .first()
+        .ok_or(EnrolError::Answer("it has no certificate"))?;
     if leaf_key(leaf).is_none_or(|key| key != signer.public_key().spki_der()) {
         return Err(EnrolError::Answer("its SVID is for another key"));
     }

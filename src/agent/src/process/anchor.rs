@@ -57,7 +57,9 @@ impl<'a> Peer<'a> {
 
     /// Fails unless the handle stands for `pid` in the PID namespace of the
     /// mounted `/proc`: a number of another namespace would name a stranger.
-    pub(super) fn pid_is_unchanged(&self, proc: &ProcFs) -> Result<(), ProcessError> {
+    /// Once for each connection is enough, since a process keeps its number
+    /// for as long as the handle says that it lives.
+    pub(super) fn is_numbered_by(&self, proc: &ProcFs) -> Result<(), ProcessError> {
         let what = "the number";
         let path = format!("self/fdinfo/{}", self.pidfd.as_raw_fd());
         let text = proc.read(proc.root(), &path, what)?;

@@ -42,7 +42,6 @@ impl<'a> Snapshot<'a> {
             ));
         }
         peer.is_alive()?;
-        peer.pid_is_unchanged(&host.proc)?;
         let folder = host.proc.folder(peer.pid).map_err(|error| {
             // Absent because it ended, or because /proc hides it: two different errors.
             peer.is_alive().err().unwrap_or(error)

@@ -41,6 +41,7 @@ impl Seen {
         };
         let (program, started) = {
             let peer = Peer::new(peer, substitute.as_ref())?;
+            peer.is_numbered_by(&host.proc)?;
             let look = Snapshot::take(host, peer, false)?;
             (look.program(), look.started())
         };

@@ -58,13 +58,19 @@ impl Admission {
         };
         let share = shares.entry(uid).or_insert(fresh);
         let passed = now.saturating_sub(share.at).as_secs_f64();
-        share.tokens = passed.mul_add(self.per_second, share.tokens).min(self.burst);
+        share.tokens = passed
+            .mul_add(self.per_second, share.tokens)
+            .min(self.burst);
         share.at = now;
         if share.tokens < 1.0 {
-            return Err(Status::unavailable("too many calls from this user; call again later"));
+            return Err(Status::unavailable(
+                "too many calls from this user; call again later",
+            ));
         }
         if share.open >= self.open {
-            return Err(Status::unavailable("too many open calls from this user; end some first"));
+            return Err(Status::unavailable(
+                "too many open calls from this user; end some first",
+            ));
         }
         share.tokens -= 1.0;
         share.open += 1;
@@ -114,7 +120,10 @@ mod tests {
             drop(admission.admit(7, T0).unwrap());
         }
         assert!(admission.admit(7, T0).is_err());
-        assert!(admission.admit(8, T0).is_ok(), "another user is not held back");
+        assert!(
+            admission.admit(8, T0).is_ok(),
+            "another user is not held back"
+        );
         let later = T0 + Duration::from_millis(1000);
         assert!(admission.admit(7, later).is_ok());
         assert!(admission.admit(7, later).is_ok());

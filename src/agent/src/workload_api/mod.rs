@@ -1,5 +1,67 @@
-//! The SPIFFE Workload API on the node's Unix socket.
+//! The SPIFFE Workload API on the node's Unix socket, for clients of every
+//! language.
+//!
+//! Every request, of whatever service, goes the same way: security header, then
+//! the caller's share, then its message, then who the caller is, and only then
+//! what it asks for. `connection` holds that order; the other files are its
+//! steps.
 
 mod admission;
+mod connection;
 mod header;
+mod jwt;
+mod reflection;
+mod refusal;
+mod streams;
+mod validate;
 mod wire;
+
+use std::sync::Arc;
+
+use channel::uds::UnixPeer;
+use contract::Attestor;
+
+pub(crate) use connection::Connection;
+pub(crate) use wire::frame;
+
+use crate::core::Core;
+use crate::process::ProcessHost;
+use admission::Admission;
+use jwt::Tokens;
+use reflection::Reflection;
+use refusal::RefusalLog;
+
+/// What all connections share.
+pub(crate) struct WorkloadApi {
+    core: Arc<Core>,
+    host: Arc<ProcessHost>,
+    attestors: Arc<[Attestor]>,
+    admission: Arc<Admission>,
+    tokens: Tokens,
+    reflection: Reflection,
+    refusals: RefusalLog,
+}
+
+impl WorkloadApi {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        host: Arc<ProcessHost>,
+        attestors: Arc<[Attestor]>,
+    ) -> Arc<Self> {
+        let limits = &core.settings.config.limits;
+        Arc::new(Self {
+            admission: Admission::new(limits),
+            tokens: Tokens::new(Arc::clone(&core)),
+            reflection: Reflection::new(),
+            refusals: RefusalLog::default(),
+            core,
+            host,
+            attestors,
+        })
+    }
+
+    /// The service of one connection, from the moment it is accepted.
+    pub(crate) fn accept(self: &Arc<Self>, peer: &Arc<UnixPeer>) -> Connection {
+        Connection::new(Arc::clone(self), self.host.caller(peer))
+    }
+}

@@ -4,7 +4,6 @@
 //! encoded and framed once and then only reference-counted: tonic's codec would
 //! copy it for each stream into a buffer of its own, and keep that buffer.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,57 +15,48 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use tonic::{Code, Status};
 
+use super::admission::Admitted;
+
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 const PREFIX_BYTES: usize = 5;
 /// How long a caller may take to send the few bytes of its request.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A message with its gRPC length prefix: ready to be sent as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Framed(Bytes);
-
-impl Framed {
-    /// Encodes a message, once.
-    pub(crate) fn encode(message: &impl prost::Message) -> Self {
-        let length = message.encoded_len();
-        let mut frame = BytesMut::with_capacity(PREFIX_BYTES + length);
-        frame.put_u8(0);
-        // Beyond 4 GiB no message can exist: the limits on entries are far below.
-        frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        message.encode_raw(&mut frame);
-        Self(frame.freeze())
-    }
-
-    /// Whether both are the same bytes; cheap when they share them.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.0.as_ptr() == other.0.as_ptr() || self.0 == other.0
-    }
-
-    #[cfg(test)]
-    pub(crate) fn message(&self) -> Bytes {
-        self.0.slice(PREFIX_BYTES..)
-    }
+/// A message with its gRPC length prefix: ready to be sent, as often as needed.
+pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + length);
+    frame.put_u8(0);
+    // Beyond 4 GiB no message can exist: the limits on entries are far below.
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // The buffer grows: there is always room.
+    let _encoded = message.encode(&mut frame);
+    frame.freeze()
 }
 
-/// What a streaming answer yields: messages, then perhaps a status that ends it.
-pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Framed, Status>> + Send>>;
+/// What a streaming answer yields: framed messages, then perhaps a status that ends it.
+pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
 /// The body of an answer.
 pub(crate) enum Answer {
     /// Nothing: the status is in the headers.
     Empty,
     /// One message, then OK.
-    One(Option<Framed>),
+    One(Option<Bytes>),
     /// Messages as they come, then OK or the status that ended them.
     Many(Messages),
     /// One message, then the rest as it comes: saves the first answer of a
     /// stream a poll of the stream behind it.
-    Begun(Option<Framed>, Messages),
+    Begun(Option<Bytes>, Messages),
     /// The last frame was sent.
     Done,
-    /// Another service's answer (reflection, health).
-    Other(tonic::body::Body),
+    /// Another service's answer (reflection).
+    Other {
+        body: tonic::body::Body,
+        /// Counts as open until the answer ends.
+        _admitted: Admitted,
+    },
 }
 
 impl Body for Answer {
@@ -77,11 +67,11 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = match &mut *self {
+        let last = match &mut *self {
             Self::Empty | Self::Done => return Poll::Ready(None),
-            Self::Other(body) => return Pin::new(body).poll_frame(context),
+            Self::Other { body, .. } => return Pin::new(body).poll_frame(context),
             Self::One(message @ Some(_)) | Self::Begun(message @ Some(_), _) => {
-                let frame = message.take().map(|m| Ok(Frame::data(m.0)));
+                let frame = message.take().map(|m| Ok(Frame::data(m)));
                 return Poll::Ready(frame);
             }
             Self::One(None) => Frame::trailers(ok_trailers()),
@@ -89,7 +79,7 @@ impl Body for Answer {
                 match messages.as_mut().poll_next(context) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Some(Ok(message))) => {
-                        return Poll::Ready(Some(Ok(Frame::data(message.0))));
+                        return Poll::Ready(Some(Ok(Frame::data(message))));
                     }
                     Poll::Ready(Some(Err(status))) => Frame::trailers(status_trailers(&status)),
                     Poll::Ready(None) => Frame::trailers(ok_trailers()),
@@ -97,13 +87,13 @@ impl Body for Answer {
             }
         };
         *self = Self::Done;
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(last)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty | Self::Done => true,
-            Self::Other(body) => body.is_end_stream(),
+            Self::Other { body, .. } => body.is_end_stream(),
             _ => false,
         }
     }
@@ -128,6 +118,17 @@ pub(crate) fn refuse(status: &Status) -> Response<Answer> {
 pub(crate) fn not_grpc() -> Response<Answer> {
     let mut response = Response::new(Answer::Empty);
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
+/// A refusal for a client that does not speak gRPC.
+pub(crate) fn refuse_http(status: &Status) -> Response<Answer> {
+    let mut response = Response::new(Answer::Empty);
+    *response.status_mut() = match status.code() {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
     response
 }
 
@@ -183,7 +184,9 @@ fn complete(gathered: &Bytes, limit: u32) -> Result<Option<Bytes>, Status> {
         return Ok(None);
     };
     if compressed != 0 {
-        return Err(Status::unimplemented("compressed messages are not accepted"));
+        return Err(Status::unimplemented(
+            "compressed messages are not accepted",
+        ));
     }
     let length = u32::from_be_bytes([a, b, c, d]);
     if length > limit {
@@ -213,14 +216,11 @@ fn status_trailers(status: &Status) -> HeaderMap {
     trailers
 }
 
-/// For services that never fail to answer.
-pub(crate) type Infallibly<T> = Result<T, Infallible>;
-
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http_body_util::{BodyExt, Full, StreamBody};
-    use tonic::Code;
+    use std::convert::Infallible;
+
+    use http_body_util::{Full, StreamBody};
 
     use super::*;
 
@@ -261,10 +261,10 @@ mod tests {
 
     #[test]
     fn an_answer_ends_in_its_status() {
-        let one = Framed::encode(&api::workload::X509svidRequest {});
+        let one = frame(&api::workload::X509svidRequest {});
         let collected = block_on(Answer::One(Some(one.clone())).collect()).unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
-        assert_eq!(collected.to_bytes(), one.0);
+        assert_eq!(collected.to_bytes(), one);
         let lost = Err(Status::permission_denied("no identity issued"));
         let stream = Box::pin(futures_util::stream::iter([Ok(one.clone()), lost]));
         let collected = block_on(Answer::Begun(Some(one), stream).collect()).unwrap();

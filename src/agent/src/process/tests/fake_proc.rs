@@ -69,6 +69,7 @@ impl FakeProc {
             pidfd: self.pidfd.as_fd(),
             strength: Strength::Weak,
         };
+        peer.is_numbered_by(&host.proc)?;
         Snapshot::take(&host, peer, true).map(drop)
     }
 }

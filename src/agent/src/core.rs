@@ -1,0 +1,125 @@
+//! What the agent's tasks share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use identity::Timestamp;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::disk::{Folder, OwnIdentity};
+use crate::enrol::Enroller;
+use crate::entropy::Entropy;
+use crate::health::{Health, Part};
+use crate::hub::Hub;
+use crate::server_link::{LinkError, ServerLink};
+
+/// One agent.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) folder: Folder,
+    pub(crate) link: ServerLink,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
+    pub(crate) health: Health,
+    /// The agent's own SVID is to be renewed now.
+    pub(crate) rekey: Notify,
+    /// The agent has a new SVID: the stream to the server is to be opened anew.
+    pub(crate) renewed: Notify,
+    own: Mutex<Option<Arc<OwnIdentity>>>,
+}
+
+impl Core {
+    pub(crate) fn new(settings: Settings, folder: Folder, clock: Clock, entropy: Entropy) -> Self {
+        let link = ServerLink::new(
+            &settings.server_address,
+            &settings.trust_domain,
+            clock.clone(),
+        );
+        Self {
+            hub: Hub::new(&settings, clock.clone(), entropy.clone()),
+            settings,
+            folder,
+            link,
+            clock,
+            entropy,
+            health: Health::default(),
+            rekey: Notify::new(),
+            renewed: Notify::new(),
+            own: Mutex::default(),
+        }
+    }
+
+    /// The agent's own identity, when it has one.
+    pub(crate) fn own(&self) -> Option<Arc<OwnIdentity>> {
+        self.own
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether the agent's own SVID counts at this moment.
+    pub(crate) fn has_valid_identity(&self) -> bool {
+        let now = self.clock.now();
+        self.own().is_some_and(|own| own.svid.not_after > now)
+    }
+
+    /// Takes an identity in place of the one before and shows it to the server
+    /// from the next connection on.
+    pub(crate) async fn become_known_as(
+        &self,
+        own: OwnIdentity,
+    ) -> Result<(), channel::IdentityError> {
+        self.link.identity().set(&own.svid.chain, &own.key)?;
+        let id = own.svid.spiffe_id.clone();
+        let not_after = own.svid.not_after;
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(own));
+        self.link.reset().await;
+        self.renewed.notify_waiters();
+        tracing::info!(spiffe_id = %id, expires_at = not_after.0, "the agent has an SVID");
+        Ok(())
+    }
+
+    /// Forgets who the agent is: it was banned.
+    pub(crate) fn forget_identity(&self) {
+        self.link.identity().clear();
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) const fn enroller(&self) -> Enroller<'_> {
+        Enroller {
+            settings: &self.settings,
+            folder: &self.folder,
+            link: &self.link,
+            clock: &self.clock,
+            entropy: &self.entropy,
+        }
+    }
+
+    /// A connection to the server; what goes wrong is told to the health report.
+    pub(crate) async fn server(&self) -> Result<tonic::transport::Channel, LinkError> {
+        self.link.channel().await
+    }
+
+    /// Notes a problem, and logs it when it is news.
+    pub(crate) fn problem(&self, part: Part, reason: impl Into<String>) {
+        let reason = reason.into();
+        if self.health.problem(part, self.clock.now(), reason.clone()) {
+            tracing::warn!(part = part.name(), reason, "problem");
+        } else {
+            tracing::debug!(part = part.name(), reason, "problem persists");
+        }
+    }
+
+    /// Notes that a part works, and logs it when it did not before.
+    pub(crate) fn works(&self, part: Part) {
+        if self.health.works(part) {
+            tracing::info!(part = part.name(), "problem ended");
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

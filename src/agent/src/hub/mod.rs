@@ -1,0 +1,433 @@
+//! Where news from the server meets the streams of workloads: the pure cache of
+//! crate `workload` under one lock, and for each view the latest state, which
+//! its streams watch.
+//!
+//! There are no queues here. A stream that reads slowly finds the newest state
+//! when it comes back, and what it missed is gone.
+
+mod delivery;
+mod encode;
+mod subscription;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use identity::{Bundle, Entry, EntryId, JwtSvid, Seconds, Selectors, Timestamp};
+use tokio::sync::{Notify, watch};
+use workload::{Cache, Counts, Effects, Issued, Jitter, JwtHit, TooManyViews, Update, ViewId};
+
+pub(crate) use subscription::{Answer, Next, Subscription, no_identity};
+
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::disk::{HeldState, HeldSvid};
+use crate::entropy::Entropy;
+use crate::limits;
+use delivery::Deliveries;
+use subscription::Shown;
+
+/// Which view of the server's the entries are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ViewPosition {
+    /// The server's position; opaque.
+    pub(crate) position: Bytes,
+    /// The server's digest of the view; opaque.
+    pub(crate) digest: Bytes,
+    /// Whether nothing was left out.
+    pub(crate) is_whole: bool,
+}
+
+/// The agent's cache and those who watch it.
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    deliveries: Arc<Deliveries>,
+    /// The earliest renewal moved.
+    pub(crate) due: Notify,
+    /// Something that is kept on disk changed.
+    pub(crate) unsaved: Notify,
+    clock: Clock,
+    entropy: Entropy,
+    open_to_all: bool,
+}
+
+struct State {
+    cache: Cache,
+    /// Whether there is a view at all, be it from disk.
+    is_ready: bool,
+    is_banned: bool,
+    position: ViewPosition,
+    watched: HashMap<ViewId, watch::Sender<Shown>>,
+    /// What callers without identity are answered, where that is allowed.
+    own_only: Option<Arc<subscription::OwnBundle>>,
+}
+
+impl Hub {
+    pub(crate) fn new(settings: &Settings, clock: Clock, entropy: Entropy) -> Arc<Self> {
+        let bounds = &settings.config.limits;
+        let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+        let limits = workload::Limits {
+            max_entries: count(bounds.entries),
+            max_jwt_svids: count(bounds.cached_jwt_svids),
+            max_views: count(bounds.views),
+            ..workload::Limits::default()
+        };
+        let state = State {
+            cache: Cache::new(limits),
+            is_ready: false,
+            is_banned: false,
+            position: ViewPosition::default(),
+            watched: HashMap::new(),
+            own_only: None,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            deliveries: Deliveries::new(),
+            due: Notify::new(),
+            unsaved: Notify::new(),
+            clock,
+            entropy,
+            open_to_all: settings.config.workload_api.allow_unauthenticated_verifiers,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether workloads can be served.
+    pub(crate) fn is_ready(&self) -> bool {
+        let state = self.lock();
+        state.is_ready && state.cache.own_bundle().is_some()
+    }
+
+    /// These are all entries.
+    pub(crate) fn replace_entries(&self, entries: Vec<Arc<Entry>>, position: ViewPosition) {
+        self.update(Update::Snapshot(entries), Some(position));
+    }
+
+    /// These entries are new or changed, and those are gone.
+    pub(crate) fn change_entries(
+        &self,
+        put: Vec<Arc<Entry>>,
+        removed: Vec<EntryId>,
+        position: ViewPosition,
+    ) {
+        self.update(Update::Delta { put, removed }, Some(position));
+    }
+
+    /// These are all bundles.
+    pub(crate) fn replace_bundles(&self, own: Arc<Bundle>, federated: Vec<Arc<Bundle>>) {
+        let sequence = own.sequence;
+        self.update(Update::Bundles { own, federated }, None);
+        self.deliveries.hold(sequence);
+    }
+
+    /// Takes the own bundle and keeps the federated ones.
+    pub(crate) fn hold_own_bundle(&self, own: Arc<Bundle>) {
+        let federated = {
+            let state = self.lock();
+            let all = state.cache.federated_bundles();
+            all.map(|(_, bundle)| Arc::clone(bundle)).collect()
+        };
+        self.replace_bundles(own, federated);
+    }
+
+    fn update(&self, update: Update, position: Option<ViewPosition>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let is_bundles = matches!(update, Update::Bundles { .. });
+        let effects = state.cache.apply(update, now);
+        if effects.left_out > 0 {
+            tracing::warn!(
+                entries = effects.left_out,
+                "entries beyond limits.entries were left out"
+            );
+        }
+        let was_ready = state.is_ready;
+        if let Some(position) = position {
+            state.is_ready = true;
+            state.position = position;
+        }
+        if is_bundles {
+            let own = state.cache.own_bundle().filter(|_| self.open_to_all);
+            state.own_only = own.map(|own| subscription::OwnBundle::new(own));
+        }
+        // A bundle's sequence reaches every stream, also where nothing else changed.
+        if is_bundles || !was_ready {
+            state.show_all();
+        }
+        self.settle(&mut state, &effects);
+        self.unsaved.notify_one();
+    }
+
+    fn settle(&self, state: &mut State, effects: &Effects) {
+        for id in &effects.changed {
+            state.show(*id);
+        }
+        if effects.reschedule {
+            self.due.notify_one();
+        }
+    }
+
+    /// The node is banned: every caller loses all identities, now and from now on.
+    pub(crate) fn ban(&self) {
+        let mut state = self.lock();
+        state.is_banned = true;
+        let _nobody_waits = state
+            .cache
+            .apply(Update::Snapshot(Vec::new()), self.clock.now());
+        state.position = ViewPosition::default();
+        state.show_all();
+    }
+
+    /// Opens a stream for a caller.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        caller: &Selectors,
+    ) -> Result<Subscription, TooManyViews> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let (id, effects) = state.cache.subscribe(caller, now)?;
+        self.settle(&mut state, &effects);
+        let shown = match state.watched.get(&id) {
+            Some(sender) => sender.subscribe(),
+            None => {
+                let (sender, receiver) = watch::channel(state.shown(id));
+                state.watched.insert(id, sender);
+                receiver
+            }
+        };
+        drop(state);
+        Ok(Subscription::new(Arc::clone(self), id, shown))
+    }
+
+    fn unsubscribe(&self, id: ViewId) {
+        let mut state = self.lock();
+        state.cache.unsubscribe(id);
+        // The receiver of the stream that closes is still there.
+        if state
+            .watched
+            .get(&id)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
+            state.watched.remove(&id);
+        }
+    }
+
+    /// The entries of a caller, the default first; `None` when nothing is known yet.
+    pub(crate) fn matching(&self, caller: &Selectors) -> Option<Vec<Arc<Entry>>> {
+        let state = self.lock();
+        let is_ready = state.is_ready || state.is_banned;
+        is_ready.then(|| state.cache.matching(caller, self.clock.now()))
+    }
+
+    /// A cached JWT-SVID.
+    pub(crate) fn jwt(&self, id: &EntryId, audiences: &[String]) -> Option<JwtHit> {
+        self.lock().cache.jwt(id, audiences, self.clock.now())
+    }
+
+    /// Keeps a JWT-SVID.
+    pub(crate) fn store_jwt(&self, entry: &Entry, audiences: &[String], svid: Arc<JwtSvid>) {
+        self.lock().cache.store_jwt(entry, audiences, svid);
+    }
+
+    /// Takes up to `limit` entries whose X.509-SVIDs are to be issued now.
+    pub(crate) fn take_due(&self, limit: usize) -> Vec<Arc<Entry>> {
+        self.lock().cache.take_due(self.clock.now(), limit)
+    }
+
+    /// How long until something is due or expires, as far as is known.
+    pub(crate) fn until_due(&self) -> Duration {
+        let now = self.clock.now();
+        let due = self.lock().cache.next_due().unwrap_or(Timestamp::MAX);
+        Duration::from_secs(due.since(now).0.into()).min(limits::LONGEST_SLEEP)
+    }
+
+    /// Takes over issued SVIDs, asked for as the entries beside them.
+    pub(crate) fn store_x509(&self, issued: Vec<(Arc<Entry>, Issued)>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        for (entry, issued) in issued {
+            let jitter = self.jitter();
+            let effects = state
+                .cache
+                .store_x509(&entry, Arc::new(issued), jitter, now);
+            self.settle(&mut state, &effects);
+        }
+        self.unsaved.notify_one();
+    }
+
+    /// Notes that these SVIDs could not be issued; they are due again later.
+    pub(crate) fn fail_x509<'a>(&self, ids: impl IntoIterator<Item = &'a EntryId>) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        for id in ids {
+            let effects = state.cache.fail_x509(id, self.jitter(), now);
+            self.settle(&mut state, &effects);
+        }
+    }
+
+    /// Makes all SVIDs due within `spread`.
+    pub(crate) fn rekey(&self, spread: Seconds) {
+        let mut state = self.lock();
+        let effects = state.cache.renew_all(self.clock.now(), spread);
+        self.settle(&mut state, &effects);
+        self.due.notify_one();
+    }
+
+    /// Drops what has expired.
+    pub(crate) fn tick(&self) {
+        let mut state = self.lock();
+        let effects = state.cache.tick(self.clock.now());
+        self.settle(&mut state, &effects);
+    }
+
+    /// The position of the entries in hand, to resume from.
+    pub(crate) fn view_position(&self) -> ViewPosition {
+        self.lock().position.clone()
+    }
+
+    /// The own trust domain's bundle.
+    pub(crate) fn own_bundle(&self) -> Option<Arc<Bundle>> {
+        self.lock().cache.own_bundle().cloned()
+    }
+
+    /// The own bundle and those of the trust domains these entries federate with.
+    pub(crate) fn bundles_for(&self, entries: &[Arc<Entry>]) -> Vec<Arc<Bundle>> {
+        let state = self.lock();
+        let federated = state.cache.federated_bundles();
+        let mut bundles: Vec<Arc<Bundle>> = federated
+            .filter(|(td, _)| entries.iter().any(|e| e.federates_with.contains(td)))
+            .map(|(_, bundle)| Arc::clone(bundle))
+            .collect();
+        bundles.extend(state.cache.own_bundle().cloned());
+        bundles
+    }
+
+    /// Whether callers without an identity may use the own bundle.
+    pub(crate) const fn is_open_to_all(&self) -> bool {
+        self.open_to_all
+    }
+
+    /// Follows the lowest bundle sequence that every open stream was sent.
+    pub(crate) fn delivered(&self) -> watch::Receiver<u64> {
+        self.deliveries.lowest()
+    }
+
+    /// How much there is.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().cache.counts()
+    }
+
+    /// Every entry with the expiry of its SVID, for the operator.
+    pub(crate) fn inventory(&self) -> Vec<(Arc<Entry>, Option<Timestamp>)> {
+        let state = self.lock();
+        let expiries: HashMap<&EntryId, Timestamp> = state
+            .cache
+            .issued()
+            .map(|(entry, issued)| (&entry.id, issued.svid.not_after))
+            .collect();
+        let entries = state.cache.entries();
+        entries
+            .map(|e| (Arc::clone(e), expiries.get(&e.id).copied()))
+            .collect()
+    }
+
+    /// What is kept on disk; `None` when there is nothing to keep yet.
+    pub(crate) fn held(&self) -> Option<HeldState> {
+        let state = self.lock();
+        if !state.is_ready || state.is_banned {
+            return None;
+        }
+        let position = &state.position;
+        Some(HeldState {
+            position: if position.is_whole {
+                position.position.clone()
+            } else {
+                Bytes::new()
+            },
+            view_digest: if position.is_whole {
+                position.digest.clone()
+            } else {
+                Bytes::new()
+            },
+            entries: state.cache.entries().cloned().collect(),
+            svids: state
+                .cache
+                .issued()
+                .map(|(entry, issued)| HeldSvid {
+                    entry_id: entry.id.clone(),
+                    issued: Arc::clone(issued),
+                })
+                .collect(),
+            federated: state
+                .cache
+                .federated_bundles()
+                .map(|(_, b)| Arc::clone(b))
+                .collect(),
+        })
+    }
+
+    /// Takes over what an earlier run kept.
+    pub(crate) fn restore(&self, own: Arc<Bundle>, held: HeldState) {
+        self.replace_bundles(own, held.federated);
+        let by_id: HashMap<EntryId, Arc<Entry>> = held
+            .entries
+            .iter()
+            .map(|e| (e.id.clone(), Arc::clone(e)))
+            .collect();
+        let position = ViewPosition {
+            is_whole: !held.position.is_empty(),
+            position: held.position,
+            digest: held.view_digest,
+        };
+        self.replace_entries(held.entries, position);
+        let now = self.clock.now();
+        let mut state = self.lock();
+        for svid in held.svids {
+            if let Some(entry) = by_id.get(&svid.entry_id) {
+                let effects = state
+                    .cache
+                    .store_x509(entry, svid.issued, self.jitter(), now);
+                self.settle(&mut state, &effects);
+            }
+        }
+    }
+
+    fn jitter(&self) -> Jitter {
+        Jitter(self.entropy.number())
+    }
+}
+
+impl State {
+    fn shown(&self, id: ViewId) -> Shown {
+        if self.is_banned {
+            return Shown::denied();
+        }
+        if !self.is_ready {
+            return Shown::not_ready();
+        }
+        Shown {
+            is_ready: true,
+            x509: self.cache.x509(id),
+            x509_bundles: self.cache.x509_bundles(id),
+            jwt_bundles: self.cache.jwt_bundles(id),
+            own_only: self.own_only.clone(),
+            bundle_sequence: self.cache.own_bundle().map_or(0, |b| b.sequence),
+        }
+    }
+
+    fn show(&self, id: ViewId) {
+        if let Some(sender) = self.watched.get(&id) {
+            sender.send_replace(self.shown(id));
+        }
+    }
+
+    fn show_all(&self) {
+        for id in self.watched.keys() {
+            self.show(*id);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! One stream's eye on its view.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use identity::Bundle;
+use tokio::sync::watch;
+use tonic::Status;
+use workload::{BundleView, Delivered as Version, State, Step, Versioned, ViewId, X509View};
+
+use super::{Hub, delivery, encode};
+
+/// The text by which clients recognise that they have no identity (yet).
+const NO_IDENTITY: &str = "no identity issued";
+
+/// The latest state of one view.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    /// Whether the agent has a view at all.
+    pub(super) is_ready: bool,
+    pub(super) x509: State<X509View>,
+    pub(super) x509_bundles: State<BundleView>,
+    pub(super) jwt_bundles: State<BundleView>,
+    pub(super) own_only: Option<Arc<OwnBundle>>,
+    /// Sequence of the own bundle in it.
+    pub(crate) bundle_sequence: u64,
+}
+
+impl Shown {
+    pub(super) const fn not_ready() -> Self {
+        Self {
+            is_ready: false,
+            x509: State::Pending,
+            x509_bundles: State::Pending,
+            jwt_bundles: State::Pending,
+            own_only: None,
+            bundle_sequence: 0,
+        }
+    }
+
+    pub(super) const fn denied() -> Self {
+        Self {
+            is_ready: true,
+            x509: State::Denied,
+            x509_bundles: State::Denied,
+            jwt_bundles: State::Denied,
+            own_only: None,
+            bundle_sequence: 0,
+        }
+    }
+}
+
+/// The own bundle alone, for callers without identity.
+#[derive(Debug)]
+pub(crate) struct OwnBundle {
+    x509: Bytes,
+    jwt: Bytes,
+}
+
+impl OwnBundle {
+    pub(super) fn new(own: &Bundle) -> Arc<Self> {
+        Arc::new(Self {
+            x509: encode::own_x509_bundle(own),
+            jwt: encode::own_jwt_bundle(own),
+        })
+    }
+}
+
+/// Which of the streaming calls a stream answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    X509Svid,
+    X509Bundles,
+    JwtBundles,
+}
+
+/// What a stream does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Wait for a change.
+    Wait,
+    /// Send these bytes.
+    Send(Bytes),
+    /// End with this status.
+    End(Status),
+}
+
+/// An open stream's subscription; it ends when dropped.
+pub(crate) struct Subscription {
+    hub: Arc<Hub>,
+    id: ViewId,
+    shown: watch::Receiver<Shown>,
+    sent: Version,
+    sent_own: Option<Bytes>,
+    delivered: Option<delivery::Delivered>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.hub.unsubscribe(self.id);
+    }
+}
+
+impl Subscription {
+    pub(super) fn new(hub: Arc<Hub>, id: ViewId, shown: watch::Receiver<Shown>) -> Self {
+        Self {
+            hub,
+            id,
+            shown,
+            sent: Version::default(),
+            sent_own: None,
+            delivered: None,
+        }
+    }
+
+    /// Waits until the view changed.
+    pub(crate) async fn changed(&mut self) {
+        // The sender lives in the hub for as long as this subscription does.
+        let _gone = self.shown.changed().await;
+    }
+
+    /// What to do about the view as it is now.
+    pub(crate) fn next(&mut self, answer: Answer) -> Next {
+        let shown = self.shown.borrow_and_update();
+        if !shown.is_ready {
+            return Next::End(Status::unavailable(
+                "the agent has not heard from its server yet; call again",
+            ));
+        }
+        let own = shown.own_only.as_ref();
+        let (sent, sent_own) = (&mut self.sent, &mut self.sent_own);
+        let next = match answer {
+            Answer::X509Svid => step(sent, &shown.x509, |view| view.encoded(encode::x509)),
+            Answer::X509Bundles => match &shown.x509_bundles {
+                State::Denied => step_own(sent_own, own, |own| &own.x509),
+                state => step(sent, state, |view| view.encoded(encode::x509_bundles)),
+            },
+            Answer::JwtBundles => match &shown.jwt_bundles {
+                State::Denied => step_own(sent_own, own, |own| &own.jwt),
+                state => step(sent, state, |view| view.encoded(encode::jwt_bundles)),
+            },
+        };
+        let sequence = shown.bundle_sequence;
+        drop(shown);
+        match (&next, &mut self.delivered) {
+            (Next::End(_), _) | (Next::Wait, None) => {}
+            (_, Some(delivered)) => delivered.advance(sequence),
+            (Next::Send(_), none) => *none = Some(self.hub.deliveries.begin(sequence)),
+        }
+        next
+    }
+}
+
+fn step<V: Versioned>(
+    sent: &mut Version,
+    state: &State<V>,
+    encoded: impl FnOnce(&V) -> Bytes,
+) -> Next {
+    match sent.step(state) {
+        Step::Wait => Next::Wait,
+        Step::Send(view) => Next::Send(encoded(&view)),
+        Step::End => Next::End(no_identity()),
+    }
+}
+
+/// For a caller without identity: the own bundle, where the admin allows that.
+fn step_own(
+    sent: &mut Option<Bytes>,
+    own: Option<&Arc<OwnBundle>>,
+    bytes: impl FnOnce(&OwnBundle) -> &Bytes,
+) -> Next {
+    let Some(bytes) = own.map(|own| bytes(own)) else {
+        return Next::End(no_identity());
+    };
+    if sent.as_ref() == Some(bytes) {
+        return Next::Wait;
+    }
+    *sent = Some(bytes.clone());
+    Next::Send(bytes.clone())
+}
+
+/// The refusal of a caller without identity. Clients try again after it.
+pub(crate) fn no_identity() -> Status {
+    Status::permission_denied(NO_IDENTITY)
+}

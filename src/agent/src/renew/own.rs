@@ -1,0 +1,134 @@
+//! The agent's own SVID: renewed at half of its life, give or take a tenth, or
+//! when the server orders it; always with a new key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::agent::agent_client::AgentClient;
+use api::agent::{AgentX509svidParams, RenewAgentRequest};
+use identity::{PrivateKeyDer, Seconds, Timestamp, X509Svid};
+use tonic::Status;
+
+use crate::backoff::Backoff;
+use crate::core::Core;
+use crate::disk::OwnIdentity;
+use crate::enrol::{EnrolError, adopt, certification_request, own_svid, pending_key};
+use crate::health::Part;
+use crate::limits;
+
+/// Renews whenever it is time, for as long as the agent runs.
+pub(crate) async fn keep_own_young(core: Arc<Core>) {
+    let mut spread = core.entropy.fraction();
+    loop {
+        if !wait_until_due(&core, spread).await {
+            continue;
+        }
+        let mut backoff = Backoff::up_to(longest_pause(&core));
+        while let Err(error) = renew(&core).await {
+            core.problem(
+                Part::Identity,
+                format!("the agent's SVID was not renewed: {error}"),
+            );
+            if !core.has_valid_identity() {
+                break;
+            }
+            tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+        }
+        spread = core.entropy.fraction();
+    }
+}
+
+/// Sleeps a while; says whether it is time to renew. Wakes at least every half
+/// minute, because a suspended machine's timers stand still.
+async fn wait_until_due(core: &Core, spread: f64) -> bool {
+    let Some(own) = core.own() else {
+        core.renewed.notified().await;
+        return false;
+    };
+    let now = core.now();
+    if own.svid.not_after <= now {
+        // Too late to renew; whoever follows the server enrols again.
+        core.renewed.notified().await;
+        return false;
+    }
+    let due = renew_at(&own.svid, spread);
+    let wait = Duration::from_secs(due.since(now).0.into()).min(limits::LONGEST_SLEEP);
+    tokio::select! {
+        () = core.rekey.notified() => true,
+        () = core.renewed.notified() => false,
+        () = tokio::time::sleep(wait) => core.now() >= due,
+    }
+}
+
+/// Half of the lifetime, give or take a tenth of it; `spread` in `0.0..1.0`.
+fn renew_at(svid: &X509Svid, spread: f64) -> Timestamp {
+    let life = f64::from(svid.not_after.since(svid.not_before).0);
+    let after = Duration::from_secs_f64(life * 0.2f64.mul_add(spread, 0.4));
+    svid.not_before
+        .plus(Seconds(u32::try_from(after.as_secs()).unwrap_or(u32::MAX)))
+}
+
+/// A tenth of what is left, so that there is time for some ten attempts.
+fn longest_pause(core: &Core) -> Duration {
+    let left = core
+        .own()
+        .map_or(Seconds(0), |own| own.svid.not_after.since(core.now()));
+    Duration::from_secs((left.0 / 10).into()).min(limits::RETRY_CEILING)
+}
+
+async fn renew(core: &Core) -> Result<(), EnrolError> {
+    let bundle = core.hub.own_bundle().ok_or(EnrolError::NoAnchor)?;
+    let own = core
+        .own()
+        .ok_or(EnrolError::NoToken("this agent has no SVID to renew"))?;
+    let (pkcs8, signer) = pending_key(&core.folder, &core.entropy)?;
+    let csr = certification_request(&signer).map_err(|e| EnrolError::Key(e.to_string()))?;
+    let request = RenewAgentRequest {
+        params: Some(AgentX509svidParams { csr: csr.into() }),
+    };
+    let mut client = AgentClient::new(core.server().await?);
+    let answer = tokio::time::timeout(limits::SERVER_CALL, client.renew_agent(request))
+        .await
+        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to RenewAgent")))
+        .map_err(EnrolError::Refused)?
+        .into_inner();
+    let chain = answer
+        .svid
+        .ok_or(EnrolError::Answer("it has no SVID"))?
+        .cert_chain;
+    let svid = own_svid(&chain, &signer, &bundle, core.now())?;
+    if svid.spiffe_id != own.svid.spiffe_id {
+        return Err(EnrolError::Answer("its SVID is another agent's"));
+    }
+    let renewed = OwnIdentity {
+        svid,
+        key: PrivateKeyDer::new(&pkcs8),
+        reattestable: own.reattestable,
+    };
+    adopt(&renewed, &core.folder)?;
+    core.become_known_as(renewed)
+        .await
+        .map_err(|e| EnrolError::Key(e.to_string()))?;
+    core.works(Part::Identity);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::SpiffeId;
+
+    use super::*;
+
+    #[test]
+    fn half_life_is_the_middle_and_jitter_stays_within_a_fifth() {
+        let svid = X509Svid {
+            spiffe_id: SpiffeId::parse("spiffe://a/spire/agent/x/y").unwrap(),
+            chain: Vec::new(),
+            not_before: Timestamp(1000),
+            not_after: Timestamp(2000),
+        };
+        assert_eq!(renew_at(&svid, 0.0), Timestamp(1400));
+        assert_eq!(renew_at(&svid, 0.5), Timestamp(1500));
+        assert!(renew_at(&svid, 0.999) <= Timestamp(1600));
+    }
+}

@@ -1,0 +1,197 @@
+//! Taking over what the server says, and saying what was taken over.
+
+use std::sync::Arc;
+
+use api::sync::{Ack, Bundles, Delta, Heartbeat, Snapshot};
+use api::types;
+use bytes::Bytes;
+use identity::{Bundle, Entry, EntryId};
+use tokio::sync::watch;
+
+use crate::core::Core;
+use crate::disk::{TrustedBundle, entry_from_held};
+use crate::health::Part;
+use crate::hub::ViewPosition;
+use crate::limits;
+
+/// Collects the parts of large messages and applies them whole.
+pub(super) struct Applier<'a> {
+    core: &'a Core,
+    acks: watch::Sender<Ack>,
+    put: Vec<Arc<Entry>>,
+    removed: Vec<EntryId>,
+    skipped: usize,
+}
+
+impl<'a> Applier<'a> {
+    pub(super) fn new(core: &'a Core) -> Self {
+        Self {
+            core,
+            acks: watch::Sender::new(Ack::default()),
+            put: Vec::new(),
+            removed: Vec::new(),
+            skipped: 0,
+        }
+    }
+
+    /// Follows what is to be acknowledged.
+    pub(super) fn acks(&self) -> watch::Receiver<Ack> {
+        self.acks.subscribe()
+    }
+
+    /// One message of a snapshot; applied with the last.
+    pub(super) fn snapshot(&mut self, part: Snapshot) {
+        self.collect(&part.entries);
+        if part.more {
+            return;
+        }
+        let entries = std::mem::take(&mut self.put);
+        let count = entries.len();
+        self.core
+            .hub
+            .replace_entries(entries, self.position(part.position, part.view_digest));
+        tracing::debug!(entries = count, "took over a snapshot");
+        self.acknowledge();
+    }
+
+    /// One message of a delta; applied with the last.
+    pub(super) fn delta(&mut self, part: Delta) {
+        self.collect(&part.put);
+        // An id that does not parse names no entry that we hold.
+        let removed = part.removed.iter().filter_map(|id| EntryId::parse(id).ok());
+        self.removed.extend(removed);
+        if part.more {
+            return;
+        }
+        let (put, removed) = (
+            std::mem::take(&mut self.put),
+            std::mem::take(&mut self.removed),
+        );
+        tracing::debug!(
+            put = put.len(),
+            removed = removed.len(),
+            "took over a delta"
+        );
+        self.core
+            .hub
+            .change_entries(put, removed, self.position(part.position, part.view_digest));
+        self.acknowledge();
+    }
+
+    /// All bundles. The own one is stored before it is acknowledged.
+    pub(super) async fn bundles(&mut self, wire: Bundles) {
+        let Some(own) = wire.own.as_ref().and_then(|own| self.own_bundle(own)) else {
+            return;
+        };
+        let federated = wire
+            .federated
+            .iter()
+            .filter_map(|b| self.bundle(b))
+            .collect();
+        self.core.link.bundles().set(Arc::clone(&own));
+        let sequence = own.sequence;
+        self.core.hub.replace_bundles(Arc::clone(&own), federated);
+        // Milliseconds, and rare; the stream waits for it because its answer says "stored".
+        match TrustedBundle::store(&self.core.folder, &own) {
+            Ok(()) => {
+                self.core.works(Part::Storage);
+                self.acks
+                    .send_modify(|ack| ack.bundle_sequence_stored = sequence);
+            }
+            Err(error) => self.core.problem(Part::Storage, error.to_string()),
+        }
+    }
+
+    /// The server lives.
+    pub(super) fn heartbeat(&mut self, beat: &Heartbeat) {
+        metrics::gauge!("bulla_agent_server_view_age_seconds")
+            .set(std::time::Duration::from_millis(beat.view_age_ms).as_secs_f64());
+    }
+
+    /// Every stream has been sent the own bundle of this sequence.
+    pub(super) fn delivered(&self, sequence: u64) {
+        self.acks.send_if_modified(|ack| {
+            let news = ack.bundle_sequence_delivered != sequence;
+            ack.bundle_sequence_delivered = sequence;
+            news
+        });
+    }
+
+    fn acknowledge(&mut self) {
+        let position = self.core.hub.view_position().position;
+        self.acks.send_modify(|ack| ack.position = position);
+    }
+
+    /// The position of a view with holes is not remembered, so that the next
+    /// connection asks for all of it.
+    fn position(&mut self, position: Bytes, digest: Bytes) -> ViewPosition {
+        let skipped = std::mem::take(&mut self.skipped);
+        if skipped > 0 {
+            self.core.problem(
+                Part::Contents,
+                format!("{skipped} entries from the server cannot be read and were skipped"),
+            );
+        }
+        ViewPosition {
+            position,
+            digest,
+            is_whole: skipped == 0,
+        }
+    }
+
+    // One poison entry costs its own workload, never the others.
+    fn collect(&mut self, wire: &[types::Entry]) {
+        let most = usize::try_from(self.core.settings.config.limits.entries).unwrap_or(usize::MAX);
+        for entry in wire {
+            if self.put.len() >= most {
+                self.skipped += 1;
+                continue;
+            }
+            match entry_from_held(entry, &self.core.settings.trust_domain) {
+                Ok(entry) => self.put.push(entry),
+                Err(why) => {
+                    self.skipped += 1;
+                    tracing::warn!(
+                        entry = entry.id,
+                        why,
+                        "skipped an entry that cannot be read"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The own bundle, if it may replace the one that is held.
+    fn own_bundle(&self, wire: &types::Bundle) -> Option<Arc<Bundle>> {
+        let bundle = self.bundle(wire)?;
+        let held = self.core.hub.own_bundle();
+        let held_sequence = held.map_or(0, |b| b.sequence);
+        let why = if bundle.trust_domain != self.core.settings.trust_domain {
+            "it is of another trust domain"
+        } else if bundle.x509_authorities.is_empty() {
+            "it has no X.509 authority"
+        } else if bundle.x509_authorities.len() > limits::BUNDLE_AUTHORITIES {
+            "it has too many authorities"
+        } else if bundle.sequence < held_sequence {
+            "its sequence is lower than that of the bundle in hand"
+        } else {
+            return Some(bundle);
+        };
+        self.core.problem(
+            Part::Contents,
+            format!("a bundle from the server was refused: {why}"),
+        );
+        None
+    }
+
+    fn bundle(&self, wire: &types::Bundle) -> Option<Arc<Bundle>> {
+        match api::convert::bundle_from_wire(wire) {
+            Ok(bundle) => Some(Arc::new(bundle)),
+            Err(error) => {
+                let why = format!("a bundle from the server cannot be read: {error}");
+                self.core.problem(Part::Contents, why);
+                None
+            }
+        }
+    }
+}

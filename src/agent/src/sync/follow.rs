@@ -1,0 +1,187 @@
+//! One stream to the server, from Hello to its end.
+
+use std::time::Duration;
+
+use api::sync::sync_client::SyncClient;
+use api::sync::{
+    Ack, FollowRequest, FollowResponse, Hello, directive, follow_request, follow_response,
+};
+use api::types::permission_denied_details::Reason;
+use tokio::sync::watch;
+use tokio_stream::wrappers::WatchStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::{Code, Status, Streaming};
+
+use super::apply::Applier;
+use crate::backoff::Backoff;
+use crate::core::Core;
+use crate::health::Part;
+use crate::limits;
+
+/// The version of `bulla.sync.v1` this agent speaks.
+const VERSION: u32 = 1;
+
+/// Why a stream to the server ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The node is banned.
+    Banned(String),
+    /// The server wants the node to prove itself again.
+    Reattest(String),
+    /// The server asks to come back after this time.
+    Goodbye(Duration),
+    /// The agent has a new SVID, to be shown.
+    Reconnect,
+    /// Anything else.
+    Lost(String),
+}
+
+/// Opens a stream and follows it until it ends.
+pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
+    let mut renewed = std::pin::pin!(core.renewed.notified());
+    renewed.as_mut().enable();
+    let channel = match core.server().await {
+        Ok(channel) => channel,
+        Err(error) => return Ended::Lost(error.to_string()),
+    };
+    let mut applier = Applier::new(core);
+    let requests = requests(hello(core), applier.acks());
+    let mut client = SyncClient::new(channel).max_decoding_message_size(limits::SERVER_MESSAGE);
+    let opened = tokio::time::timeout(limits::SERVER_CALL, client.follow(requests));
+    let mut news = match opened.await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return refused(&status),
+        Err(_) => return Ended::Lost("the server did not open the sync stream in time".to_owned()),
+    };
+    let mut delivered = core.hub.delivered();
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut renewed => return Ended::Reconnect,
+            changed = delivered.changed() => {
+                if changed.is_err() {
+                    return Ended::Lost("the agent is stopping".to_owned());
+                }
+                applier.delivered(*delivered.borrow_and_update());
+            }
+            message = next(&mut news) => match message {
+                Ok(message) => {
+                    if let Some(ended) = take(core, &mut applier, message).await {
+                        return ended;
+                    }
+                    backoff.succeeded();
+                }
+                Err(ended) => return ended,
+            }
+        }
+    }
+}
+
+async fn next(news: &mut Streaming<FollowResponse>) -> Result<follow_response::Message, Ended> {
+    loop {
+        match news.message().await {
+            // A message of a later version that this agent does not know.
+            Ok(Some(FollowResponse { message: None })) => {}
+            Ok(Some(FollowResponse {
+                message: Some(message),
+            })) => return Ok(message),
+            Ok(None) => return Err(Ended::Lost("the server ended the sync stream".to_owned())),
+            Err(status) => return Err(refused(&status)),
+        }
+    }
+}
+
+async fn take(
+    core: &Core,
+    applier: &mut Applier<'_>,
+    message: follow_response::Message,
+) -> Option<Ended> {
+    use follow_response::Message;
+    match message {
+        Message::Snapshot(part) => applier.snapshot(part),
+        Message::Delta(part) => applier.delta(part),
+        Message::Bundles(bundles) => applier.bundles(bundles).await,
+        Message::Heartbeat(beat) => applier.heartbeat(&beat),
+        Message::Goodbye(goodbye) => {
+            tracing::debug!(reason = goodbye.reason, "the server closes the sync stream");
+            return Some(Ended::Goodbye(Duration::from_millis(
+                goodbye.retry_after_ms,
+            )));
+        }
+        Message::Directive(order) => match order.kind() {
+            directive::Kind::Unspecified => {}
+            directive::Kind::Banned => return Some(Ended::Banned(order.reason)),
+            directive::Kind::Reattest => return Some(Ended::Reattest(order.reason)),
+            directive::Kind::Rekey => {
+                tracing::warn!(reason = order.reason, "the server orders new keys");
+                core.hub.rekey(identity::Seconds(order.spread_seconds));
+                core.rekey.notify_one();
+            }
+        },
+    }
+    core.works(Part::Sync);
+    None
+}
+
+fn hello(core: &Core) -> Hello {
+    let view = core.hub.view_position();
+    Hello {
+        version: VERSION,
+        features: Vec::new(),
+        position: view.position,
+        view_digest: view.digest,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
+    }
+}
+
+/// Hello once, then the latest acknowledgement whenever it changed: a server
+/// that reads slowly skips the ones between.
+fn requests(
+    hello: Hello,
+    acks: watch::Receiver<Ack>,
+) -> impl Stream<Item = FollowRequest> + Send + 'static {
+    let request = |message| FollowRequest {
+        message: Some(message),
+    };
+    let acks =
+        WatchStream::from_changes(acks).map(move |ack| request(follow_request::Message::Ack(ack)));
+    tokio_stream::once(request(follow_request::Message::Hello(hello))).chain(acks)
+}
+
+/// What a refusal asks of this agent.
+pub(super) fn refused(status: &Status) -> Ended {
+    let said = status.message().to_owned();
+    match api::status::denial_reason(status) {
+        Some(Reason::AgentBanned) => Ended::Banned(said),
+        Some(Reason::Unknown) | None if status.code() == Code::Unauthenticated => {
+            Ended::Reattest(said)
+        }
+        Some(Reason::Unknown) | None => Ended::Lost(format!(
+            "the server ended the sync stream: {said} ({})",
+            status.code()
+        )),
+        Some(_) => Ended::Reattest(said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let denied = |reason| refused(&api::status::denied(reason, "x"));
+        assert_eq!(denied(Reason::AgentBanned), Ended::Banned("x".into()));
+        for reason in [
+            Reason::AgentExpired,
+            Reason::AgentNotActive,
+            Reason::AgentNotAttested,
+            Reason::AgentMustReattest,
+        ] {
+            assert_eq!(denied(reason), Ended::Reattest("x".into()));
+        }
+        let away = refused(&Status::unavailable("later"));
+        assert!(matches!(away, Ended::Lost(_)));
+    }
+}

@@ -1,0 +1,94 @@
+//! Following the server: one stream over which entries, bundles and orders
+//! arrive as soon as they are committed.
+//!
+//! While the server is away the agent goes on with what it has: entries and
+//! SVIDs stay, unexpired SVIDs are served.
+
+mod apply;
+mod follow;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::core::Core;
+use crate::disk::{HeldState, OwnIdentity};
+use crate::enrol::EnrolError;
+use crate::health::Part;
+use crate::limits;
+use crate::run::RunError;
+
+pub(crate) use follow::Ended;
+
+/// Enrols when needed and follows the server, until something final happens.
+pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
+    let mut backoff = Backoff::default();
+    loop {
+        if !core.has_valid_identity()
+            && let Err(error) = enrol(&core, "the agent's SVID has expired").await
+        {
+            // With workloads to serve, an agent that cannot attest stays up.
+            if !error.is_transient() && !core.hub.is_ready() {
+                return error.into();
+            }
+            core.problem(Part::Identity, error.to_string());
+            tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+            continue;
+        }
+        core.works(Part::Identity);
+        let ended = follow::follow(&core, &mut backoff).await;
+        match ended {
+            Ended::Banned(reason) => return banned(&core, reason),
+            Ended::Reconnect => {}
+            Ended::Goodbye(after) => tokio::time::sleep(spread(&core, after)).await,
+            Ended::Reattest(reason) => {
+                core.problem(
+                    Part::Identity,
+                    format!("the server asks to attest again: {reason}"),
+                );
+                if let Err(error) = enrol(&core, "the server asks this agent to attest again").await
+                {
+                    if !error.is_transient() && !core.hub.is_ready() {
+                        return error.into();
+                    }
+                    core.problem(Part::Identity, error.to_string());
+                    tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+                }
+            }
+            Ended::Lost(reason) => {
+                core.problem(Part::Sync, reason);
+                core.link.reset().await;
+                tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+            }
+        }
+    }
+}
+
+async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolError> {
+    let (own, bundle) = core.enroller().enrol(why).await?;
+    core.hub.hold_own_bundle(bundle);
+    core.become_known_as(own)
+        .await
+        .map_err(|e| EnrolError::Key(e.to_string()))
+}
+
+/// The node is no longer wanted: nothing of what it was given stays.
+fn banned(core: &Core, reason: String) -> RunError {
+    core.hub.ban();
+    core.forget_identity();
+    for removed in [
+        OwnIdentity::remove(&core.folder),
+        HeldState::remove(&core.folder),
+    ] {
+        if let Err(error) = removed {
+            core.problem(Part::Storage, error.to_string());
+        }
+    }
+    RunError::Banned(reason)
+}
+
+/// Agents that were sent away together come back over half as long again.
+fn spread(core: &Core, after: Duration) -> Duration {
+    let after = after.min(limits::RETRY_CEILING);
+    after + after.mul_f64(core.entropy.fraction() / 2.0)
+}

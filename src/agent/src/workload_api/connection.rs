@@ -1,0 +1,164 @@
+//! One connection's requests: the order of checks, and who answers what.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use channel::Draining;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::Status;
+use tower::Service;
+
+use super::WorkloadApi;
+use super::admission::Admitted;
+use super::wire::{self, Answer};
+use super::{header, streams, validate};
+use crate::hub;
+use crate::process::{AttestError, Attested, Caller};
+use contract::ProcessError;
+
+const PREFIX: &str = "/SpiffeWorkloadAPI/";
+
+/// The service of one connection.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(super) api: Arc<WorkloadApi>,
+    pub(super) caller: Arc<Caller>,
+}
+
+type Responding = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
+
+impl Service<Request<Incoming>> for Connection {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Responding {
+        let connection = self.clone();
+        Box::pin(async move {
+            let is_grpc = request.method() == Method::POST && wire::is_grpc(request.headers());
+            let outcome = connection.answer(request, is_grpc).await;
+            Ok(outcome.unwrap_or_else(|status| {
+                connection.api.refusals.note(&connection, &status);
+                if is_grpc {
+                    wire::refuse(&status)
+                } else {
+                    wire::refuse_http(&status)
+                }
+            }))
+        })
+    }
+}
+
+impl Connection {
+    pub(super) const fn new(api: Arc<WorkloadApi>, caller: Arc<Caller>) -> Self {
+        Self { api, caller }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        is_grpc: bool,
+    ) -> Result<Response<Answer>, Status> {
+        header::check(request.headers())?;
+        if !is_grpc {
+            return Ok(wire::not_grpc());
+        }
+        let uid = self.caller.peer().uid();
+        let admitted = self
+            .api
+            .admission
+            .admit(uid, self.api.core.clock.boottime())?;
+        let path = request.uri().path();
+        let Some(method) = path.strip_prefix(PREFIX) else {
+            return self.api.reflection.answer(request, admitted).await;
+        };
+        let answer = match method {
+            "FetchX509SVID" => hub::Answer::X509Svid,
+            "FetchX509Bundles" => hub::Answer::X509Bundles,
+            "FetchJWTBundles" => hub::Answer::JwtBundles,
+            "FetchJWTSVID" => return self.fetch_jwt_svid(request, admitted).await,
+            "ValidateJWTSVID" => return validate::answer(self, request, admitted).await,
+            "FetchWITSVID" | "FetchWITBundles" => {
+                return Err(Status::unimplemented("this agent does not serve WIT-SVIDs"));
+            }
+            _ => return Err(Status::unimplemented("the Workload API has no such method")),
+        };
+        self.open_stream(request, admitted, answer).await
+    }
+
+    async fn open_stream(
+        &self,
+        mut request: Request<Incoming>,
+        admitted: Admitted,
+        answer: hub::Answer,
+    ) -> Result<Response<Answer>, Status> {
+        let draining = request.extensions_mut().remove::<Draining>();
+        // All three requests are empty messages.
+        let _request: api::workload::X509svidRequest = self.message(request).await?;
+        let attested = self.attest().await?;
+        streams::open(self, &attested, admitted, draining, answer)
+    }
+
+    async fn fetch_jwt_svid(
+        &self,
+        request: Request<Incoming>,
+        _admitted: Admitted,
+    ) -> Result<Response<Answer>, Status> {
+        let wanted: api::workload::JwtsvidRequest = self.message(request).await?;
+        let wanted = self.api.tokens.parse(wanted)?;
+        let attested = self.attest().await?;
+        let message = self
+            .api
+            .tokens
+            .answer(&self.caller, &attested.selectors, wanted)
+            .await?;
+        Ok(wire::respond(Answer::One(Some(message))))
+    }
+
+    /// The message of a request.
+    pub(super) async fn message<M: Message + Default>(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<M, Status> {
+        let limit = self.api.core.settings.config.limits.request_bytes;
+        let bytes: Bytes = wire::read_message(request.into_body(), limit).await?;
+        M::decode(bytes)
+            .map_err(|_| Status::invalid_argument("the request is not the method's message"))
+    }
+
+    /// Who calls, at this moment.
+    pub(super) async fn attest(&self) -> Result<Attested, Status> {
+        self.caller
+            .attest(&self.api.attestors)
+            .await
+            .map_err(|error| not_attested(&error))
+    }
+}
+
+/// A caller that could not be attested may call again: most reasons pass, and a
+/// client gives up for good on `InvalidArgument` only.
+pub(super) fn not_attested(error: &AttestError) -> Status {
+    match error {
+        AttestError::Process(error) => process_changed(error),
+        error => Status::unavailable(format!("the caller could not be attested: {error}")),
+    }
+}
+
+/// What a process is told that is not, or is no longer, what it was.
+pub(super) fn process_changed(error: &ProcessError) -> Status {
+    match error {
+        ProcessError::Refused(_) => {
+            Status::permission_denied(format!("no identity issued: {error}"))
+        }
+        error => Status::unavailable(format!("the caller could not be attested: {error}")),
+    }
+}

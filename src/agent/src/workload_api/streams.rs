@@ -1,0 +1,120 @@
+//! The streaming calls: a full set at once, and again whenever it changed, for
+//! as long as the attested process lives.
+
+use channel::Draining;
+use http::Response;
+use tonic::Status;
+
+use bytes::Bytes;
+
+use super::admission::Admitted;
+use super::connection::{Connection, process_changed};
+use super::wire::{self, Answer, Messages};
+use crate::hub::{self, Next, Subscription};
+use crate::limits;
+use crate::process::{Attested, Liveness};
+
+/// An open stream.
+struct Stream {
+    answer: hub::Answer,
+    subscription: Subscription,
+    liveness: Liveness,
+    draining: Option<Draining>,
+    has_answered: bool,
+    /// Counts as open until the stream ends.
+    _admitted: Admitted,
+}
+
+/// Opens a stream for a caller that was just attested.
+pub(super) fn open(
+    connection: &Connection,
+    attested: &Attested,
+    admitted: Admitted,
+    draining: Option<Draining>,
+    answer: hub::Answer,
+) -> Result<Response<Answer>, Status> {
+    let hub = &connection.api.core.hub;
+    let mut subscription = hub
+        .subscribe(&attested.selectors)
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    // Nothing was awaited since the process was looked at for the last time.
+    let first = match subscription.next(answer) {
+        Next::End(status) => return Err(status),
+        Next::Send(bytes) => Some(bytes),
+        Next::Wait => None,
+    };
+    let stream = Stream {
+        answer,
+        subscription,
+        liveness: connection
+            .caller
+            .watch()
+            .map_err(|error| process_changed(&error))?,
+        draining,
+        has_answered: first.is_some(),
+        _admitted: admitted,
+    };
+    Ok(wire::respond(match first {
+        Some(first) => Answer::Begun(Some(first), stream.messages()),
+        None => Answer::Many(stream.messages()),
+    }))
+}
+
+impl Stream {
+    fn messages(self) -> Messages {
+        Box::pin(futures_util::stream::unfold(Some(self), |stream| async {
+            let mut stream = stream?;
+            let next = stream.next().await;
+            let rest = next.is_ok().then_some(stream);
+            Some((next, rest))
+        }))
+    }
+
+    async fn next(&mut self) -> Result<Bytes, Status> {
+        if self.has_answered {
+            return self.push().await;
+        }
+        // A first answer that cannot be given soon is refused, so that the
+        // client knows and comes back.
+        let first = tokio::time::timeout(limits::FIRST_ANSWER, self.push());
+        let first = first.await.unwrap_or_else(|_| {
+            Err(Status::unavailable(
+                "the SVID could not be issued yet; call again",
+            ))
+        })?;
+        self.has_answered = true;
+        Ok(first)
+    }
+
+    /// Waits for something to send.
+    async fn push(&mut self) -> Result<Bytes, Status> {
+        loop {
+            match self.subscription.next(self.answer) {
+                Next::End(status) => return Err(status),
+                Next::Send(bytes) => {
+                    self.liveness
+                        .recheck()
+                        .map_err(|error| process_changed(&error))?;
+                    return Ok(bytes);
+                }
+                Next::Wait => {}
+            }
+            tokio::select! {
+                () = self.subscription.changed() => {}
+                () = self.liveness.ended() => {
+                    return Err(Status::unavailable("the process that was attested has ended"));
+                }
+                () = drained(&mut self.draining) => {
+                    return Err(Status::unavailable("the agent is stopping; connect again"));
+                }
+            }
+        }
+    }
+}
+
+async fn drained(draining: &mut Option<Draining>) {
+    match draining {
+        Some(draining) => draining.wait().await,
+        None => std::future::pending().await,
+    }
+}
