@@ -7,11 +7,13 @@
 mod attest;
 mod audit;
 mod authorities;
+mod authz;
 mod caller;
 pub mod clock;
 pub mod config;
 mod entropy;
 mod failure;
+mod grpc;
 mod health;
 mod housekeeping;
 mod issue;
@@ -19,6 +21,8 @@ pub mod limits;
 mod listeners;
 mod metrics;
 mod open;
+#[cfg(test)]
+mod rig;
 mod run;
 mod server;
 mod state;
@@ -29,21 +33,3 @@ pub use listeners::ListenError;
 pub use open::StorageFailure;
 pub use run::{RunError, run, run_until, run_with};
 pub use server::Ready;
-
-mod grpc {
-    //! Until the services are here.
-
-    use std::sync::Arc;
-
-    use axum::Router;
-
-    use crate::server::Server;
-
-    pub(crate) fn tcp(_server: Arc<Server>) -> Router {
-        Router::new()
-    }
-
-    pub(crate) fn admin(_server: Arc<Server>) -> Router {
-        Router::new()
-    }
-}

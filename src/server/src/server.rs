@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::attest::{Attestation, Terms};
 use crate::audit::Audit;
 use crate::authorities::{self, Authorities, Plan};
+use crate::authz;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -70,6 +71,7 @@ impl Server {
         (clock, entropy): (Clock, Entropy),
         stopping: watch::Receiver<bool>,
     ) -> Result<Arc<Self>, Failure> {
+        authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
         let audit = Audit::new(
             opened.journal,
@@ -184,7 +186,7 @@ fn lifetimes(settings: &Settings) -> Lifetimes {
     }
 }
 
-fn terms(settings: &Settings) -> Terms {
+pub(crate) fn terms(settings: &Settings) -> Terms {
     Terms {
         agent_ttl: settings.agent_ttl,
         token_ttl: settings.join_token_ttl,

@@ -1,0 +1,55 @@
+//! Table and protos agree: each RPC has its row and each row its RPC.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+use super::table::TABLE;
+
+/// Workload API: served by agents, never by a server.
+const NOT_OURS: &str = "SpiffeWorkloadAPI";
+
+/// Services that come with libraries; their descriptors are not in `api`.
+const LIBRARY: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
+
+/// Compares the table with the descriptor set that the services were made from.
+///
+/// # Errors
+/// Names every RPC without a row and every row without an RPC.
+pub(crate) fn check_coverage(descriptors: &[u8]) -> Result<(), String> {
+    let methods = methods(descriptors)?;
+    let rows: BTreeSet<String> = TABLE
+        .iter()
+        .map(|(method, _)| (*method).to_owned())
+        .filter(|method| !LIBRARY.iter().any(|prefix| method.starts_with(prefix)))
+        .collect();
+    let mut faults: Vec<String> = methods
+        .difference(&rows)
+        .map(|method| format!("{method} has no row in the authz table"))
+        .collect();
+    let orphans = rows.difference(&methods);
+    faults.extend(orphans.map(|row| format!("authz row {row} names no RPC")));
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults.join("; "))
+    }
+}
+
+fn methods(descriptors: &[u8]) -> Result<BTreeSet<String>, String> {
+    let set = FileDescriptorSet::decode(descriptors).map_err(|error| error.to_string())?;
+    let mut methods = BTreeSet::new();
+    for file in &set.file {
+        for service in &file.service {
+            if service.name() == NOT_OURS {
+                continue;
+            }
+            for method in &service.method {
+                let (package, service) = (file.package(), service.name());
+                methods.insert(format!("/{package}.{service}/{}", method.name()));
+            }
+        }
+    }
+    Ok(methods)
+}

@@ -1,0 +1,231 @@
+//! Who may call what: every RPC of every service, with the roles that may call
+//! it. What has no row may be called by nobody. A row without its RPC, or an RPC
+//! without its row, fails a test and stops the server from starting; a table out
+//! of order fails the build.
+
+use super::Roles;
+
+const ANYONE: Roles = Roles::ANYONE;
+const LOCAL: Roles = Roles::LOCAL;
+const AGENTS: Roles = Roles::AGENT;
+const ADMINS: Roles = Roles::ADMIN.or(Roles::LOCAL);
+const ADMINS_AND_AGENTS: Roles = ADMINS.or(Roles::AGENT);
+const DOWNSTREAM: Roles = Roles::DOWNSTREAM;
+
+/// Method path and the roles that may call it, in order of the path.
+pub(crate) const TABLE: &[(&str, Roles)] = &[
+    ("/bulla.audit.v1.Audit/Head", ADMINS),
+    ("/bulla.audit.v1.Audit/List", ADMINS),
+    ("/bulla.audit.v1.Audit/Verify", ADMINS),
+    ("/bulla.issuance.v1.Issuance/IssueX509", AGENTS),
+    ("/bulla.server.v1.Info/Get", ADMINS),
+    ("/bulla.sync.v1.Sync/Follow", AGENTS),
+    ("/grpc.health.v1.Health/Check", LOCAL),
+    ("/grpc.health.v1.Health/List", LOCAL),
+    ("/grpc.health.v1.Health/Watch", LOCAL),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        LOCAL,
+    ),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        LOCAL,
+    ),
+    ("/spire.api.server.agent.v1.Agent/AttestAgent", ANYONE),
+    ("/spire.api.server.agent.v1.Agent/BanAgent", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/CountAgents", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/CreateJoinToken", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/DeleteAgent", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/GetAgent", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/ListAgents", ADMINS),
+    ("/spire.api.server.agent.v1.Agent/PostStatus", AGENTS),
+    ("/spire.api.server.agent.v1.Agent/RenewAgent", AGENTS),
+    ("/spire.api.server.bundle.v1.Bundle/AppendBundle", ADMINS),
+    (
+        "/spire.api.server.bundle.v1.Bundle/BatchCreateFederatedBundle",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/BatchDeleteFederatedBundle",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/BatchSetFederatedBundle",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/BatchUpdateFederatedBundle",
+        ADMINS,
+    ),
+    ("/spire.api.server.bundle.v1.Bundle/CountBundles", ADMINS),
+    ("/spire.api.server.bundle.v1.Bundle/GetBundle", ANYONE),
+    (
+        "/spire.api.server.bundle.v1.Bundle/GetFederatedBundle",
+        ADMINS_AND_AGENTS,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/ListFederatedBundles",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/PublishJWTAuthority",
+        DOWNSTREAM,
+    ),
+    (
+        "/spire.api.server.bundle.v1.Bundle/PublishWITAuthority",
+        DOWNSTREAM,
+    ),
+    ("/spire.api.server.debug.v1.Debug/GetInfo", LOCAL),
+    ("/spire.api.server.entry.v1.Entry/BatchCreateEntry", ADMINS),
+    ("/spire.api.server.entry.v1.Entry/BatchDeleteEntry", ADMINS),
+    ("/spire.api.server.entry.v1.Entry/BatchUpdateEntry", ADMINS),
+    ("/spire.api.server.entry.v1.Entry/CountEntries", ADMINS),
+    (
+        "/spire.api.server.entry.v1.Entry/GetAuthorizedEntries",
+        AGENTS,
+    ),
+    ("/spire.api.server.entry.v1.Entry/GetEntry", ADMINS),
+    ("/spire.api.server.entry.v1.Entry/ListEntries", ADMINS),
+    (
+        "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
+        AGENTS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/ActivateJWTAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/ActivateWITAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/ActivateX509Authority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/GetJWTAuthorityState",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/GetWITAuthorityState",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/GetX509AuthorityState",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/PrepareJWTAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/PrepareWITAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/PrepareX509Authority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/RevokeJWTAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/RevokeWITAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509Authority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509UpstreamAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/TaintJWTAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/TaintWITAuthority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509Authority",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509UpstreamAuthority",
+        ADMINS,
+    ),
+    ("/spire.api.server.logger.v1.Logger/GetLogger", LOCAL),
+    ("/spire.api.server.logger.v1.Logger/ResetLogLevel", LOCAL),
+    ("/spire.api.server.logger.v1.Logger/SetLogLevel", LOCAL),
+    ("/spire.api.server.svid.v1.SVID/BatchNewWITSVID", AGENTS),
+    ("/spire.api.server.svid.v1.SVID/BatchNewX509SVID", AGENTS),
+    ("/spire.api.server.svid.v1.SVID/MintJWTSVID", ADMINS),
+    ("/spire.api.server.svid.v1.SVID/MintWITSVID", ADMINS),
+    ("/spire.api.server.svid.v1.SVID/MintX509SVID", ADMINS),
+    (
+        "/spire.api.server.svid.v1.SVID/NewDownstreamX509CA",
+        DOWNSTREAM,
+    ),
+    ("/spire.api.server.svid.v1.SVID/NewJWTSVID", AGENTS),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/BatchCreateFederationRelationship",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/BatchDeleteFederationRelationship",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/BatchUpdateFederationRelationship",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/GetFederationRelationship",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/ListFederationRelationships",
+        ADMINS,
+    ),
+    (
+        "/spire.api.server.trustdomain.v1.TrustDomain/RefreshBundle",
+        ADMINS,
+    ),
+];
+
+const _: () = assert!(
+    is_sorted(TABLE),
+    "authz table must be in order, without repeats"
+);
+
+/// The row of a method.
+pub(crate) fn row(path: &str) -> Option<Roles> {
+    let at = TABLE.binary_search_by(|(method, _)| (*method).cmp(path));
+    TABLE.get(at.ok()?).map(|(_, roles)| *roles)
+}
+
+const fn is_sorted(table: &[(&str, Roles)]) -> bool {
+    let mut rest = table;
+    while let [first, tail @ ..] = rest {
+        if let [second, ..] = tail
+            && !is_before(first.0.as_bytes(), second.0.as_bytes())
+        {
+            return false;
+        }
+        rest = tail;
+    }
+    true
+}
+
+/// Whether `a` sorts before `b`: string comparison that works in a constant.
+const fn is_before(a: &[u8], b: &[u8]) -> bool {
+    match (a, b) {
+        ([], [_, ..]) => true,
+        ([x, a @ ..], [y, b @ ..]) => *x < *y || (*x == *y && is_before(a, b)),
+        (_, []) => false,
+    }
+}

@@ -1,0 +1,44 @@
+//! What a federated bundle must be made of before it is kept: agents hand it to
+//! every workload that federates, and one unreadable authority would be theirs.
+
+use std::collections::HashSet;
+
+use identity::Bundle;
+use keys::PublicKey;
+
+use crate::failure::Failure;
+
+/// Each certificate is one certificate, and a CA's; each key can be read; no key
+/// id is given twice.
+pub(super) fn authorities(bundle: &Bundle) -> Result<(), Failure> {
+    for (n, authority) in bundle.x509_authorities.iter().enumerate() {
+        certificate(&authority.der)
+            .map_err(|why| Failure::invalid(format!("bundle.x509_authorities[{n}]: {why}")))?;
+    }
+    let mut ids = HashSet::new();
+    for (n, authority) in bundle.jwt_authorities.iter().enumerate() {
+        let field = || format!("bundle.jwt_authorities[{n}]");
+        PublicKey::from_spki(&authority.spki)
+            .map_err(|why| Failure::invalid(format!("{}: {why}", field())))?;
+        if !ids.insert(&authority.key_id) {
+            return Err(Failure::invalid(format!(
+                "{}: its key id is given twice",
+                field()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn certificate(der: &[u8]) -> Result<(), &'static str> {
+    let (rest, certificate) =
+        x509_parser::parse_x509_certificate(der).map_err(|_| "it is not one DER certificate")?;
+    if !rest.is_empty() {
+        return Err("bytes follow the certificate");
+    }
+    if certificate.is_ca() {
+        Ok(())
+    } else {
+        Err("it is not a CA certificate")
+    }
+}

@@ -1,0 +1,99 @@
+//! The gRPC services, all behind the gate of [`crate::authz`]. A service parses,
+//! asks one part of the server, and answers; what may be done, and how, is decided
+//! behind it.
+
+mod agent;
+mod audit;
+mod bundle;
+mod csr_batch;
+mod entry;
+mod info;
+mod issuance;
+mod items;
+mod refused;
+mod svid;
+mod sync;
+
+use std::sync::Arc;
+
+use api::agent::agent_server::AgentServer;
+use api::audit::audit_server::AuditServer;
+use api::bundle::bundle_server::BundleServer;
+use api::debug::debug_server::DebugServer;
+use api::entry::entry_server::EntryServer;
+use api::info::info_server::InfoServer;
+use api::issuance::issuance_server::IssuanceServer;
+use api::svid::svid_server::SvidServer;
+use api::sync::sync_server::SyncServer;
+use tonic::service::{Routes, RoutesBuilder};
+
+use crate::authz::{Gate, Guard};
+use crate::limits::MAX_REQUEST_BYTES;
+use crate::server::Server;
+
+/// The services on the network.
+pub(crate) fn tcp(server: Arc<Server>) -> Guard<Routes> {
+    services(server)
+}
+
+/// The services on the admin socket.
+pub(crate) fn admin(server: Arc<Server>) -> Guard<Routes> {
+    services(server)
+}
+
+/// All services behind the gate. The same on every listener: the gate tells the
+/// callers apart by what their listener says of them.
+fn services(server: Arc<Server>) -> Guard<Routes> {
+    let gate = Gate::new(
+        server.state.clone(),
+        server.attestation.clone(),
+        server.clock.clone(),
+        nix::unistd::geteuid().as_raw(),
+    );
+    let audit = server.audit.clone();
+    let routes = routes(server).routes().prepare();
+    Guard::new(Arc::new(gate), audit, routes)
+}
+
+fn routes(server: Arc<Server>) -> RoutesBuilder {
+    let most = MAX_REQUEST_BYTES;
+    let mut routes = RoutesBuilder::default();
+    let agent = agent::AgentService::new(Arc::clone(&server));
+    routes.add_service(AgentServer::new(agent).max_decoding_message_size(most));
+    let entry = entry::EntryService::new(Arc::clone(&server));
+    routes.add_service(EntryServer::new(entry).max_decoding_message_size(most));
+    let bundle = bundle::BundleService::new(Arc::clone(&server));
+    routes.add_service(BundleServer::new(bundle).max_decoding_message_size(most));
+    let svid = svid::SvidService::new(Arc::clone(&server));
+    routes.add_service(SvidServer::new(svid).max_decoding_message_size(most));
+    let sync = sync::SyncService::new(Arc::clone(&server));
+    routes.add_service(SyncServer::new(sync).max_decoding_message_size(most));
+    let issuance = issuance::IssuanceService::new(Arc::clone(&server));
+    routes.add_service(IssuanceServer::new(issuance).max_decoding_message_size(most));
+    let audit = audit::AuditService::new(Arc::clone(&server));
+    routes.add_service(AuditServer::new(audit).max_decoding_message_size(most));
+    let info = info::InfoService::new(server);
+    routes.add_service(InfoServer::new(info.clone()).max_decoding_message_size(most));
+    routes.add_service(DebugServer::new(info).max_decoding_message_size(most));
+    add_library_services(&mut routes);
+    routes
+}
+
+/// Health and reflection, for stock tools on the admin socket.
+fn add_library_services(routes: &mut RoutesBuilder) {
+    // A new reporter says that the server as a whole is serving.
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    routes.add_service(health);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(api::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => {
+            routes.add_service(reflection);
+        }
+        Err(error) => tracing::error!(%error, "reflection is not offered"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
