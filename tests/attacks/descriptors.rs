@@ -7,13 +7,13 @@ use crate::world::{ATTACKER_UID, Actor, World, must_be_refused, must_hold};
 
 /// A connection passed to another user speaks for its connector, never for its
 /// holder, and for nobody once the connector is dead.
-pub fn a_passed_descriptor_dies_with_its_connector(rounds: usize) {
+pub(crate) fn a_passed_descriptor_dies_with_its_connector(rounds: usize) {
     // Root, so that it can start a receiver of another user.
     held_after_death("pass", 0, rounds);
 }
 
 /// A child that keeps its parent's connection loses it with the parent.
-pub fn a_child_does_not_outlive_its_parent(rounds: usize) {
+pub(crate) fn a_child_does_not_outlive_its_parent(rounds: usize) {
     held_after_death("leave-a-child", ATTACKER_UID, rounds);
 }
 
@@ -40,7 +40,7 @@ fn held_after_death(role: &str, uid: u32, rounds: usize) {
 }
 
 /// Callers that are refused cost nothing that stays.
-pub fn failing_attestations_leak_no_descriptors(rounds: usize) {
+pub(crate) fn failing_attestations_leak_no_descriptors(rounds: usize) {
     let world = World::new();
     let guarded = Server::start(Kind::Guarded, world.folder.path());
     let round = || {

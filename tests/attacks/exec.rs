@@ -5,7 +5,7 @@ use crate::world::{ATTACKER_UID, Actor, World, must_be_refused, must_hold};
 
 /// The attacker connects, leaves the socket to a child, and becomes the
 /// victim's program: number and start time stay what they were.
-pub fn exec_after_accept_is_not_the_victims_program(rounds: usize) {
+pub(crate) fn exec_after_accept_is_not_the_victims_program(rounds: usize) {
     let world = World::new();
     let victim = world.victim.to_str().unwrap();
     let attack = |server: &Server| {
@@ -33,7 +33,7 @@ pub fn exec_after_accept_is_not_the_victims_program(rounds: usize) {
 /// The known limit: who becomes the victim's program while its connection still
 /// waits to be accepted is taken for it. It gains nothing that the same user
 /// could not do with `LD_PRELOAD`; and it does not gain another user.
-pub fn exec_before_accept_stays_within_one_user(_rounds: usize) {
+pub(crate) fn exec_before_accept_stays_within_one_user(_rounds: usize) {
     let world = World::new();
     for (program, crosses_users) in [(&world.victim, false), (&world.setuid_victim, true)] {
         let late = Server::start_late(Kind::Guarded, world.folder.path());
@@ -52,7 +52,7 @@ pub fn exec_before_accept_stays_within_one_user(_rounds: usize) {
 
 /// The same, with a program that changes the user: whoever reads the user from
 /// `/proc` when asked takes the attacker for root.
-pub fn setuid_exec_after_connect_is_not_root(rounds: usize) {
+pub(crate) fn setuid_exec_after_connect_is_not_root(rounds: usize) {
     let world = World::new();
     let victim = world.setuid_victim.to_str().unwrap();
     let attack = |server: &Server| {
@@ -74,7 +74,7 @@ pub fn setuid_exec_after_connect_is_not_root(rounds: usize) {
 
 /// A process that connected as root and is root no more is not served as root:
 /// the credentials of its socket are of the past.
-pub fn dropped_privileges_are_not_kept(rounds: usize) {
+pub(crate) fn dropped_privileges_are_not_kept(rounds: usize) {
     let world = World::new();
     let attack = |server: &Server| {
         Actor::start(&world.attacker, 0, &["drop-privileges", &server.path]).line()

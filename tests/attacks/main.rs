@@ -16,6 +16,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::zombie_processes,
     reason = "a test says what is wrong by failing"
 )]
 
@@ -33,7 +34,10 @@ use std::process::ExitCode;
 /// otherwise.
 const ROUNDS: usize = 50;
 
-const ATTACKS: &[(&str, fn(usize))] = &[
+/// An attack, told how many rounds to try.
+type Attack = fn(usize);
+
+const ATTACKS: &[(&str, Attack)] = &[
     (
         "exec_after_accept_is_not_the_victims_program",
         exec::exec_after_accept_is_not_the_victims_program,

@@ -5,7 +5,7 @@ use crate::world::{ATTACKER_UID, Actor, World, must_hold};
 
 /// Any user can make a user and a mount namespace and mount its own program
 /// over the victim's: `/proc/<pid>/exe` then shows the victim's path.
-pub fn a_private_mount_gives_no_path(rounds: usize) {
+pub(crate) fn a_private_mount_gives_no_path(rounds: usize) {
     let world = World::new();
     let victim = world.victim.to_str().unwrap();
     let attack = |server: &Server| {

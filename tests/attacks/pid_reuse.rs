@@ -9,7 +9,7 @@ use crate::server::{Kind, Server};
 use crate::world::{ATTACKER_UID, Actor, VICTIM_UID, World, must_be_refused, must_hold};
 
 /// Runs [`inside`] as the first process of a new PID namespace.
-pub fn a_reused_pid_is_not_the_victim(rounds: usize) {
+pub(crate) fn a_reused_pid_is_not_the_victim(rounds: usize) {
     let world = Command::new(std::env::current_exe().unwrap())
         .args([FLAG, "pid-world", &rounds.to_string()])
         .stdin(Stdio::null())
@@ -20,7 +20,7 @@ pub fn a_reused_pid_is_not_the_victim(rounds: usize) {
 
 /// The attacker connects, leaves the socket to a child and exits; a victim is
 /// started with its number; then the child asks.
-pub fn inside(rounds: usize) {
+pub(crate) fn inside(rounds: usize) {
     let world = World::new();
     let control = Server::start(Kind::ProcWhenAsked, world.folder.path());
     let answer = after_accept(&world, &control);
@@ -74,7 +74,7 @@ fn victim_with_number(world: &World, wanted: u32, uid: u32) -> Actor {
 }
 
 /// Waits until a process has become the victim's program.
-pub fn until_it_runs_the_victim(pid: u32) {
+pub(crate) fn until_it_runs_the_victim(pid: u32) {
     loop {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap();
         if String::from_utf8_lossy(&arguments).contains(LINGER) {

@@ -18,14 +18,14 @@ use rustix::net::{
 };
 
 /// The first argument of a process that plays a role.
-pub const FLAG: &str = "--play";
+pub(crate) const FLAG: &str = "--play";
 /// The role of a victim that does nothing; nobody else has it in its arguments.
-pub const LINGER: &str = "linger-as-the-victim";
+pub(crate) const LINGER: &str = "linger-as-the-victim";
 /// How the path of a socket ends whose server accepts only later.
-pub const LATE: &str = "-late.sock";
+pub(crate) const LATE: &str = "-late.sock";
 
 /// Plays the role that the arguments name.
-pub fn play(arguments: &[String]) {
+pub(crate) fn play(arguments: &[String]) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["honest", socket] => say(&ask(&mut connect(socket))),

@@ -19,7 +19,7 @@ use crate::roles::LATE;
 
 /// How a server finds out who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Through `agent::process`, as the agent does for streams.
     Guarded,
     /// Through `agent::process`, without the watch that ends a dead process's
@@ -34,21 +34,21 @@ pub enum Kind {
 }
 
 /// A server, stopped when dropped.
-pub struct Server {
-    pub path: String,
+pub(crate) struct Server {
+    pub(crate) path: String,
     gate: Option<oneshot::Sender<()>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    pub fn start(kind: Kind, folder: &Path) -> Self {
+    pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
         Self::bind(kind, &folder.join(format!("{kind:?}.sock"))).accepting()
     }
 
     /// A server that lets connections wait in its backlog until
     /// [`Server::accepting`].
-    pub fn start_late(kind: Kind, folder: &Path) -> Self {
+    pub(crate) fn start_late(kind: Kind, folder: &Path) -> Self {
         Self::bind(kind, &folder.join(format!("{kind:?}{LATE}")))
     }
 
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    pub fn accepting(mut self) -> Self {
+    pub(crate) fn accepting(mut self) -> Self {
         self.gate.take().unwrap().send(()).unwrap();
         self
     }

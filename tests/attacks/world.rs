@@ -10,18 +10,18 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::roles::FLAG;
 
-pub const ATTACKER_UID: u32 = 1000;
-pub const VICTIM_UID: u32 = 2000;
+pub(crate) const ATTACKER_UID: u32 = 1000;
+pub(crate) const VICTIM_UID: u32 = 2000;
 
-pub struct World {
-    pub folder: tempfile::TempDir,
-    pub attacker: PathBuf,
-    pub victim: PathBuf,
-    pub setuid_victim: PathBuf,
+pub(crate) struct World {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) attacker: PathBuf,
+    pub(crate) victim: PathBuf,
+    pub(crate) setuid_victim: PathBuf,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let copy = |name: &str, mode| {
@@ -39,25 +39,25 @@ impl World {
     }
 
     /// The selector of the victim's path.
-    pub fn victim_path(&self) -> String {
+    pub(crate) fn victim_path(&self) -> String {
         format!("unix:path:{}", self.victim.display())
     }
 
     /// What an honest process of the victim's program is told.
-    pub fn honest(&self, socket: &str, uid: u32) -> String {
+    pub(crate) fn honest(&self, socket: &str, uid: u32) -> String {
         Actor::start(&self.victim, uid, &["honest", socket]).line()
     }
 }
 
 /// A running process with a role; killed when dropped.
-pub struct Actor {
-    pub child: Child,
+pub(crate) struct Actor {
+    pub(crate) child: Child,
     output: BufReader<ChildStdout>,
     _input: ChildStdin,
 }
 
 impl Actor {
-    pub fn start(program: &Path, uid: u32, role: &[&str]) -> Self {
+    pub(crate) fn start(program: &Path, uid: u32, role: &[&str]) -> Self {
         let mut child = Command::new(program)
             .arg(FLAG)
             .args(role)
@@ -75,14 +75,14 @@ impl Actor {
     }
 
     /// The next line that the process or a child of it says.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
     /// Waits for the process itself; its children may go on.
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         self.child.wait().unwrap();
     }
 }
@@ -94,7 +94,7 @@ impl Drop for Actor {
 }
 
 /// Fails unless `answer` states `fact`.
-pub fn must_hold(answer: &str, fact: &str) {
+pub(crate) fn must_hold(answer: &str, fact: &str) {
     assert!(answer.starts_with("issued "), "not served: {answer}");
     assert!(
         answer.split(' ').any(|s| s == fact),
@@ -103,7 +103,7 @@ pub fn must_hold(answer: &str, fact: &str) {
 }
 
 /// Fails when `answer` states anything: the caller must be refused.
-pub fn must_be_refused(answer: &str) {
+pub(crate) fn must_be_refused(answer: &str) {
     assert!(
         answer.starts_with("refused ") || answer == "closed",
         "the attack succeeded: {answer}"

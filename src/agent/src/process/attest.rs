@@ -98,7 +98,7 @@ impl Caller {
         let waiting = self.attest_later(attestors);
         tokio::time::timeout(self.host.options.deadline, waiting)
             .await
-            .unwrap_or(Err(ProcessError::Busy.into()))
+            .unwrap_or(Err(AttestError::Process(ProcessError::Busy)))
     }
 
     /// Watches over the process while a stream to it is open. Call it inside

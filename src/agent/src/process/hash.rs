@@ -118,10 +118,9 @@ fn read_and_hash(request: &HashRequest<'_>) -> Result<[u8; 32], ProcessError> {
         context.update(bytes);
         let count = u64::try_from(read).unwrap_or(u64::MAX);
         // Grown while it was read: the check below would find it, if it ended.
-        left = left.checked_sub(count).ok_or(ProcessError::TooLarge {
-            size: request.limit_bytes.saturating_add(1),
-            limit: request.limit_bytes,
-        })?;
+        left = left
+            .checked_sub(count)
+            .ok_or(ProcessError::Changed("its program grew while it was read"))?;
         if request.clock.boottime() > end {
             return Err(ProcessError::Busy);
         }

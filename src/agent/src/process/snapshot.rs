@@ -108,10 +108,12 @@ impl<'a> Snapshot<'a> {
     }
 
     fn known_program(&self) -> Result<&Program, ProcessError> {
-        self.program.as_ref().ok_or(ProcessError::Unreadable {
-            what: "the program",
-            why: "the agent is configured not to look at programs".to_owned(),
-        })
+        self.program
+            .as_ref()
+            .ok_or_else(|| ProcessError::Unreadable {
+                what: "the program",
+                why: "the agent is configured not to look at programs".to_owned(),
+            })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 
 use contract::{ProcessError, Strength};
@@ -42,7 +41,7 @@ impl FakeProc {
 
     fn write(&self, path: &str, text: &str) {
         let path = self.root.path().join(path);
-        fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
