@@ -119,7 +119,7 @@ async fn online(
     let kept = head_hash(hash)?;
     let request = VerifyRequest {
         seq: seq.unwrap_or_default(),
-        hash: kept.unwrap_or_default().into(),
+        hash: kept.map(|hash| hash.to_vec()).unwrap_or_default().into(),
     };
     let answer = AuditClient::new(connect(admin).await?)
         .verify(request)
@@ -143,10 +143,17 @@ fn offline(
     };
     match journal::verify(dir, kept.as_ref()) {
         Ok(verified) => {
-            let head = verified.head();
-            report(verified.records(), head.seq, &hex::encode(head.hash), out)
+            let (before, head) = (verified.before, verified.head);
+            report(
+                head.seq - before.seq,
+                head.seq,
+                &hex::encode(head.hash),
+                out,
+            )
         }
-        Err(fault) => Err(broken(fault.seq, &fault.to_string())),
+        Err(journal::JournalError::Damaged(fault)) => Err(broken(fault.seq, &fault.to_string())),
+        Err(error) => Err(Failure::refused(error.to_string())
+            .next("name the folder of a journal; stop the server if it has it open")),
     }
 }
 

@@ -20,7 +20,7 @@ pub async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure
     let bundle = get(&admin).await?;
     match format.as_str() {
         "pem" => Ok(out.line(authorities_pem(&bundle).trim_end())?),
-        "spiffe" => Ok(out.line(spiffe_document(bundle)?)?),
+        "spiffe" => Ok(out.line(spiffe_document(&bundle)?)?),
         _ => summary(&bundle, out),
     }
 }
@@ -41,7 +41,7 @@ fn authorities_pem(bundle: &types::Bundle) -> String {
         .collect()
 }
 
-fn spiffe_document(bundle: types::Bundle) -> Result<String, Failure> {
+fn spiffe_document(bundle: &types::Bundle) -> Result<String, Failure> {
     let bundle = api::convert::bundle_from_wire(bundle).map_err(|error| {
         Failure::refused(format!("the server's bundle cannot be read: {error}"))
     })?;

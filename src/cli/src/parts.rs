@@ -56,20 +56,25 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
     let load = |path: &Path| {
-        let config = server::Config::from_file(path).map_err(|e| Failure::usage(chain(&e)))?;
-        config
-            .check()
-            .map_err(|e| Failure::usage(format!("{}: {}", path.display(), chain(&e))))
+        let config = server::Config::load(path).map_err(|e| Failure::usage(chain(&e)))?;
+        let settings = config.check();
+        settings.map_err(|e| Failure::usage(format!("{}: {}", path.display(), chain(&e))))
     };
     if let Some(ServerCommand::Validate { config }) = args.command {
-        let settings = load(&config)?;
-        return valid(out, &config, settings.trust_domain.as_str());
+        return valid(out, &config, load(&config)?.trust_domain.as_str());
     }
     let settings = load(&args.config)?;
-    logging::start(&settings.log_level, settings.log_json);
+    let json = settings.log_format == server::config::LogFormat::Json;
+    logging::start(&settings.log_level, json);
     let workers = usize::from(settings.worker_threads);
+    let clock = server::clock::Clock::machine();
     runtime(workers)?
-        .block_on(server::run(settings, dev::shutdown_signal()))
+        .block_on(server::run_with(
+            settings,
+            clock,
+            dev::shutdown_signal(),
+            |_| {},
+        ))
         .map_err(|error| Failure::refused(chain(&error)))
 }
 
