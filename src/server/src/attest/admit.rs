@@ -67,8 +67,9 @@ fn standing(node: Option<&Arc<Node>>, serial: &CertificateSerial) -> Standing {
 }
 
 impl Attestation {
-    /// Admits an agent's call by what its verified certificate says, or says why not. The first call with a renewed SVID
-    /// makes that one the current one; from then on the old one is refused.
+    /// Admits an agent's call by what its verified certificate says, or says why not.
+    /// The first call with a renewed SVID makes that one the current one; from then
+    /// on the old one is refused.
     ///
     /// # Errors
     /// See [`AgentDenied`]. Not recorded here: the caller knows what was asked.
