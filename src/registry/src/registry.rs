@@ -84,7 +84,11 @@ impl Registry {
             return Touched::nobody();
         }
         let mut touched = self.delete_entry(&entry.id);
-        let slot = self.slots.insert(entry.clone());
+        // Handed over, not cloned: an entry nobody else holds can share memory.
+        let slot = self.slots.insert(entry);
+        let Some(entry) = self.slots.get(slot) else {
+            return touched;
+        };
         self.by_id.insert(entry.id.clone(), slot);
         if entry.is_node_alias() {
             self.aliases.insert(slot, &entry.selectors);
@@ -92,7 +96,7 @@ impl Registry {
         if let Some(at) = entry.expires_at {
             self.expiring.insert((at, entry.id.clone()));
         }
-        touched.merge(self.reached_by(&entry));
+        touched.merge(self.reached_by(entry));
         touched
     }
 

@@ -208,3 +208,22 @@ fn nodes_are_filtered() {
     };
     assert_eq!(count(superset), 2);
 }
+
+#[test]
+fn siblings_share_the_memory_of_what_they_have_in_common() {
+    let mut registry = Registry::new(td());
+    for n in 0..3 {
+        let mut fields = fields(n, agent(0), name(n));
+        fields.parent_id = agent(0);
+        fields.selectors = selectors(0b11 << n);
+        let _ = registry.apply(Change::PutEntry(entry(fields)));
+    }
+    let of = |n| registry.entry(&entry_id(n)).unwrap();
+    let parent = |n| of(n).parent_id.as_str().as_ptr();
+    assert!(parent(0) == parent(1) && parent(1) == parent(2));
+    let common = |n| {
+        let mut all = of(n).selectors.iter();
+        all.find(|s| s.value() == "1").map(|s| s.as_str().as_ptr())
+    };
+    assert_eq!(common(0), common(1));
+}
