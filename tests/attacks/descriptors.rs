@@ -28,7 +28,12 @@ fn held_after_death(role: &str, uid: u32, rounds: usize) {
     let connector = format!("unix:uid:{uid}");
     let control = Server::start(Kind::ProcOnce, world.folder.path());
     must_hold(&attack(&control).1, &connector);
-    for kind in [Kind::Guarded, Kind::GuardedCalls, Kind::GuardedWeakly] {
+    for kind in [
+        Kind::Guarded,
+        Kind::GuardedCalls,
+        Kind::GuardedPushes,
+        Kind::GuardedWeakly,
+    ] {
         let guarded = Server::start(kind, world.folder.path());
         for _ in 0..rounds {
             let (alive, dead) = attack(&guarded);

@@ -30,6 +30,28 @@ pub(crate) fn exec_after_accept_is_not_the_victims_program(rounds: usize) {
     }
 }
 
+/// A stream that was opened honestly goes on to whom it was opened for: not to
+/// the child that holds it after its parent has become another program, and
+/// not when the parent is dead.
+pub(crate) fn a_push_does_not_reach_another_program(rounds: usize) {
+    let world = World::new();
+    let victim = world.victim.to_str().unwrap();
+    let attack = |server: &Server| {
+        let role = ["ask-and-exec", &server.path, victim];
+        let mut attacker = Actor::start(&world.attacker, ATTACKER_UID, &role);
+        (attacker.line(), attacker.line())
+    };
+    let own = format!("unix:path:{}", world.attacker.display());
+    let control = Server::start(Kind::ProcOnce, world.folder.path());
+    must_hold(&attack(&control).1, &own);
+    let guarded = Server::start(Kind::GuardedPushes, world.folder.path());
+    for _ in 0..rounds {
+        let (opened, pushed) = attack(&guarded);
+        must_hold(&opened, &own);
+        must_be_refused(&pushed);
+    }
+}
+
 /// The known limit: who becomes the victim's program while its connection still
 /// waits to be accepted is taken for it. It gains nothing that the same user
 /// could not do with `LD_PRELOAD`; and it does not gain another user.

@@ -43,6 +43,10 @@ const ATTACKS: &[(&str, Attack)] = &[
         exec::exec_after_accept_is_not_the_victims_program,
     ),
     (
+        "a_push_does_not_reach_another_program",
+        exec::a_push_does_not_reach_another_program,
+    ),
+    (
         "exec_before_accept_stays_within_one_user",
         exec::exec_before_accept_stays_within_one_user,
     ),

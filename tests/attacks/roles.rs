@@ -30,7 +30,12 @@ pub(crate) fn play(arguments: &[String]) {
     match arguments.as_slice() {
         ["honest", socket] => say(&ask(&mut connect(socket))),
         [LINGER] => wait_for_end_of_input(),
-        ["exec", socket, victim] => exec(socket, victim),
+        ["exec", socket, victim] => exec(&connect(socket), victim),
+        ["ask-and-exec", socket, victim] => {
+            let mut stream = connect(socket);
+            say(&ask(&mut stream));
+            exec(&stream, victim);
+        }
         ["hand-over", socket] => hand_over(socket),
         ["ask-when-runs", pid] => ask_when(&|| runs_victim(pid)),
         ["ask-when-gone", pid] => ask_when(&|| !Path::new("/proc").join(pid).exists()),
@@ -106,9 +111,8 @@ fn child_with(stream: &UnixStream, role: &[&str]) {
     again(role, stdin).spawn().unwrap();
 }
 
-fn exec(socket: &str, victim: &str) {
-    let stream = connect(socket);
-    child_with(&stream, &["ask-when-runs", &me()]);
+fn exec(stream: &UnixStream, victim: &str) {
+    child_with(stream, &["ask-when-runs", &me()]);
     let error = Command::new(victim).arg(FLAG).arg(LINGER).exec();
     panic!("the victim was not executed: {error}");
 }

@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     GuardedCalls,
     /// Through `agent::process` on a kernel that gives no pidfd.
     GuardedWeakly,
+    /// Through `agent::process`, as a stream: attested once, and held against
+    /// what it was before each further message.
+    GuardedPushes,
     /// Control: number from `SO_PEERCRED`, the rest from `/proc` when asked.
     ProcWhenAsked,
     /// Control: as above, but once for each connection.
@@ -128,12 +131,13 @@ async fn guarded(
     }
     let caller = host.caller(&Arc::new(peer));
     let watch = (kind == Kind::Guarded).then(|| caller.watch());
+    let answers = answer_all(stream, kind, &caller, attestors);
     match watch {
-        None => answer_all(stream, &caller, attestors).await,
+        None => answers.await,
         Some(Err(_ended)) => Ok(()),
         Some(Ok(liveness)) => {
             tokio::select! {
-                answered = answer_all(stream, &caller, attestors) => answered,
+                answered = answers => answered,
                 () = liveness.ended() => Ok(()),
             }
         }
@@ -142,24 +146,37 @@ async fn guarded(
 
 async fn answer_all(
     stream: UnixStream,
+    kind: Kind,
     caller: &Arc<Caller>,
     attestors: &Arc<[Attestor]>,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"hello\n").await?;
+    let mut first = None;
     let mut line = String::new();
     while stream.read_line(&mut line).await? > 0 {
-        let answer = match caller.attest(attestors).await {
-            Ok(attested) => {
-                let selectors: Vec<_> = attested.selectors.iter().map(|s| s.as_str()).collect();
-                format!("issued {}\n", selectors.join(" "))
-            }
-            Err(error) => format!("refused {error}\n"),
+        let answer = match (kind, &first) {
+            (Kind::GuardedPushes, Some(first)) => caller.recheck().map_or_else(
+                |error| format!("refused {error}\n"),
+                |()| String::clone(first),
+            ),
+            _ => one_call(caller, attestors).await,
         };
         stream.write_all(answer.as_bytes()).await?;
+        first.get_or_insert(answer);
         line.clear();
     }
     Ok(())
+}
+
+async fn one_call(caller: &Arc<Caller>, attestors: &Arc<[Attestor]>) -> String {
+    match caller.attest(attestors).await {
+        Ok(attested) => {
+            let selectors: Vec<_> = attested.selectors.iter().map(|s| s.as_str()).collect();
+            format!("issued {}\n", selectors.join(" "))
+        }
+        Err(error) => format!("refused {error}\n"),
+    }
 }
 
 async fn naive(stream: UnixStream, kind: Kind) -> std::io::Result<()> {

@@ -1,12 +1,14 @@
 //! One attestation from end to end: look, ask the attestors, look again.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use channel::uds::UnixPeer;
 use contract::{Attestor, InspectError, Process, ProcessError, Strength, inspect_all};
 use identity::Selectors;
 
-use super::snapshot::Snapshot;
+use super::program::Program;
+use super::snapshot::{Snapshot, check_owner};
 use super::witness::Seen;
 use super::{Liveness, ProcessHost};
 
@@ -106,8 +108,31 @@ impl Caller {
     ///
     /// # Errors
     /// The process has ended, or no descriptor is left to watch it with.
-    pub fn watch(&self) -> Result<Liveness, ProcessError> {
-        Liveness::new(&self.host, &self.peer, self.seen()?)
+    pub fn watch(self: &Arc<Self>) -> Result<Liveness, ProcessError> {
+        let death = self.seen()?.death(&self.peer)?;
+        Ok(Liveness::new(self, death))
+    }
+
+    /// Fails when the process has ended, runs another program than when it
+    /// connected, or has changed its user: what may have happened since it was
+    /// attested, without asking the attestors again. Costs about a microsecond.
+    ///
+    /// # Errors
+    /// What has changed; nothing may be sent to it any more.
+    pub fn recheck(&self) -> Result<(), ProcessError> {
+        let peer = self.seen()?.peer(&self.peer)?;
+        let folder = self.host.proc.folder(peer.pid);
+        let folder = folder.map_err(|error| peer.is_alive().err().unwrap_or(error))?;
+        let unchanged = self.is_unchanged(folder.as_fd());
+        // Last, so that the above was about the process that connected; and
+        // with precedence, since of a dead process nothing can be read.
+        peer.is_alive().and(unchanged)
+    }
+
+    fn is_unchanged(&self, folder: BorrowedFd<'_>) -> Result<(), ProcessError> {
+        let program = self.host.options.programs.then(|| Program::of(folder));
+        self.seen()?.check_program(program.transpose()?)?;
+        check_owner(folder, self.peer.uid(), self.peer.gid())
     }
 
     fn seen(&self) -> Result<&Seen, ProcessError> {

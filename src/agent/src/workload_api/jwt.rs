@@ -90,10 +90,7 @@ impl Tokens {
         let tokens = futures_util::future::try_join_all(issued).await?;
         // That took a while: the caller may be another program by now, and the
         // entries another's.
-        let liveness = caller.watch().map_err(|error| process_changed(&error))?;
-        liveness
-            .recheck()
-            .map_err(|error| process_changed(&error))?;
+        caller.recheck().map_err(|error| process_changed(&error))?;
         let now = self.entries(selectors, &wanted)?;
         let is_still_theirs = |entry: &Arc<Entry>| {
             now.iter()
