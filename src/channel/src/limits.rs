@@ -55,9 +55,10 @@ impl Limits {
             drain: Duration::from_secs(20),
             header_list_bytes: 16 * 1024,
             concurrent_streams: 100,
-            stream_window_bytes: 256 * 1024,
-            connection_window_bytes: 1024 * 1024,
-            send_buffer_bytes: 256 * 1024,
+            // What 20,000 strangers could make us hold is this times as many.
+            stream_window_bytes: 128 * 1024,
+            connection_window_bytes: 256 * 1024,
+            send_buffer_bytes: 128 * 1024,
             pending_reset_streams: 20,
             error_reset_streams: 64,
             keepalive_interval: Some(Duration::from_secs(30)),

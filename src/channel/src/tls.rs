@@ -1,7 +1,7 @@
 //! rustls configurations by SPIFFE ID: TLS 1.2 or newer, ring, ALPN, and
 //! nothing that would let a connection skip the verifier: no tickets, no session
-//! cache, no early data. Full handshakes cost more; a resumed session would take
-//! the peer's identity from the past (reason in docs/SECURITY.md).
+//! cache, no early data. A resumed session takes the peer's identity from the past:
+//! it would go on working after the authority that vouched for it was revoked.
 
 use std::sync::Arc;
 

@@ -26,6 +26,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use identity::{SpiffeId, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower::ServiceExt;
@@ -257,7 +258,6 @@ async fn handshake(
     address: &str,
     config: &Arc<rustls::ClientConfig>,
 ) -> Result<rustls::HandshakeKind, String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
@@ -379,4 +379,30 @@ async fn shutdown_drains_and_returns() {
         .expect("an idle connection does not hold up the shutdown")
         .unwrap();
     assert!(call(&listener.address, config).await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_peers_certificate() {
+    let ca = Authority::new("example.org", NOW);
+    let listener = Listener::start(&ca, ClientAuth::Optional, Limits::server()).await;
+    let svid = ca.issue(AGENT, NOW - 60, NOW + 1);
+    let own = LiveIdentity::empty();
+    own.set(&svid.chain, &svid.key).unwrap();
+    let config = Arc::new(resuming_client(&listener, own, &rustls::version::TLS13));
+    let tcp = tokio::net::TcpStream::connect(&listener.address)
+        .await
+        .unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let mut tls = connector.connect(name, tcp).await.unwrap();
+    tls.write_all(b"GET /who HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = tls.read_to_end(&mut answer);
+    tokio::time::timeout(Duration::from_secs(3), ended)
+        .await
+        .expect("the listener ends the connection")
+        .unwrap();
+    assert!(answer.ends_with(AGENT.as_bytes()));
 }

@@ -12,6 +12,7 @@ mod wire;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -241,4 +242,38 @@ async fn oversized_header_lists_are_refused_for_tables_and_literals_alike() {
         Seen::Status(status) => assert_eq!(status, "431"),
         seen => assert!(matches!(seen, Seen::Reset(_)), "{seen:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_holds_back_its_sender_only() {
+    static PRODUCED: AtomicUsize = AtomicUsize::new(0);
+    const CHUNK: &[u8] = &[7; 16 * 1024];
+    // Our send buffer, the client's window, and the kernel's socket buffers.
+    const BOUND: usize = 1024 * 1024;
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("a.sock");
+    let socket = bind(&path, SocketOptions::WORKLOAD).unwrap();
+    let service = tower::service_fn(|_: Request<Incoming>| async {
+        let endless = futures_util::stream::repeat_with(|| {
+            PRODUCED.fetch_add(CHUNK.len(), Ordering::SeqCst);
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(CHUNK)))
+        });
+        Ok::<_, Infallible>(Response::new(http_body_util::StreamBody::new(endless)))
+    });
+    tokio::spawn(serve_unix(
+        socket,
+        service,
+        Limits::workload(),
+        std::future::pending(),
+    ));
+    let mut client = Client::start(UnixStream::connect(&path).await.unwrap()).await;
+    client.request(1, "localhost", "/", true).await;
+    client.until_headers_of(1).await;
+    let too_much = async {
+        while PRODUCED.load(Ordering::SeqCst) < BOUND {
+            tokio::task::yield_now().await;
+        }
+    };
+    let produced_too_much = tokio::time::timeout(Duration::from_millis(300), too_much).await;
+    assert!(produced_too_much.is_err());
 }

@@ -1,7 +1,7 @@
 //! One connection's life: serve it, tell it to go away in time, end it in time.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -46,22 +46,23 @@ pub(super) async fn serve<I, S>(
     match protocol {
         Protocol::Http1 => {
             let connection = protocol::http1(limits).serve_connection(io, service);
-            live(connection, lifetime, stop, &drain).await;
+            live(Box::pin(connection), lifetime, stop, &drain).await;
         }
         Protocol::Http2 => {
             let connection = protocol::http2(limits).serve_connection(io, service);
-            live(connection, lifetime, stop, &drain).await;
+            live(Box::pin(connection), lifetime, stop, &drain).await;
         }
     }
 }
 
+/// Boxed, because every async fn that a connection is moved through would keep
+/// room for a copy of its own: kilobytes for each idle connection.
 async fn live<C: GoAway>(
-    connection: C,
+    mut connection: Pin<Box<C>>,
     lifetime: Lifetime,
     mut stop: Stop,
     drain: &watch::Sender<bool>,
 ) {
-    let mut connection = pin!(connection);
     let aged = async {
         match lifetime.age {
             Some(age) => tokio::time::sleep(age).await,

@@ -121,7 +121,7 @@ async fn handshake<S>(
 fn lifetime(limits: &Limits, nth: u64, not_after: Option<Timestamp>, now: Timestamp) -> Lifetime {
     // Multiples of the golden ratio spread evenly whatever their number.
     let fraction = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let percent = u32::try_from(90 + (fraction * 21 >> 32)).unwrap_or(100);
+    let percent = u32::try_from(90 + ((fraction * 21) >> 32)).unwrap_or(100);
     let age = limits.connection_age.map(|age| age * percent / 100);
     let Some(not_after) = not_after else {
         return Lifetime {
