@@ -69,7 +69,7 @@ pub(crate) fn seal<M: Message>(kind: Kind, body: &M) -> Result<Vec<u8>, RecordEr
     seal_as(kind, SCHEMA, SCHEMA, body)
 }
 
-fn seal_as<M: Message>(
+pub(crate) fn seal_as<M: Message>(
     kind: Kind,
     schema: u32,
     min_writer: u32,

@@ -16,6 +16,8 @@ mod envelope;
 mod error;
 pub mod key;
 mod node;
+#[cfg(test)]
+mod tests;
 mod token;
 
 pub use audit::{Audit, AuditKind, AuditOutcome, AuditRecord, Caller};

@@ -29,6 +29,11 @@ impl AuditRecord {
         Ok(Self { body, kind })
     }
 
+    #[cfg(test)]
+    pub(crate) fn encode_as_derived(&self) -> Result<Vec<u8>, RecordError> {
+        crate::envelope::seal(AUDIT, &self.body)
+    }
+
     /// The record's fields.
     #[must_use]
     pub fn view(&self) -> Audit<'_> {
