@@ -54,6 +54,13 @@ pub enum CommitError {
     Full,
 }
 
+/// A store that cannot serve refuses commits before anything is written.
+impl From<StoreError> for CommitError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
 /// Why a watch ended or could not begin.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum WatchError {

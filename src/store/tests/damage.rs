@@ -127,7 +127,8 @@ mod tests {
     #[test]
     fn deleted_added_moved_and_old_records_are_found() {
         let (dir, ..) = store();
-        let edits: [(&str, fn(&sled::Db)); 5] = [
+        type Edit = (&'static str, fn(&sled::Db));
+        let edits: [Edit; 5] = [
             ("deleted", |db| drop(db.remove(sled_key(9)).unwrap())),
             ("added", |db| {
                 drop(db.insert(sled_key(99), [0; 40].as_slice()).unwrap())

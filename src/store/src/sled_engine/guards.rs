@@ -99,6 +99,17 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> Result<T, String>) -> Result<T, 
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panic_text(&*panic)))
 }
 
+/// Closes one handle to sled; closing the last one writes.
+pub(super) fn drop_sled(db: sled::Db) {
+    let closed = guarded(move || {
+        drop(db);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::error!(%error, "sled did not close cleanly");
+    }
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -32,7 +32,7 @@ pub use options::{Damage, OpenError, SledOptions};
 
 use self::reader::{Read, Reader};
 use self::shared::Shared;
-use self::writer::{Request, Writer};
+use self::writer::{Control, Request, Writer};
 use crate::change_log::ChangeLog;
 use crate::{
     BoxFuture, Commit, CommitError, CommitId, Limits, Loaded, Position, Resolution, Store,
@@ -174,7 +174,7 @@ impl Store for Sled {
         let (answer, receiver) = oneshot::channel();
         let sent = self.limits.check(&commit).and_then(|()| {
             let sent = self.write(Request::Commit(commit, answer));
-            sent.map_err(|error| CommitError::Unavailable(error.to_string()))
+            sent.map_err(CommitError::from)
         });
         match sent {
             // Without an answer the commit may still have been made durable.
@@ -190,7 +190,10 @@ impl Store for Sled {
 
     fn resolve(&self, id: CommitId) -> BoxFuture<'static, Result<Resolution, StoreError>> {
         let (answer, receiver) = oneshot::channel();
-        answered(self.write(Request::Resolve(id, answer)), receiver)
+        answered(
+            self.write(Request::Control(Control::Resolve(id, answer))),
+            receiver,
+        )
     }
 
     fn watch(&self, after: Position) -> Result<Watch, WatchError> {
@@ -199,7 +202,10 @@ impl Store for Sled {
 
     fn compact(&self, before: Position) -> BoxFuture<'static, Result<(), StoreError>> {
         let (answer, receiver) = oneshot::channel();
-        answered(self.write(Request::Compact(before, answer)), receiver)
+        answered(
+            self.write(Request::Control(Control::Compact(before, answer))),
+            receiver,
+        )
     }
 
     fn head(&self) -> Position {
@@ -217,7 +223,7 @@ impl Store for Sled {
             // A queue whose thread has ended needs no closing.
             let _ended = queues.gets.send(Read::Close(end()));
             let _ended = queues.loads.send(Read::Close(end()));
-            let _ended = queues.writes.send(Request::Close(end()));
+            let _ended = queues.writes.send(Request::Control(Control::Close(end())));
         }
         async move {
             for end in ends {

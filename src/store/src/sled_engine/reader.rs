@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 
 use futures_channel::oneshot;
 
-use super::guards::guarded;
+use super::guards::{drop_sled, guarded};
 use super::layout;
 use super::seal::Sealer;
 use super::shared::Shared;
@@ -40,9 +40,7 @@ impl Reader {
                 Err(_) => break None,
             }
         };
-        if let Err(error) = guarded(|| Ok(drop(self.db))) {
-            tracing::error!(%error, "sled did not close cleanly");
-        }
+        drop_sled(self.db);
         if let Some(answer) = closing {
             let _gone = answer.send(());
         }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is served before every record has been checked, singly and as a set.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -192,13 +193,20 @@ impl Opened {
             .and_then(|it| it.over(walk.count, walk.sum, &self.sealer));
         walk.damage.incomplete = head.is_none();
         let position = head.map(|head| head.position);
-        let known = [self.mark.read(&self.sealer), options.at_least];
+        let (mark, kept) = (self.mark.read(&self.sealer), options.at_least);
+        let known = [mark, kept];
         // The mark of a store that has one is there from the start.
-        walk.damage.rolled_back = known[0].is_none()
-            || known
-                .iter()
-                .flatten()
-                .any(|known| position.is_some_and(|it| !(it >= *known)));
+        let is_older = |known: &Position| {
+            // Of another incarnation counts as well: nothing of that one is here.
+            position.is_some_and(|it| {
+                !matches!(
+                    it.partial_cmp(known),
+                    Some(Ordering::Greater | Ordering::Equal)
+                )
+            })
+        };
+        // A store that has records has had a mark from the start.
+        walk.damage.rolled_back = mark.is_none() || known.iter().flatten().any(is_older);
         match head {
             Some(head) if walk.damage.is_none() => {
                 self.head = head;

@@ -3,9 +3,14 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
+use super::group::{Group, Refusal};
+use super::guards::guarded;
 use super::seal::Sealer;
-use crate::StoreError;
 use crate::change_log::ChangeLog;
+use crate::{Commit, CommitError, Position, StoreError};
+
+/// The reason that is no failure.
+pub(super) const CLOSED: &str = "closed";
 
 pub(super) struct Shared {
     pub(super) log: Arc<ChangeLog>,
@@ -34,7 +39,7 @@ impl Shared {
     pub(super) fn usable(&self) -> Result<(), StoreError> {
         match self.failed.get() {
             None => Ok(()),
-            Some(reason) if reason == "closed" => Err(StoreError::Closed),
+            Some(reason) if reason == CLOSED => Err(StoreError::Closed),
             Some(reason) => Err(StoreError::Unavailable(reason.clone())),
         }
     }
@@ -44,5 +49,27 @@ impl Shared {
         let guard = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.usable()?;
         Ok(guard)
+    }
+
+    /// Lets a commit join the group, unless it was committed before.
+    pub(super) fn admit(
+        &self,
+        group: &mut Group<'_>,
+        commit: Commit,
+    ) -> Result<Position, CommitError> {
+        let known = self
+            .log
+            .committed(commit.id)
+            .or_else(|| group.position_of(commit.id));
+        if let Some(position) = known {
+            return Ok(position);
+        }
+        let reason = match guarded(|| Ok(group.join(commit))) {
+            Ok(Ok(position)) => return Ok(position),
+            Ok(Err(Refusal::Commit(error))) => return Err(error),
+            Ok(Err(Refusal::Engine(reason))) | Err(reason) => reason,
+        };
+        self.fail(&reason);
+        Err(CommitError::Unavailable(reason))
     }
 }

@@ -11,11 +11,11 @@ use std::{mem, thread};
 
 use futures_channel::oneshot;
 
-use super::group::{CommitAnswer, Group, Refusal};
-use super::guards::{DataSync, free_bytes, guarded};
+use super::group::{CommitAnswer, Group};
+use super::guards::{DataSync, drop_sled, free_bytes, guarded};
 use super::layout::{self, Head};
 use super::mark::Mark;
-use super::shared::Shared;
+use super::shared::{CLOSED, Shared};
 use crate::limits::bytes_of;
 use crate::{Commit, CommitError, CommitId, Position, Resolution, StoreError};
 
@@ -29,6 +29,11 @@ const MAX_GATHER_TURNS: usize = 16;
 
 pub(super) enum Request {
     Commit(Commit, CommitAnswer),
+    Control(Control),
+}
+
+/// What ends a group: it must see the outcome of everything queued before it.
+pub(super) enum Control {
     Resolve(CommitId, oneshot::Sender<Result<Resolution, StoreError>>),
     Compact(Position, oneshot::Sender<Result<(), StoreError>>),
     Close(oneshot::Sender<()>),
@@ -65,86 +70,64 @@ impl Writer {
         let mut commits = Vec::new();
         let mut busy = false;
         let closing = loop {
-            if busy {
-                thread::yield_now();
-            }
             let Ok(first) = requests.recv() else {
                 break None;
             };
-            let other = gather(requests, first, &mut commits, busy);
+            let control = gather(requests, first, &mut commits, busy);
             busy = commits.len() > 1;
             self.commit_all(&mut commits);
-            match other {
+            match control {
                 None => {}
-                Some(Request::Commit(commit, answer)) => commits.push((commit, answer)),
-                Some(Request::Resolve(id, answer)) => {
-                    let _gone =
-                        answer.send(self.shared.usable().map(|()| self.shared.log.resolve(id)));
+                Some(Control::Resolve(id, answer)) => {
+                    let usable = self.shared.usable();
+                    let _gone = answer.send(usable.map(|()| self.shared.log.resolve(id)));
                 }
-                Some(Request::Compact(before, answer)) => {
+                Some(Control::Compact(before, answer)) => {
                     let _gone = answer.send(self.compact(before));
                 }
-                Some(Request::Close(answer)) => break Some(answer),
+                Some(Control::Close(answer)) => break Some(answer),
             }
         };
-        self.shared.fail("closed");
+        self.close();
+        if let Some(answer) = closing {
+            let _gone = answer.send(());
+        }
+    }
+
+    /// Lets go of sled's files, then of the lock.
+    fn close(self) {
+        self.shared.fail(CLOSED);
         if let Err(error) = self.mark.sync() {
             tracing::error!(%error, "the mark of the store was not synced");
         }
         let Self { db, lock, .. } = self;
-        if let Err(error) = guarded(|| Ok(drop(db))) {
-            tracing::error!(%error, "sled did not close cleanly");
-        }
+        drop_sled(db);
         drop(lock);
-        if let Some(answer) = closing {
-            let _gone = answer.send(());
-        }
     }
 
     fn commit_all(&mut self, commits: &mut Vec<(Commit, CommitAnswer)>) {
         if commits.is_empty() {
             return;
         }
-        if let Err(error) = self.may_write() {
-            for (commit, answer) in commits.drain(..) {
-                self.shared.log.refuse(commit.id);
-                let _gone = answer.send(Err(error.clone()));
-            }
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let db = self.db.clone();
+        let (shared, db) = (Arc::clone(&self.shared), self.db.clone());
         let mut group = Group::new(&db, &shared.sealer, self.head);
-        let mut left = commits.drain(..);
-        for (commit, answer) in left.by_ref() {
+        let mut refused = self.may_write();
+        for (commit, answer) in commits.drain(..) {
             let id = commit.id;
-            if let Some(position) = shared.log.committed(id).or_else(|| group.position_of(id)) {
-                group.answers.push((answer, position));
-                continue;
-            }
-            match guarded(|| Ok(group.join(commit))) {
-                Ok(Ok(position)) => group.answers.push((answer, position)),
-                Ok(Err(Refusal::Commit(error))) => {
+            let outcome = refused
+                .clone()
+                .and_then(|()| shared.admit(&mut group, commit));
+            match outcome {
+                Ok(position) => group.answers.push((answer, position)),
+                Err(error) => {
                     shared.log.refuse(id);
                     let _gone = answer.send(Err(error));
-                }
-                Ok(Err(Refusal::Engine(reason))) | Err(reason) => {
-                    shared.fail(&reason);
-                    let _gone = answer.send(Err(CommitError::Unavailable(reason)));
-                    break;
+                    refused = refused.and_then(|()| Ok(shared.usable()?));
                 }
             }
         }
-        let failed = shared.usable().is_err();
-        for (_, answer) in left {
-            let _gone = answer.send(Err(CommitError::Unavailable("the store failed".into())));
-        }
         let answers = mem::take(&mut group.answers);
-        let outcome = if failed {
-            Err(CommitError::Unavailable("the store failed".into()))
-        } else {
-            self.write(group)
-        };
+        let outcome = refused.and_then(|()| self.write(group));
         for (answer, position) in answers {
             let _gone = answer.send(outcome.clone().map(|()| position));
         }
@@ -269,7 +252,7 @@ fn gather(
     first: Request,
     commits: &mut Vec<(Commit, CommitAnswer)>,
     busy: bool,
-) -> Option<Request> {
+) -> Option<Control> {
     let mut next = Some(first);
     let mut bytes = 0_usize;
     let mut turns = if busy { MAX_GATHER_TURNS } else { 0 };
@@ -282,7 +265,7 @@ fn gather(
                     return None;
                 }
             }
-            Some(other) => return Some(other),
+            Some(Request::Control(control)) => return Some(control),
             None if turns == 0 => return None,
             None => {
                 turns = turns.saturating_sub(1);
