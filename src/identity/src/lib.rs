@@ -10,10 +10,12 @@ mod entry;
 mod entry_id;
 mod node;
 mod selector;
+mod selector_index;
 mod spiffe_id;
 mod svid;
 mod time;
 mod trust_domain;
+mod view_digest;
 
 pub use bundle::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
 pub use entry::{
@@ -22,7 +24,9 @@ pub use entry::{
 pub use entry_id::{EntryId, EntryIdError};
 pub use node::{CertificateSerial, Node};
 pub use selector::{MAX_SELECTORS, Selector, SelectorError, Selectors};
+pub use selector_index::{ConditionIndex, FactIndex};
 pub use spiffe_id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};
 pub use svid::{JwtSvid, PrivateKeyDer, X509Svid};
 pub use time::{Seconds, Timestamp};
 pub use trust_domain::{MAX_TRUST_DOMAIN_BYTES, TrustDomain, TrustDomainError};
+pub use view_digest::ViewDigest;

@@ -9,7 +9,6 @@ mod authorise;
 mod change;
 mod filter;
 mod registry;
-mod selector_index;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -17,6 +16,6 @@ mod view;
 
 pub use change::{Change, Touched};
 pub use filter::{EntryFilter, Match, NodeFilter, Page};
+pub use identity::ViewDigest;
 pub use registry::{Counts, Registry};
-pub use selector_index::{ConditionIndex, FactIndex};
-pub use view::{Delta, ViewDigest, delta, sort_in_creation_order};
+pub use view::{Delta, delta, sort_in_creation_order};

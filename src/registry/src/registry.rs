@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use identity::{Bundle, Entry, EntryId, Node, SpiffeId, Timestamp, TrustDomain};
+use identity::{
+    Bundle, ConditionIndex, Entry, EntryId, FactIndex, Node, SpiffeId, Timestamp, TrustDomain,
+};
 
 use crate::slots::{Slot, Slots};
-use crate::{Change, ConditionIndex, FactIndex, Touched};
+use crate::{Change, Touched};
 
 /// Entries, nodes and bundles of one trust domain.
 pub struct Registry {

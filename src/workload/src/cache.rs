@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use identity::{Bundle, Entry, EntryId, JwtSvid, Selectors, Timestamp, TrustDomain};
-use registry::{ConditionIndex, ViewDigest};
+use identity::{
+    Bundle, ConditionIndex, Entry, EntryId, JwtSvid, Selectors, Timestamp, TrustDomain, ViewDigest,
+};
 
 use crate::held::Held;
 use crate::jwt::JwtCache;

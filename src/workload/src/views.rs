@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use identity::{Entry, EntryId, Selectors, Timestamp};
-use registry::FactIndex;
+use identity::{Entry, EntryId, FactIndex, Selectors, Timestamp};
 
 use crate::trust::Profile;
 use crate::{BundleView, Cache, Effects, State, X509View};

@@ -1,6 +1,7 @@
 //! The cache's tests. `sequences` runs it beside the naive `model`; the others
 //! hold single rules.
 
+mod events;
 mod jwt;
 mod model;
 mod order;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use identity::{Selector, Selectors};
+use crate::{Selector, Selectors};
 
 /// Finds the condition sets that a fact set satisfies.
 #[derive(Debug, Clone)]
