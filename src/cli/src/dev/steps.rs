@@ -12,7 +12,7 @@ use super::TRUST_DOMAIN;
 use super::process::Part;
 use super::tour::Tour;
 use crate::command::{AuditFilter, TokenCreate};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::fetch::svid_value;
 use crate::wire::entry_v1::BatchCreateEntryRequest;
 use crate::wire::entry_v1::entry_client::EntryClient;
@@ -24,6 +24,8 @@ use crate::{admin, audit, node};
 const SHORT_TTL: i32 = 6;
 /// How long anything in the tour may take.
 const STEP_MAX: Duration = Duration::from_secs(15);
+/// How often we ask again for what is on its way.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Takes all steps in order.
 ///
@@ -140,13 +142,13 @@ async fn register(tour: &Tour<'_>) -> Result<Vec<String>, Failure> {
 
 async fn first_svid(tour: &mut Tour<'_>) -> Result<(), Failure> {
     let mut client = WorkloadClient::connect(&tour.workload_socket(), STEP_MAX).await?;
-    // The entry travels to the agent by push; until it is there we have no identity.
+    // Entries travel to the agent by push; until they are there we have no identity.
+    let mut look = tokio::time::interval(LOOK_EVERY);
     let waiting = async {
         loop {
+            look.tick().await;
             match client.x509().await {
-                Err(failure) if failure.what.starts_with("no identity issued") => {
-                    tokio::task::yield_now().await;
-                }
+                Err(failure) if not_yet(&failure) => {}
                 answer => return answer,
             }
         }
@@ -164,6 +166,11 @@ async fn first_svid(tour: &mut Tour<'_>) -> Result<(), Failure> {
         ("valid until", value["not_after"].clone()),
     ];
     tour.held("this process was attested and has an X.509-SVID", &seen)
+}
+
+/// Whether a failure is that of an agent that has not heard of us so far.
+fn not_yet(failure: &Failure) -> bool {
+    failure.exit == Exit::Unreachable || failure.what.starts_with("no identity issued")
 }
 
 async fn start_backend(tour: &mut Tour<'_>) -> Result<(Child, String), Failure> {
