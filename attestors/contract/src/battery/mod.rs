@@ -8,3 +8,6 @@ mod workload;
 pub use node::{CountingHost, node};
 pub use process::{Ask, StillProcess};
 pub use workload::workload;
+
+#[cfg(test)]
+mod planted;
