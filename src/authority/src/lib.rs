@@ -5,6 +5,32 @@
 //! only if its record is durable. Only then are there bytes to sign, and only
 //! `finish` makes a credential of them. No record, no credential: the types say so.
 //!
+//! ```
+//! use authority::{IssueError, PreparedX509, X509Authority};
+//! # use identity::X509Svid;
+//! fn mint(
+//!     authority: &X509Authority,
+//!     prepared: PreparedX509,
+//!     receipt: journal::Receipt,
+//! ) -> Option<Result<X509Svid, IssueError>> {
+//!     let recorded = prepared.redeem(receipt).ok()?;
+//!     Some(authority.sign(recorded))
+//! }
+//! ```
+//!
+//! The same without the record does not compile:
+//!
+//! ```compile_fail,E0308
+//! use authority::{IssueError, PreparedX509, X509Authority};
+//! # use identity::X509Svid;
+//! fn mint(
+//!     authority: &X509Authority,
+//!     prepared: PreparedX509,
+//! ) -> Option<Result<X509Svid, IssueError>> {
+//!     Some(authority.sign(prepared))
+//! }
+//! ```
+//!
 //! ```compile_fail,E0599
 //! // A prepared certificate has no bytes to sign: there is nothing to get around.
 //! fn skip_the_record(prepared: authority::PreparedX509) -> Vec<u8> {

@@ -223,3 +223,6 @@ fn is_server_and_client(value: &[u8]) -> Result<bool, Lint> {
     let second = only(rest, OID)?;
     Ok(first.strip_prefix(&KP) == Some(&[1]) && second.strip_prefix(&KP) == Some(&[2]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use identity::{Seconds, Timestamp};
 
 use super::{Effect, Event, Key, MAX_KEYS, Phase, Policy, Slot, State};
 
-/// Takes one step. Pure: the same arguments give the same answer, and repeating an
-/// event changes nothing more.
+/// Takes one step. Pure: the same arguments give the same answer, and repeating a
+/// report changes nothing more.
 #[must_use]
 pub fn step(state: &State, event: Event, now: Timestamp, policy: &Policy) -> (State, Vec<Effect>) {
     let mut next = state.clone();
@@ -64,7 +64,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
             });
             None
         }
-        Event::Taint { slot } => taint(state, slot),
+        Event::Taint { slot } => taint(state, slot, now),
         Event::Revoke { slot } => revoke(state, slot, now),
         Event::Removed { slot } => {
             state
@@ -129,14 +129,14 @@ fn activate_now(state: &mut State, slot: Slot, now: Timestamp) -> Option<&'stati
 }
 
 /// An active key stays active until its successor is ready, since refusing to sign
-/// would take everything down; but the successor is wanted at once.
-fn taint(state: &mut State, slot: Slot) -> Option<&'static str> {
+/// would take everything down; but one is made at once. A key that never signed is
+/// simply given up.
+fn taint(state: &mut State, slot: Slot, now: Timestamp) -> Option<&'static str> {
     let Some(key) = state.keys.iter_mut().find(|key| key.slot == slot) else {
         return Some("no key has that id; list the keys and choose one of them");
     };
     key.tainted = true;
-    let active = matches!(key.phase, Phase::Active { .. });
-    state.wanted |= active && state.successor().is_none();
+    give_up_unused(key, now);
     None
 }
 
@@ -149,20 +149,28 @@ fn revoke(state: &mut State, slot: Slot, now: Timestamp) -> Option<&'static str>
             return Some("the key is active; activate its successor first, then revoke it");
         }
         Phase::Retired { revoked, .. } => *revoked = true,
-        // It never signed anything, so nothing depends on it.
-        Phase::Prepared | Phase::Published { .. } => {
-            key.phase = Phase::Retired {
-                at: now,
-                last_expiry: Timestamp(i64::MIN),
-                revoked: true,
-            };
-        }
+        Phase::Prepared | Phase::Published { .. } => give_up_unused(key, now),
     }
     None
 }
 
+/// A key that never signed anything can go at once: nothing depends on it.
+fn give_up_unused(key: &mut Key, now: Timestamp) {
+    if matches!(key.phase, Phase::Prepared | Phase::Published { .. }) {
+        key.phase = Phase::Retired {
+            at: now,
+            last_expiry: Timestamp(i64::MIN),
+            revoked: true,
+        };
+    }
+}
+
 /// Moves on whatever may move, and asks for what is still outstanding.
 fn advance(state: &mut State, now: Timestamp, policy: &Policy, effects: &mut Vec<Effect>) {
+    // A successor that expired while it waited would block the next one for ever.
+    for key in state.keys.iter_mut().filter(|key| now >= key.not_after) {
+        give_up_unused(key, now);
+    }
     if may_activate(state, now, policy)
         && let Some(slot) = state.successor().map(|key| key.slot)
     {
@@ -227,7 +235,7 @@ fn may_activate(state: &State, now: Timestamp, policy: &Policy) -> bool {
     else {
         return false;
     };
-    if successor.tainted || now < successor.not_before || now >= successor.not_after {
+    if now < successor.not_before {
         return false;
     }
     match state.active() {

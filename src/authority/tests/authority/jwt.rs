@@ -78,7 +78,7 @@ impl signature::Verifier<Vec<u8>> for RingVerifier {
         };
         UnparsedPublicKey::new(algorithm, &self.1)
             .verify(message, signature)
-            .map_err(|_| signature::Error::new())
+            .or(Err(signature::Error::new()))
     }
 }
 
@@ -302,11 +302,12 @@ fn a_token_needs_its_own_receipt_and_its_own_authority() {
 
 #[test]
 fn a_remote_signers_token_is_verified() {
-    let answers: [fn(Vec<u8>) -> Result<Vec<u8>, SignError>; 2] = [Ok, |mut signature| {
+    fn spoil(mut signature: Vec<u8>) -> Result<Vec<u8>, SignError> {
         let last = signature.len() - 1;
         signature[last] ^= 1;
         Ok(signature)
-    }];
+    }
+    let answers = [Ok as fn(_) -> _, spoil];
     let results = answers.map(|answer| {
         let inner = signer(KeyType::EcP256);
         let signer = std::sync::Arc::new(Remote { inner, answer });
