@@ -6,7 +6,9 @@
 //! its SVIDs have aged.
 
 use std::fmt;
+#[cfg(test)]
 use std::sync::Arc;
+#[cfg(test)]
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,9 +22,11 @@ pub(crate) struct Clock(Source);
 #[derive(Clone)]
 enum Source {
     System,
+    #[cfg(test)]
     Manual(Arc<Manual>),
 }
 
+#[cfg(test)]
 struct Manual {
     wall_seconds: AtomicI64,
     boot_millis: AtomicU64,
@@ -47,6 +51,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp(system_wall_seconds()),
+            #[cfg(test)]
             Source::Manual(manual) => Timestamp(manual.wall_seconds.load(Ordering::SeqCst)),
         }
     }
@@ -55,6 +60,7 @@ impl Clock {
     pub(crate) fn boottime(&self) -> Duration {
         match &self.0 {
             Source::System => system_boottime(),
+            #[cfg(test)]
             Source::Manual(manual) => {
                 Duration::from_millis(manual.boot_millis.load(Ordering::SeqCst))
             }
@@ -79,6 +85,7 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Source::System => f.write_str("Clock(system)"),
+            #[cfg(test)]
             Source::Manual(_) => f.write_str("Clock(manual)"),
         }
     }

@@ -132,7 +132,7 @@ impl Connection {
         let limit = self.api.core.settings.config.limits.request_bytes;
         let bytes: Bytes = wire::read_message(request.into_body(), limit).await?;
         M::decode(bytes)
-            .map_err(|_| Status::invalid_argument("the request is not the method's message"))
+            .map_err(|e| Status::invalid_argument(format!("the request cannot be read: {e}")))
     }
 
     /// Who calls, at this moment.

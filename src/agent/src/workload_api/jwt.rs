@@ -22,11 +22,16 @@ use crate::hub::no_identity;
 use crate::limits;
 use crate::process::Caller;
 
+/// What callers ask for together: one entry, one list of audiences.
+type Asked = (EntryId, Vec<String>);
+/// Held by the one that asks the server.
+type Turn = tokio::sync::Mutex<()>;
+
 /// Issues and caches JWT-SVIDs.
 pub(super) struct Tokens {
     core: Arc<Core>,
     // Weak: what nobody waits for is forgotten.
-    flights: Mutex<HashMap<(EntryId, Vec<String>), Weak<tokio::sync::Mutex<()>>>>,
+    flights: Mutex<HashMap<Asked, Weak<Turn>>>,
 }
 
 /// A checked request.
@@ -149,7 +154,7 @@ impl Tokens {
         }
     }
 
-    fn flight(&self, entry: &Entry, audience: &[String]) -> Arc<tokio::sync::Mutex<()>> {
+    fn flight(&self, entry: &Entry, audience: &[String]) -> Arc<Turn> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (entry.id.clone(), audience.to_vec());
         if let Some(flight) = flights.get(&key).and_then(Weak::upgrade) {

@@ -4,6 +4,10 @@
 //! default. The sample `deploy/agent.toml` documents every key and a test
 //! parses it.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +16,8 @@ use identity::TrustDomain;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::limits::{self, Limits};
+use crate::limits::Limits;
+use check::{check_address, check_seal_key, parse_key_type, parse_mode, parse_pins, value};
 
 /// Where the workload socket is unless configured otherwise.
 pub const DEFAULT_WORKLOAD_SOCKET: &str = "/run/bulla/agent/workload.sock";
@@ -332,166 +337,4 @@ fn default_workload_socket() -> PathBuf {
 }
 fn default_admin_socket() -> PathBuf {
     DEFAULT_ADMIN_SOCKET.into()
-}
-
-const fn value(key: &'static str, why: String) -> ConfigError {
-    ConfigError::Value { key, why }
-}
-
-fn check_address(address: &str) -> Result<(), ConfigError> {
-    let ok = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0));
-    if ok {
-        return Ok(());
-    }
-    let why = format!("{address:?} is not host:port, such as bulla.example.org:8081");
-    Err(value("server.address", why))
-}
-
-fn check_seal_key(config: &Config) -> Result<(), ConfigError> {
-    let beside = config
-        .storage
-        .seal_key_file
-        .as_ref()
-        .is_some_and(|file| file.starts_with(&config.data_dir));
-    if beside {
-        let why = "lies in data_dir, beside what it seals, and so protects nothing".to_owned();
-        return Err(value("storage.seal_key_file", why));
-    }
-    Ok(())
-}
-
-fn parse_pins(texts: &[String]) -> Result<Vec<[u8; 32]>, ConfigError> {
-    if texts.len() > limits::PINS {
-        let why = format!(
-            "{} pins given; at most {} are allowed",
-            texts.len(),
-            limits::PINS
-        );
-        return Err(value("trust.bundle_sha256", why));
-    }
-    texts.iter().map(|text| parse_pin(text)).collect()
-}
-
-/// Takes the digest as `bulla token create` prints it, and as `openssl x509
-/// -fingerprint -sha256` does.
-fn parse_pin(text: &str) -> Result<[u8; 32], ConfigError> {
-    let bare = text.trim().to_ascii_lowercase();
-    let bare = bare
-        .strip_prefix("sha256:")
-        .unwrap_or(&bare)
-        .replace(':', "");
-    let mut pin = [0; 32];
-    match hex::decode_to_slice(&bare, &mut pin) {
-        Ok(()) => Ok(pin),
-        Err(_) => {
-            let why = format!("{text:?} is not a SHA-256 in 64 hexadecimal digits");
-            Err(value("trust.bundle_sha256", why))
-        }
-    }
-}
-
-fn parse_mode(text: &str) -> Result<u32, ConfigError> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(mode),
-        _ => {
-            let why = format!("{text:?} is not an octal mode such as \"0666\"");
-            Err(value("workload_api.socket_mode", why))
-        }
-    }
-}
-
-fn parse_key_type(text: &str) -> Result<keys::KeyType, ConfigError> {
-    match text {
-        "ec-p256" => Ok(keys::KeyType::EcP256),
-        "ec-p384" => Ok(keys::KeyType::EcP384),
-        _ => {
-            let why = format!("{text:?} is not \"ec-p256\" or \"ec-p384\"");
-            Err(value("workload_api.x509_key_type", why))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Config, ConfigError, JoinToken};
-
-    fn minimal() -> Config {
-        Config::new("example.org", "127.0.0.1:8081")
-    }
-
-    #[test]
-    fn the_sample_parses_and_passes_the_check() {
-        let sample = include_str!("../../../deploy/agent.toml");
-        let config = Config::from_toml(sample).unwrap();
-        config.check().unwrap();
-        // Every key with a default states that default, so the sample is its documentation.
-        let default = minimal();
-        assert_eq!(config.limits, default.limits);
-        assert_eq!(config.data_dir, default.data_dir);
-        assert_eq!(config.workload_socket, default.workload_socket);
-        assert_eq!(config.admin_socket, default.admin_socket);
-    }
-
-    #[test]
-    fn unknown_keys_are_errors() {
-        for text in [
-            "trust_domain = \"a\"\ntrust_domian = \"b\"\n[server]\naddress = \"a:1\"",
-            "trust_domain = \"a\"\n[server]\naddress = \"a:1\"\n[limits]\nconnection = 3",
-            "trust_domain = \"a\"\njoin_token = \"t\"\n[server]\naddress = \"a:1\"",
-        ] {
-            let refused = Config::from_toml(text).unwrap_err();
-            assert!(matches!(refused, ConfigError::Toml(_)), "{refused}");
-        }
-    }
-
-    #[test]
-    fn values_that_do_not_fit_are_named() {
-        let bad: [(&str, fn(&mut Config)); 8] = [
-            ("trust_domain", |c| c.trust_domain = "a b".into()),
-            ("server.address", |c| c.server.address = "host".into()),
-            ("limits", |c| c.limits.views = 0),
-            ("ops.listen", |c| {
-                c.ops.listen = Some(([10, 0, 0, 1], 80).into())
-            }),
-            ("trust.bundle_sha256", |c| {
-                c.trust.bundle_sha256 = vec!["ab".into()]
-            }),
-            ("workload_api.socket_mode", |c| {
-                c.workload_api.socket_mode = "999".into()
-            }),
-            ("workload_api.x509_key_type", |c| {
-                c.workload_api.x509_key_type = "rsa".into()
-            }),
-            ("storage.seal_key_file", |c| {
-                c.storage.seal_key_file = Some(c.data_dir.join("key"));
-            }),
-        ];
-        for (key, spoil) in bad {
-            let mut config = minimal();
-            spoil(&mut config);
-            let refused = config.check().unwrap_err().to_string();
-            assert!(refused.starts_with(key), "{key}: {refused}");
-        }
-        minimal().check().unwrap();
-    }
-
-    #[test]
-    fn pins_come_in_the_usual_spellings() {
-        let digits = "ab".repeat(32);
-        let colons = vec!["AB"; 32].join(":");
-        for text in [digits.clone(), format!("sha256:{digits}"), colons] {
-            assert_eq!(super::parse_pin(&text).unwrap(), [0xab; 32]);
-        }
-    }
-
-    #[test]
-    fn a_token_is_never_shown() {
-        let token = JoinToken::new(" 6c1b-secret-0123456789abcdef\n").unwrap();
-        assert_eq!(token.secret(), "6c1b-secret-0123456789abcdef");
-        assert!(!format!("{token:?}").contains("secret"));
-        assert!(JoinToken::new("  ").is_err());
-        assert!(JoinToken::new("two words").is_err());
-    }
 }

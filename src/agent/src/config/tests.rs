@@ -1,0 +1,84 @@
+//! What a configuration may and may not say.
+
+use super::check::parse_pin;
+use super::{Config, ConfigError, JoinToken};
+
+type Spoil = fn(&mut Config);
+
+fn minimal() -> Config {
+    Config::new("example.org", "127.0.0.1:8081")
+}
+
+#[test]
+fn the_sample_parses_and_passes_the_check() {
+    let sample = include_str!("../../../../deploy/agent.toml");
+    let config = Config::from_toml(sample).unwrap();
+    config.check().unwrap();
+    // Every key with a default states that default, so the sample is its documentation.
+    let default = minimal();
+    assert_eq!(config.limits, default.limits);
+    assert_eq!(config.data_dir, default.data_dir);
+    assert_eq!(config.workload_socket, default.workload_socket);
+    assert_eq!(config.admin_socket, default.admin_socket);
+}
+
+#[test]
+fn unknown_keys_are_errors() {
+    for text in [
+        "trust_domain = \"a\"\ntrust_domian = \"b\"\n[server]\naddress = \"a:1\"",
+        "trust_domain = \"a\"\n[server]\naddress = \"a:1\"\n[limits]\nconnection = 3",
+        "trust_domain = \"a\"\njoin_token = \"t\"\n[server]\naddress = \"a:1\"",
+    ] {
+        let refused = Config::from_toml(text).unwrap_err();
+        assert!(matches!(refused, ConfigError::Toml(_)), "{refused}");
+    }
+}
+
+#[test]
+fn values_that_do_not_fit_are_named() {
+    let bad: [(&str, Spoil); 8] = [
+        ("trust_domain", |c| c.trust_domain = "a b".into()),
+        ("server.address", |c| c.server.address = "host".into()),
+        ("limits", |c| c.limits.views = 0),
+        ("ops.listen", |c| {
+            c.ops.listen = Some(([10, 0, 0, 1], 80).into())
+        }),
+        ("trust.bundle_sha256", |c| {
+            c.trust.bundle_sha256 = vec!["ab".into()]
+        }),
+        ("workload_api.socket_mode", |c| {
+            c.workload_api.socket_mode = "999".into()
+        }),
+        ("workload_api.x509_key_type", |c| {
+            c.workload_api.x509_key_type = "rsa".into()
+        }),
+        ("storage.seal_key_file", |c| {
+            c.storage.seal_key_file = Some(c.data_dir.join("key"));
+        }),
+    ];
+    for (key, spoil) in bad {
+        let mut config = minimal();
+        spoil(&mut config);
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.starts_with(key), "{key}: {refused}");
+    }
+    minimal().check().unwrap();
+}
+
+#[test]
+fn pins_come_in_the_usual_spellings() {
+    let digits = "ab".repeat(32);
+    let colons = vec!["AB"; 32].join(":");
+    for text in [digits.clone(), format!("sha256:{digits}"), colons] {
+        assert_eq!(parse_pin(&text).unwrap(), [0xab; 32]);
+    }
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let token = JoinToken::new(" 6c1b-secret-0123456789abcdef\n").unwrap();
+    assert_eq!(token.secret(), "6c1b-secret-0123456789abcdef");
+    assert!(!format!("{token:?}").contains("secret"));
+    assert!(JoinToken::new("  ").is_err());
+    assert!(JoinToken::new("two words").is_err());
+}
