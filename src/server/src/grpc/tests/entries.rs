@@ -1,0 +1,254 @@
+//! Entries: batches answer item by item, masks and filters are obeyed, agents see
+//! their own and nothing else.
+
+use api::entry::{
+    BatchCreateEntryRequest, BatchDeleteEntryRequest, BatchUpdateEntryRequest, CountEntriesRequest,
+    GetAuthorizedEntriesRequest, GetEntryRequest, ListEntriesRequest, SyncAuthorizedEntriesRequest,
+    SyncAuthorizedEntriesResponse, batch_create_entry_response, list_entries_request,
+};
+use api::types::{EntryMask, SelectorMatch, selector_match::MatchBehavior};
+use records::{AuditKind, AuditOutcome};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use super::*;
+
+async fn create(
+    clients: &mut Clients,
+    entries: Vec<types::Entry>,
+) -> Vec<batch_create_entry_response::Result> {
+    let request = BatchCreateEntryRequest {
+        entries,
+        output_mask: None,
+    };
+    clients.entries.batch_create_entry(request).await.unwrap().into_inner().results
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_has_its_own_outcome() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let good = wire_entry(&parent, "web");
+    let bad = [
+        (types::Entry { spiffe_id: None, ..good.clone() }, "entry.spiffe_id"),
+        (types::Entry { spiffe_id: wire_id("web"), ..good.clone() }, "entry.spiffe_id"),
+        (types::Entry { spiffe_id: wire_id("/spire/server"), ..good.clone() }, "/spire/"),
+        (types::Entry { selectors: Vec::new(), ..good.clone() }, "no selectors"),
+        (types::Entry { selectors: vec![wire_selector("a:b", "c")], ..good.clone() }, "entry.selectors"),
+        (types::Entry { id: "a b".into(), ..good.clone() }, "entry.id"),
+        (types::Entry { x509_svid_ttl: -1, ..good.clone() }, "entry.x509_svid_ttl"),
+        (types::Entry { dns_names: vec!["127.0.0.1".into()], ..good.clone() }, "DNS name"),
+        (
+            types::Entry {
+                spiffe_id: Some(types::Spiffeid { trust_domain: "other.test".into(), path: "/web".into() }),
+                ..good.clone()
+            },
+            "other.test",
+        ),
+    ];
+    let mut batch = vec![good.clone(), good.clone()];
+    batch.extend(bad.iter().map(|(entry, _)| entry.clone()));
+    let results = create(&mut admin, batch).await;
+    assert_eq!(code(results[0].status.as_ref()), Code::Ok);
+    // The same again, even within one batch: it exists, and is answered.
+    assert_eq!(code(results[1].status.as_ref()), Code::AlreadyExists);
+    assert_eq!(results[1].entry, results[0].entry);
+    for (result, (entry, part)) in results[2..].iter().zip(&bad) {
+        let status = result.status.as_ref().unwrap();
+        assert_eq!(code(Some(status)), Code::InvalidArgument, "{entry:?}");
+        assert!(status.message.contains(part), "{part}: {}", status.message);
+    }
+    assert_eq!(rig.server.state.registry().counts().entries, 1);
+    assert_eq!(rig.count(AuditKind::EntryCreate, AuditOutcome::Granted), 1);
+    assert_eq!(rig.count(AuditKind::EntryCreate, AuditOutcome::Refused), bad.len());
+}
+
+#[tokio::test]
+async fn a_batch_has_a_limit() {
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
+    let ids = (0..501).map(|n| n.to_string()).collect();
+    let error = admin.entries.batch_delete_entry(BatchDeleteEntryRequest { ids }).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+    assert!(error.message().contains("500"), "{error}");
+}
+
+#[tokio::test]
+async fn updates_take_masked_fields_and_deletes_answer_each_id() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let made = create(&mut admin, vec![wire_entry(&parent, "web")]).await.remove(0).entry.unwrap();
+    let change = types::Entry {
+        id: made.id.clone(),
+        hint: "internal".into(),
+        ..Default::default()
+    };
+    let unknown = types::Entry {
+        id: "nope".into(),
+        ..Default::default()
+    };
+    let request = BatchUpdateEntryRequest {
+        entries: vec![change, unknown],
+        input_mask: Some(EntryMask { hint: true, ..Default::default() }),
+        output_mask: None,
+    };
+    let results = admin.entries.batch_update_entry(request).await.unwrap().into_inner().results;
+    let expected = types::Entry {
+        hint: "internal".into(),
+        revision_number: 1,
+        ..made.clone()
+    };
+    assert_eq!(results[0].entry, Some(expected));
+    assert_eq!(code(results[1].status.as_ref()), Code::NotFound);
+
+    let ids = vec![made.id.clone(), "a b".into(), made.id.clone()];
+    let request = BatchDeleteEntryRequest { ids: ids.clone() };
+    let results = admin.entries.batch_delete_entry(request).await.unwrap().into_inner().results;
+    let codes: Vec<_> = results.iter().map(|r| code(r.status.as_ref())).collect();
+    assert_eq!(codes, [Code::Ok, Code::InvalidArgument, Code::NotFound]);
+    assert_eq!(results.into_iter().map(|r| r.id).collect::<Vec<_>>(), ids);
+    let get = GetEntryRequest { id: made.id, output_mask: None };
+    assert_eq!(admin.entries.get_entry(get).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn lists_are_filtered_masked_and_paged() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let entries = (0..25).map(|n| types::Entry {
+        selectors: vec![wire_selector("unix", &format!("uid:{}", n % 5))],
+        ..wire_entry(&parent, &format!("w{n}"))
+    });
+    create(&mut admin, entries.collect()).await;
+    let by_selector = |text: &str| list_entries_request::Filter {
+        by_selectors: Some(SelectorMatch {
+            selectors: vec![wire_selector("unix", text)],
+            r#match: MatchBehavior::MatchExact.into(),
+        }),
+        // What stock tools always send.
+        by_downstream: Some(false),
+        ..Default::default()
+    };
+    let mut token = String::new();
+    let mut seen = Vec::new();
+    loop {
+        let request = ListEntriesRequest {
+            filter: Some(by_selector("uid:3")),
+            output_mask: Some(EntryMask { spiffe_id: true, ..Default::default() }),
+            page_size: 2,
+            page_token: token,
+        };
+        let page = admin.entries.list_entries(request).await.unwrap().into_inner();
+        assert!(page.entries.len() <= 2);
+        assert!(page.entries.iter().all(|entry| entry.selectors.is_empty() && entry.spiffe_id.is_some()));
+        seen.extend(page.entries.into_iter().map(|entry| entry.id));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let whole = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((whole, seen.len()), (5, 5));
+
+    // No page size asks for all; nothing is allocated by a client's number.
+    for page_size in [0, -1, i32::MAX] {
+        let request = ListEntriesRequest { page_size, ..Default::default() };
+        let page = admin.entries.list_entries(request).await.unwrap().into_inner();
+        assert_eq!((page.entries.len(), page.next_page_token.as_str()), (25, ""));
+    }
+    let bad_token = ListEntriesRequest { page_token: "no token".into(), ..Default::default() };
+    assert_eq!(admin.entries.list_entries(bad_token).await.unwrap_err().code(), Code::InvalidArgument);
+    let count = admin.entries.count_entries(CountEntriesRequest { filter: None }).await.unwrap();
+    assert_eq!(count.into_inner().count, 25);
+    let nothing_to_compare = ListEntriesRequest {
+        filter: Some(list_entries_request::Filter {
+            by_selectors: Some(SelectorMatch::default()),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let error = admin.entries.list_entries(nothing_to_compare).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn an_agent_sees_its_own_entries_alone() {
+    let rig = Rig::memory().await;
+    let (mine, other) = (rig.agent().await, rig.agent().await);
+    rig.create(rig.entry(&mine.id, "web")).await;
+    rig.create(rig.entry(&other.id, "db")).await;
+    let mut agent = connect(&rig, Who::agent(&mine)).await;
+    let request = GetAuthorizedEntriesRequest::default();
+    let entries = agent.entries.get_authorized_entries(request).await.unwrap().into_inner().entries;
+    let paths: Vec<_> = entries.into_iter().map(|entry| entry.spiffe_id.unwrap().path).collect();
+    assert_eq!(paths, ["/web"]);
+    // And it is no admin.
+    let error = agent.entries.count_entries(CountEntriesRequest { filter: None }).await.unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied);
+    assert_eq!(rig.count(AuditKind::Refusal, AuditOutcome::Refused), 1);
+}
+
+struct Paged {
+    to: mpsc::Sender<SyncAuthorizedEntriesRequest>,
+    from: Streaming<SyncAuthorizedEntriesResponse>,
+}
+
+async fn paged(clients: &mut Clients) -> Paged {
+    let (to, requests) = mpsc::channel(4);
+    to.send(SyncAuthorizedEntriesRequest::default()).await.unwrap();
+    let answer = clients.entries.sync_authorized_entries(ReceiverStream::new(requests)).await;
+    Paged {
+        to,
+        from: answer.unwrap().into_inner(),
+    }
+}
+
+#[tokio::test]
+async fn a_small_set_is_answered_whole_and_the_call_ends() {
+    let rig = Rig::memory().await;
+    let node = rig.agent().await;
+    rig.create(rig.entry(&node.id, "web")).await;
+    let mut agent = connect(&rig, Who::agent(&node)).await;
+    let mut paged = paged(&mut agent).await;
+    let answer = paged.from.message().await.unwrap().unwrap();
+    assert_eq!((answer.entries.len(), answer.entry_revisions.len(), answer.more), (1, 0, false));
+    assert!(paged.from.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_large_set_comes_as_revisions_and_what_is_asked_for() {
+    let rig = Rig::memory().await;
+    let node = rig.agent().await;
+    for batch in 0..3 {
+        let entries = (0..250).map(|n| rig.entry(&node.id, &format!("w{batch}-{n}"))).collect();
+        let made = rig.server.state.create_entries(&crate::rig::ADMIN, entries).await;
+        assert!(made.iter().all(Result::is_ok));
+    }
+    let mut agent = connect(&rig, Who::agent(&node)).await;
+    let mut paged = paged(&mut agent).await;
+    let mut ids = Vec::new();
+    loop {
+        let page = paged.from.message().await.unwrap().unwrap();
+        assert!(page.entries.is_empty() && !page.entry_revisions.is_empty());
+        ids.extend(page.entry_revisions.into_iter().map(|revision| revision.id));
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(ids.len(), 750);
+    let mut asked = ids[..10].to_vec();
+    asked.push("not-one-of-mine".into());
+    let request = SyncAuthorizedEntriesRequest { ids: asked, ..Default::default() };
+    paged.to.send(request).await.unwrap();
+    let page = paged.from.message().await.unwrap().unwrap();
+    assert_eq!((page.entries.len(), page.more), (10, false));
+    let too_many = SyncAuthorizedEntriesRequest { ids: ids[..501].to_vec(), ..Default::default() };
+    paged.to.send(too_many).await.unwrap();
+    assert_eq!(paged.from.message().await.unwrap_err().code(), Code::InvalidArgument);
+}
