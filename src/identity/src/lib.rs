@@ -13,6 +13,8 @@ mod selector;
 mod selector_index;
 mod spiffe_id;
 mod svid;
+#[cfg(test)]
+mod tests;
 mod time;
 mod trust_domain;
 mod view_digest;
