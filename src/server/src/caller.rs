@@ -9,7 +9,7 @@ use identity::SpiffeId;
 
 /// The authenticated origin of a call. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// A TLS peer with a verified SVID: an agent, an admin workload, a downstream server.
     Spiffe(SpiffeId),
     /// A process on the admin socket, as the kernel named it at connect time.
@@ -28,13 +28,13 @@ pub enum Caller {
 impl Caller {
     /// A TLS client without a certificate.
     #[must_use]
-    pub fn anonymous(address: SocketAddr) -> Self {
+    pub(crate) fn anonymous(address: SocketAddr) -> Self {
         Self::Anonymous(address.to_string().into())
     }
 
     /// The SPIFFE ID, when there is one.
     #[must_use]
-    pub fn spiffe_id(&self) -> Option<&SpiffeId> {
+    pub(crate) fn spiffe_id(&self) -> Option<&SpiffeId> {
         match self {
             Self::Spiffe(id) => Some(id),
             Self::Local { .. } | Self::Anonymous(_) | Self::Server => None,

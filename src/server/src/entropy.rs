@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// The operating system's randomness.
 #[derive(Clone)]
-pub struct Entropy(SystemRandom);
+pub(crate) struct Entropy(SystemRandom);
 
 /// The operating system gave no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ impl Entropy {
         reason = "the server's one source of randomness"
     )]
     #[must_use]
-    pub fn system() -> Self {
+    pub(crate) fn system() -> Self {
         Self(SystemRandom::new())
     }
 
@@ -29,7 +29,7 @@ impl Entropy {
     ///
     /// # Errors
     /// When the operating system has none to give.
-    pub fn bytes<const N: usize>(&self) -> Result<[u8; N], NoEntropy> {
+    pub(crate) fn bytes<const N: usize>(&self) -> Result<[u8; N], NoEntropy> {
         let mut bytes = [0; N];
         self.0
             .fill(&mut bytes)
@@ -39,7 +39,7 @@ impl Entropy {
 
     /// The source itself, for key generation.
     #[must_use]
-    pub fn source(&self) -> &dyn SecureRandom {
+    pub(crate) fn source(&self) -> &dyn SecureRandom {
         &self.0
     }
 }

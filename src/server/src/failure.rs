@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-pub use api::status::Kind;
+pub(crate) use api::status::Kind;
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,35 +8,35 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Seconds until the active X.509 authority expires.
-pub const CA_EXPIRY_SECONDS: &str = "bulla_ca_expiry_seconds";
+pub(crate) const CA_EXPIRY_SECONDS: &str = "bulla_ca_expiry_seconds";
 /// Sequence of this trust domain's bundle.
-pub const BUNDLE_SEQUENCE: &str = "bulla_bundle_sequence";
+pub(crate) const BUNDLE_SEQUENCE: &str = "bulla_bundle_sequence";
 /// Credentials signed or refused, by kind and result.
-pub const SIGN_TOTAL: &str = "bulla_sign_total";
+pub(crate) const SIGN_TOTAL: &str = "bulla_sign_total";
 /// Node attestations, by attestor and result.
-pub const ATTEST_TOTAL: &str = "bulla_attest_total";
+pub(crate) const ATTEST_TOTAL: &str = "bulla_attest_total";
 /// How long a commit took, from hand-over to applied.
-pub const STORE_COMMIT_SECONDS: &str = "bulla_store_commit_seconds";
+pub(crate) const STORE_COMMIT_SECONDS: &str = "bulla_store_commit_seconds";
 /// How long a group of records took to become durable.
-pub const AUDIT_APPEND_SECONDS: &str = "bulla_audit_append_seconds";
+pub(crate) const AUDIT_APPEND_SECONDS: &str = "bulla_audit_append_seconds";
 /// Records appended but not yet durable.
-pub const AUDIT_LAG: &str = "bulla_audit_lag";
+pub(crate) const AUDIT_LAG: &str = "bulla_audit_lag";
 /// Stored records that could not be read and are left out.
-pub const POISON_RECORDS: &str = "bulla_poison_records";
+pub(crate) const POISON_RECORDS: &str = "bulla_poison_records";
 /// Attestations that wait for a slot.
-pub const QUEUE_DEPTH: &str = "bulla_queue_depth";
+pub(crate) const QUEUE_DEPTH: &str = "bulla_queue_depth";
 /// Age of the in-memory view.
-pub const VIEW_AGE_SECONDS: &str = "bulla_view_age_seconds";
+pub(crate) const VIEW_AGE_SECONDS: &str = "bulla_view_age_seconds";
 /// Seconds the wall clock stands behind the newest record; 0 when it does not.
-pub const CLOCK_OFFSET: &str = "bulla_clock_offset";
+pub(crate) const CLOCK_OFFSET: &str = "bulla_clock_offset";
 /// Registration entries.
-pub const ENTRIES: &str = "bulla_entries";
+pub(crate) const ENTRIES: &str = "bulla_entries";
 /// Attested nodes.
-pub const NODES: &str = "bulla_nodes";
+pub(crate) const NODES: &str = "bulla_nodes";
 /// Agents that follow by push.
-pub const SUBSCRIBERS: &str = "bulla_subscribed_agents";
+pub(crate) const SUBSCRIBERS: &str = "bulla_subscribed_agents";
 /// Shortest remaining lifetime of any agent SVID that has not expired.
-pub const SVID_MIN_REMAINING_SECONDS: &str = "bulla_svid_min_remaining_seconds";
+pub(crate) const SVID_MIN_REMAINING_SECONDS: &str = "bulla_svid_min_remaining_seconds";
 
 /// Counters of the hot paths.
 #[derive(Clone)]

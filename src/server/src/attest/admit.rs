@@ -14,7 +14,7 @@ use crate::state::{CommitFailure, stored};
 /// Why an agent's call is refused. Stock agents act on these: a banned one stops,
 /// the others attest again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AgentDenied {
+pub(crate) enum AgentDenied {
     /// An admin banned it.
     #[error("agent is banned")]
     Banned,
@@ -35,7 +35,7 @@ pub enum AgentDenied {
 impl AgentDenied {
     /// What sort of no it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Undecided(failure) => failure.kind(),
             _ => Kind::Denied,
@@ -73,7 +73,7 @@ impl Attestation {
     ///
     /// # Errors
     /// See [`AgentDenied`]. Not recorded here: the caller knows what was asked.
-    pub async fn admit(
+    pub(crate) async fn admit(
         &self,
         agent: &SpiffeId,
         serial: &CertificateSerial,

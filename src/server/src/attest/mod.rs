@@ -30,16 +30,16 @@ use crate::issue::Issuer;
 use crate::metrics::Meters;
 use crate::state::State;
 
-pub use admit::AgentDenied;
-pub use session::{Attested, Session, Step};
-pub use tokens::{CreatedToken, TokenOrder};
+pub(crate) use admit::AgentDenied;
+pub(crate) use session::{Attested, Session, Step};
+pub(crate) use tokens::{CreatedToken, TokenOrder};
 
 /// The type of the selector by which an alias entry names one agent.
 pub(crate) const AGENT_SELECTOR: &str = "spiffe_id";
 
 /// Node attestation and everything about attested nodes. Cheap to clone.
 #[derive(Clone)]
-pub struct Attestation(Arc<Parts>);
+pub(crate) struct Attestation(Arc<Parts>);
 
 pub(crate) struct Parts {
     pub(crate) state: State,
@@ -92,7 +92,7 @@ impl Attestation {
 
     /// The names of the attestors this server verifies.
     #[must_use]
-    pub fn attestors(&self) -> Vec<&'static str> {
+    pub(crate) fn attestors(&self) -> Vec<&'static str> {
         self.0
             .attestors
             .iter()

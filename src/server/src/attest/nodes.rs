@@ -18,7 +18,7 @@ impl Attestation {
     ///
     /// # Errors
     /// There is no such node, or it cannot be done now.
-    pub async fn ban(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
+    pub(crate) async fn ban(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
         let (mut node, unchanged) = self.must_exist(id).await?;
         if node.banned {
             return Ok(());
@@ -38,7 +38,7 @@ impl Attestation {
     ///
     /// # Errors
     /// There is no such node, or it cannot be done now.
-    pub async fn evict(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
+    pub(crate) async fn evict(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
         let (_, unchanged) = self.must_exist(id).await?;
         let td = self.0.state.trust_domain();
         let node_key: Key = key::node(td, id).into();
@@ -77,7 +77,7 @@ impl Attestation {
     ///
     /// # Errors
     /// There is no such node, or it cannot be done now.
-    pub async fn post_status(&self, agent: &SpiffeId, version: &str) -> Result<(), Failure> {
+    pub(crate) async fn post_status(&self, agent: &SpiffeId, version: &str) -> Result<(), Failure> {
         let version = clean(version);
         let known = self
             .0

@@ -17,7 +17,7 @@ impl Attestation {
     /// # Errors
     /// The CSR is bad, the node is gone or banned meanwhile, or it cannot be done
     /// now. Recorded.
-    pub async fn renew(&self, agent: &SpiffeId, csr: &[u8]) -> Result<X509Svid, Failure> {
+    pub(crate) async fn renew(&self, agent: &SpiffeId, csr: &[u8]) -> Result<X509Svid, Failure> {
         let caller = Caller::Spiffe(agent.clone());
         let renewed = self.try_renew(&caller, agent, csr).await;
         if let Err(failure) = &renewed {

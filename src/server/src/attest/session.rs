@@ -20,7 +20,7 @@ use crate::metrics;
 use crate::state::{CommitFailure, stored};
 
 /// One attestation under way; it holds one of the slots.
-pub struct Session {
+pub(crate) struct Session {
     attestation: Attestation,
     caller: Caller,
     /// Which attestor, by its place in the list.
@@ -33,7 +33,7 @@ pub struct Session {
 
 /// What comes next.
 #[derive(Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// The node must answer these bytes.
     Challenge(Vec<u8>),
     /// The node is attested.
@@ -42,7 +42,7 @@ pub enum Step {
 
 /// An attested node's first (or new) SVID.
 #[derive(Debug)]
-pub struct Attested {
+pub(crate) struct Attested {
     /// The agent's SVID.
     pub svid: X509Svid,
     /// Whether it may attest again by itself.
@@ -56,7 +56,7 @@ impl Attestation {
     /// # Errors
     /// [`Kind::Precondition`] for an unknown attestor, [`Kind::Invalid`] for a bad
     /// CSR, [`Kind::Exhausted`] when too many wait. Each is recorded.
-    pub async fn begin(
+    pub(crate) async fn begin(
         &self,
         caller: &Caller,
         attestor: &str,
@@ -164,7 +164,7 @@ impl Session {
     /// # Errors
     /// The evidence proves nothing ([`Kind::Invalid`]), the node may not
     /// ([`Kind::Denied`]), or it cannot be done now. Each is recorded.
-    pub async fn advance(&mut self, evidence: &[u8]) -> Result<Step, Failure> {
+    pub(crate) async fn advance(&mut self, evidence: &[u8]) -> Result<Step, Failure> {
         let (agent, step) = self.step(evidence).await;
         let result = match &step {
             Ok(Step::Challenge(_)) => return step,

@@ -16,7 +16,7 @@ use crate::state::stored;
 
 /// What token an admin wants.
 #[derive(Debug, Default)]
-pub struct TokenOrder {
+pub(crate) struct TokenOrder {
     /// Lifetime; `None` takes the configured default.
     pub ttl: Option<Seconds>,
     /// The token itself, when the admin brings one; else a random one is made.
@@ -28,7 +28,7 @@ pub struct TokenOrder {
 
 /// A join token that was made. The secret is in it once and nowhere else.
 #[derive(Debug)]
-pub struct CreatedToken {
+pub(crate) struct CreatedToken {
     /// The secret.
     pub token: JoinToken,
     /// From when on it is worthless.
@@ -43,7 +43,7 @@ impl Attestation {
     /// # Errors
     /// The lifetime is too long, the token is taken, there are too many, the alias
     /// is not allowed, or it cannot be done now.
-    pub async fn create_token(
+    pub(crate) async fn create_token(
         &self,
         caller: &Caller,
         order: TokenOrder,

@@ -19,11 +19,11 @@ use crate::failure::{Failure, Kind};
 use crate::limits;
 use crate::metrics::{self, Meters};
 
-pub use read::{AuditFilter, AuditOrder, Checked, Seen};
+pub(crate) use read::{AuditFilter, AuditOrder, Checked, Seen};
 
 /// The decision log. Cheap to clone.
 #[derive(Clone)]
-pub struct Audit(Arc<Parts>);
+pub(crate) struct Audit(Arc<Parts>);
 
 struct Parts {
     journal: Journal,
@@ -140,12 +140,12 @@ impl Audit {
 
     /// Records a refusal and writes its one log line. Returns once durable, or once
     /// it is clear that it cannot be: a refusal stands either way.
-    pub async fn refuse(&self, refusal: Refusal<'_>) {
+    pub(crate) async fn refuse(&self, refusal: Refusal<'_>) {
         self.refuse_all(std::slice::from_ref(&refusal)).await;
     }
 
     /// Records several refusals in one group.
-    pub async fn refuse_all(&self, refusals: &[Refusal<'_>]) {
+    pub(crate) async fn refuse_all(&self, refusals: &[Refusal<'_>]) {
         let drafts = refusals
             .iter()
             .filter_map(|refusal| self.refusal_draft(refusal));
@@ -174,7 +174,7 @@ impl Audit {
 
     /// The newest durable record.
     #[must_use]
-    pub fn head(&self) -> journal::Head {
+    pub(crate) fn head(&self) -> journal::Head {
         self.0.journal.head()
     }
 
@@ -185,7 +185,7 @@ impl Audit {
 
 /// A refusal worth a record and a log line.
 #[derive(Debug, Clone, Copy)]
-pub struct Refusal<'a> {
+pub(crate) struct Refusal<'a> {
     /// What was asked for; [`AuditKind::Refusal`] when it never came that far.
     pub kind: AuditKind,
     /// Who asked.

@@ -14,7 +14,7 @@ use crate::limits;
 
 /// Which records are wanted. Empty and zero mean all.
 #[derive(Debug, Clone, Default)]
-pub struct AuditFilter {
+pub(crate) struct AuditFilter {
     /// Only these kinds.
     pub kinds: Vec<AuditKind>,
     /// Only records whose caller or subject is this SPIFFE ID.
@@ -30,7 +30,7 @@ pub struct AuditFilter {
 impl AuditFilter {
     /// Whether a record is wanted.
     #[must_use]
-    pub fn matches(&self, record: &AuditRecord) -> bool {
+    pub(crate) fn matches(&self, record: &AuditRecord) -> bool {
         let view = record.view();
         let caller_is = |id: &str| matches!(view.caller, Caller::Spiffe(caller) if caller == id);
         (self.kinds.is_empty() || self.kinds.contains(&view.kind))
@@ -45,7 +45,7 @@ impl AuditFilter {
 
 /// What part of the journal is wanted.
 #[derive(Debug, Clone, Default)]
-pub struct AuditOrder {
+pub(crate) struct AuditOrder {
     /// Which records.
     pub filter: AuditFilter,
     /// The first record number; 0 is the oldest kept.
@@ -60,7 +60,7 @@ pub struct AuditOrder {
 
 /// One record read back.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Its number.
     pub seq: u64,
     /// The hash of the record before.
@@ -73,7 +73,7 @@ pub struct Seen {
 
 /// What checking the chain found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// The head that was reached, when all is intact.
     pub head: Option<Head>,
     /// The first record that cannot be vouched for, and what is wrong, when not.
@@ -93,7 +93,7 @@ impl Audit {
     /// # Errors
     /// Too many are reading, or `newest` without a limit of at most
     /// [`limits::MAX_AUDIT_NEWEST`]. Faults in the files come as the last item.
-    pub fn list(
+    pub(crate) fn list(
         &self,
         order: AuditOrder,
     ) -> Result<mpsc::Receiver<Result<Seen, Failure>>, Failure> {
@@ -245,7 +245,7 @@ impl Audit {
     ///
     /// # Errors
     /// The files cannot be read. A chain that does not hold is an answer, not an error.
-    pub async fn verify(&self, known: Option<Head>) -> Result<Checked, Failure> {
+    pub(crate) async fn verify(&self, known: Option<Head>) -> Result<Checked, Failure> {
         let dir: PathBuf = self.0.dir.clone();
         let checked =
             tokio::task::spawn_blocking(move || journal::verify(&dir, known.as_ref())).await;

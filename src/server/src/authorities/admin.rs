@@ -14,7 +14,7 @@ impl Authorities {
     ///
     /// # Errors
     /// It cannot be done now.
-    pub async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,
@@ -29,7 +29,7 @@ impl Authorities {
     ///
     /// # Errors
     /// There is no such key, or it is not published.
-    pub async fn activate(
+    pub(crate) async fn activate(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,
@@ -49,7 +49,7 @@ impl Authorities {
     ///
     /// # Errors
     /// As [`Authorities::prepare`] and [`Authorities::activate`].
-    pub async fn rotate(
+    pub(crate) async fn rotate(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,
@@ -62,7 +62,7 @@ impl Authorities {
     ///
     /// # Errors
     /// There is no such key.
-    pub async fn taint(
+    pub(crate) async fn taint(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,
@@ -80,7 +80,7 @@ impl Authorities {
     ///
     /// # Errors
     /// There is no such key, or it is the active one.
-    pub async fn revoke(
+    pub(crate) async fn revoke(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,

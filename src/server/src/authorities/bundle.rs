@@ -64,7 +64,7 @@ impl Authorities {
     ///
     /// # Errors
     /// The bundle would be too large, or it cannot be done now.
-    pub async fn append_to_bundle(
+    pub(crate) async fn append_to_bundle(
         &self,
         caller: &Caller,
         x509: Vec<X509AuthorityCertificate>,

@@ -25,13 +25,13 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::state::State;
 
-pub use status::KeyStatus;
+pub(crate) use status::KeyStatus;
 
 use rows::Rotor;
 
 /// The signing authorities. Cheap to clone.
 #[derive(Clone)]
-pub struct Authorities(Arc<Inner>);
+pub(crate) struct Authorities(Arc<Inner>);
 
 pub(crate) struct Inner {
     x509: ArcSwapOption<X509Authority>,
@@ -85,19 +85,19 @@ impl Rotors {
 impl Authorities {
     /// The authority that signs X.509-SVIDs now.
     #[must_use]
-    pub fn x509(&self) -> Option<Arc<X509Authority>> {
+    pub(crate) fn x509(&self) -> Option<Arc<X509Authority>> {
         self.0.x509.load_full()
     }
 
     /// The authority that signs JWT-SVIDs now.
     #[must_use]
-    pub fn jwt(&self) -> Option<Arc<JwtAuthority>> {
+    pub(crate) fn jwt(&self) -> Option<Arc<JwtAuthority>> {
         self.0.jwt.load_full()
     }
 
     /// Every key of this server, oldest first, X.509 before JWT.
     #[must_use]
-    pub fn status(&self) -> Arc<Vec<KeyStatus>> {
+    pub(crate) fn status(&self) -> Arc<Vec<KeyStatus>> {
         self.0.status.load_full()
     }
 
@@ -108,7 +108,7 @@ impl Authorities {
 
     /// What this server is called in SVIDs.
     #[must_use]
-    pub fn server_id(&self) -> Option<SpiffeId> {
+    pub(crate) fn server_id(&self) -> Option<SpiffeId> {
         SpiffeId::new(self.0.parts.state.trust_domain(), "/spire/server").ok()
     }
 }

@@ -11,7 +11,7 @@ use super::rows::Rotor;
 
 /// One signing key, as status output shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyStatus {
+pub(crate) struct KeyStatus {
     /// What it signs.
     pub profile: AuthorityProfile,
     /// Its id: subject key identifier (hex) or `kid`.

@@ -1,1 +1,205 @@
-//! Tests.
+//! Keys are published before they sign, stay until what they signed has expired, and
+//! survive restarts.
+
+use std::time::Duration;
+
+use identity::{Seconds, X509Svid};
+use records::{AuditKind, AuditOutcome, AuthorityProfile};
+
+use super::*;
+use crate::caller::Caller;
+use crate::failure::Kind;
+use crate::issue::{X509Request, X509Right};
+use crate::rig::{ADMIN, Rig, subject_key};
+
+const X509: AuthorityProfile = AuthorityProfile::X509;
+
+impl Rig {
+    fn states(&self, profile: AuthorityProfile) -> Vec<&'static str> {
+        let status = self.server.authorities.status();
+        status.iter().filter(|key| key.profile == profile).map(|key| key.state).collect()
+    }
+
+    async fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+        self.settle().await;
+        self.server.authorities.tick().await.unwrap();
+    }
+
+    async fn svid(&self) -> X509Svid {
+        let request = X509Request {
+            right: X509Right::Mint {
+                spiffe_id: self.id("/probe"),
+                dns_names: Vec::new(),
+                ttl: None,
+            },
+            key: subject_key(),
+        };
+        let issued = self.server.issuer.issue_x509(&ADMIN, vec![request]).await.remove(0);
+        issued.unwrap().svid
+    }
+
+    fn own_bundle(&self) -> Arc<identity::Bundle> {
+        let registry = self.server.state.registry();
+        Arc::clone(registry.bundle(self.server.state.trust_domain()).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_first_start_makes_one_authority_of_each_kind() {
+    let rig = Rig::memory().await;
+    assert_eq!(rig.states(X509), ["active"]);
+    assert_eq!(rig.states(AuthorityProfile::Jwt), ["active"]);
+    let bundle = rig.own_bundle();
+    assert_eq!((bundle.x509_authorities.len(), bundle.jwt_authorities.len()), (1, 1));
+    assert_eq!(bundle.jwt_authorities[0].key_id, *rig.server.authorities.jwt().unwrap().key_id());
+    assert_eq!(bundle.refresh_hint, Some(Seconds(30)));
+    assert_eq!(rig.count(AuditKind::CaX509, AuditOutcome::Granted), 1);
+    assert_eq!(rig.count(AuditKind::CaJwt, AuditOutcome::Granted), 1);
+    let pin = rig.server.authorities.status()[0].certificate_sha256.unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bundle.x509_authorities[0].der);
+    assert_eq!(pin, digest.as_ref());
+}
+
+/// The whole life of a key by the clock alone, with an SVID issued at each step: it
+/// always verifies, and the bundle's sequence never falls.
+#[tokio::test]
+async fn keys_rotate_by_the_clock_and_no_svid_ever_fails() {
+    let rig = Rig::memory().await;
+    let first = rig.server.authorities.x509().unwrap().id().to_owned();
+    let mut held: Vec<X509Svid> = Vec::new();
+    let mut sequence = 0;
+    let mut seen_signing = std::collections::BTreeSet::new();
+    // Four days in steps of ten minutes.
+    for _ in 0..(4 * 144) {
+        rig.pass(600).await;
+        held.retain(|svid| svid.not_after > rig.clock.now());
+        held.push(rig.svid().await);
+        for svid in &held {
+            assert!(rig.verifies(svid), "an SVID that has not expired verifies");
+        }
+        let bundle = rig.own_bundle();
+        assert!(bundle.sequence >= sequence);
+        sequence = bundle.sequence;
+        let active = rig.server.authorities.x509().unwrap();
+        assert!(bundle.x509_authorities.iter().any(|a| a.der == *active.certificate_der()));
+        seen_signing.insert(active.id().to_owned());
+        assert!(rig.states(X509).len() <= 3);
+    }
+    assert!(seen_signing.len() >= 4, "{} keys signed in four days", seen_signing.len());
+    let status = rig.server.authorities.status();
+    assert!(status.iter().all(|key| key.id != first), "the first key is long gone");
+    assert!(rig.own_bundle().x509_authorities.len() <= 3);
+}
+
+#[tokio::test]
+async fn a_key_is_published_for_the_whole_interval_before_it_signs() {
+    let rig = Rig::with(|config| config.rotation.propagation = "1h".into()).await;
+    let first = rig.server.authorities.x509().unwrap().id().to_owned();
+    rig.server.authorities.prepare(&ADMIN, X509).await.unwrap();
+    assert_eq!(rig.states(X509), ["active", "published"]);
+    assert_eq!(rig.own_bundle().x509_authorities.len(), 2);
+    rig.pass(3_599).await;
+    assert_eq!(rig.server.authorities.x509().unwrap().id(), first);
+}
+
+#[tokio::test]
+async fn a_manual_rotation_keeps_the_old_key_for_what_it_signed() {
+    let rig = Rig::memory().await;
+    let old = rig.svid().await;
+    let first = rig.server.authorities.x509().unwrap().id().to_owned();
+    let next = rig.server.authorities.rotate(&ADMIN, X509).await.unwrap();
+    assert_ne!(next.id, first);
+    assert_eq!(next.state, "active");
+    assert_eq!(rig.states(X509), ["retired", "active"]);
+    let new = rig.svid().await;
+    assert!(rig.verifies(&old) && rig.verifies(&new));
+    let refused = rig.server.authorities.revoke(&ADMIN, X509, &next.id).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Precondition);
+    rig.server.authorities.taint(&ADMIN, X509, &first).await.unwrap();
+    assert!(rig.own_bundle().x509_authorities[0].tainted);
+    rig.server.authorities.revoke(&ADMIN, X509, &first).await.unwrap();
+    assert_eq!(rig.states(X509), ["active"]);
+    assert!(!rig.verifies(&old) && rig.verifies(&new));
+    let unknown = rig.server.authorities.taint(&ADMIN, X509, "00").await.unwrap_err();
+    assert_eq!(unknown.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_restart_takes_the_same_keys_back() {
+    let rig = Rig::memory().await;
+    rig.server.authorities.rotate(&ADMIN, X509).await.unwrap();
+    let svid = rig.svid().await;
+    let before = rig.server.authorities.status();
+    let bundle = rig.own_bundle();
+    let rig = rig.restart_in_memory(60).await.unwrap();
+    let ids = |status: &[KeyStatus]| -> Vec<(String, &'static str)> {
+        status.iter().map(|key| (key.id.clone(), key.state)).collect()
+    };
+    assert_eq!(ids(&rig.server.authorities.status()), ids(&before));
+    assert_eq!(rig.own_bundle(), bundle);
+    assert!(rig.verifies(&svid));
+    rig.svid().await;
+}
+
+#[tokio::test]
+async fn after_a_stop_past_the_keys_end_the_server_makes_new_ones_by_itself() {
+    let rig = Rig::memory().await;
+    let first = rig.server.authorities.x509().unwrap().id().to_owned();
+    let rig = rig.restart_in_memory(30 * 86_400).await.unwrap();
+    let active = rig.server.authorities.x509().unwrap();
+    assert_ne!(active.id(), first);
+    let svid = rig.svid().await;
+    assert!(rig.verifies(&svid));
+    assert_eq!(rig.count(AuditKind::CaX509, AuditOutcome::Granted), 2);
+}
+
+#[tokio::test]
+async fn a_follower_that_has_not_delivered_the_bundle_is_waited_for() {
+    let rig = Rig::memory().await;
+    let agent = rig.agent().await;
+    let follower = rig.server.state.subscribe_agent(&agent.id).unwrap();
+    let first = rig.server.authorities.x509().unwrap().id().to_owned();
+    // Past the activation threshold, a sixth of 24 h before the end.
+    rig.pass(13 * 3_600).await;
+    rig.pass(7 * 3_600 + 60).await;
+    assert_eq!(rig.states(X509), ["active", "published"]);
+    assert_eq!(rig.server.authorities.x509().unwrap().id(), first);
+    follower.acknowledge_bundle(rig.own_bundle().sequence);
+    rig.pass(60).await;
+    assert_ne!(rig.server.authorities.x509().unwrap().id(), first);
+}
+
+#[tokio::test]
+async fn a_follower_that_never_answers_does_not_stop_all_signing() {
+    let rig = Rig::memory().await;
+    let agent = rig.agent().await;
+    let _mute = rig.server.state.subscribe_agent(&agent.id).unwrap();
+    for _ in 0..48 {
+        rig.pass(1_800).await;
+    }
+    let active = rig.server.authorities.x509().unwrap();
+    assert!(active.not_after() > rig.clock.now());
+    rig.svid().await;
+}
+
+#[tokio::test]
+async fn authorities_of_others_are_added_and_left_alone() {
+    let rig = Rig::memory().await;
+    let downstream = identity::JwtAuthorityKey {
+        key_id: "downstream".into(),
+        spki: rig.own_bundle().jwt_authorities[0].spki.clone(),
+        expires_at: None,
+        tainted: false,
+    };
+    let caller = Caller::Spiffe(rig.id("/downstream"));
+    let added = vec![downstream];
+    rig.server.authorities.append_to_bundle(&caller, Vec::new(), added.clone()).await.unwrap();
+    let sequence = rig.own_bundle().sequence;
+    rig.server.authorities.append_to_bundle(&caller, Vec::new(), added.clone()).await.unwrap();
+    assert_eq!(rig.own_bundle().sequence, sequence, "the same again changes nothing");
+    rig.server.authorities.rotate(&ADMIN, AuthorityProfile::Jwt).await.unwrap();
+    let bundle = rig.own_bundle();
+    assert_eq!(bundle.jwt_authorities.len(), 3);
+    assert!(bundle.jwt_authorities.contains(&added[0]));
+}

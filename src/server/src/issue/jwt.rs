@@ -22,7 +22,7 @@ impl Issuer {
     ///
     /// # Errors
     /// Why not; the refusal is recorded too.
-    pub async fn issue_jwt(
+    pub(crate) async fn issue_jwt(
         &self,
         caller: &Caller,
         request: JwtRequest,

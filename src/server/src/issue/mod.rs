@@ -24,12 +24,12 @@ use crate::failure::Failure;
 use crate::metrics::Meters;
 use crate::state::State;
 
-pub use refusal::IssueRefusal;
+pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
 
 /// What an X.509-SVID is asked for.
 #[derive(Debug)]
-pub struct X509Request {
+pub(crate) struct X509Request {
     /// By which right, and so with which contents.
     pub right: X509Right,
     /// The key to certify; its holder was checked by whoever built this.
@@ -39,7 +39,7 @@ pub struct X509Request {
 /// By which right an X.509-SVID is issued. The contents follow from it, never
 /// from the requester.
 #[derive(Debug, Clone)]
-pub enum X509Right {
+pub(crate) enum X509Right {
     /// An agent asks for one of the entries it is authorised for.
     Entry {
         /// The authenticated agent.
@@ -60,7 +60,7 @@ pub enum X509Right {
 
 /// An issued X.509-SVID.
 #[derive(Debug, Clone)]
-pub struct IssuedX509 {
+pub(crate) struct IssuedX509 {
     /// The certificates.
     pub svid: X509Svid,
     /// The entry it was issued by, when it was.
@@ -69,7 +69,7 @@ pub struct IssuedX509 {
 
 /// An issued JWT-SVID.
 #[derive(Debug, Clone)]
-pub struct IssuedJwt {
+pub(crate) struct IssuedJwt {
     /// The token and its times.
     pub svid: JwtSvid,
     /// The entry it was issued by, when it was.
@@ -78,7 +78,7 @@ pub struct IssuedJwt {
 
 /// What a JWT-SVID is asked for.
 #[derive(Debug, Clone)]
-pub struct JwtRequest {
+pub(crate) struct JwtRequest {
     /// By which right.
     pub right: JwtRight,
     /// For whom: 1 to 16 audiences.
@@ -87,7 +87,7 @@ pub struct JwtRequest {
 
 /// By which right a JWT-SVID is issued.
 #[derive(Debug, Clone)]
-pub enum JwtRight {
+pub(crate) enum JwtRight {
     /// An agent asks for one of the entries it is authorised for.
     Entry {
         /// The authenticated agent.
@@ -115,7 +115,7 @@ pub(crate) struct Lifetimes {
 
 /// Issues credentials. Cheap to clone.
 #[derive(Clone)]
-pub struct Issuer(Arc<Parts>);
+pub(crate) struct Issuer(Arc<Parts>);
 
 pub(crate) struct Parts {
     pub(crate) state: State,

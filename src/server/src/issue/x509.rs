@@ -24,7 +24,7 @@ pub(crate) struct Planned {
 impl Issuer {
     /// Issues X.509-SVIDs, answering in the order of the requests. One group of
     /// records covers the whole batch, refusals included.
-    pub async fn issue_x509(
+    pub(crate) async fn issue_x509(
         &self,
         caller: &Caller,
         requests: Vec<X509Request>,

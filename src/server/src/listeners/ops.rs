@@ -19,7 +19,7 @@ use crate::limits;
 
 /// Whether the server can do its work now, check by check.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// All checks hold.
     pub ready: bool,
     /// Each check with its outcome.
@@ -28,7 +28,7 @@ pub struct Report {
 
 /// One readiness check.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was looked at: `store`, `journal`, `clock`, `x509_authority`, ...
     pub name: &'static str,
     /// Whether it holds.
@@ -40,7 +40,7 @@ pub struct Check {
 impl Report {
     /// Puts checks together.
     #[must_use]
-    pub fn of(checks: Vec<Check>) -> Self {
+    pub(crate) fn of(checks: Vec<Check>) -> Self {
         Self {
             ready: checks.iter().all(|check| check.ok),
             checks,

@@ -13,7 +13,7 @@ use crate::limits;
 
 /// How a bundle is to be put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BundlePut {
+pub(crate) enum BundlePut {
     /// It must be new.
     Create,
     /// It must exist.
@@ -24,7 +24,7 @@ pub enum BundlePut {
 
 /// What to do with entries that federate with a bundle's trust domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BundleDeletion {
+pub(crate) enum BundleDeletion {
     /// Refuse while there are any.
     Restrict,
     /// Delete them too.
@@ -39,7 +39,7 @@ impl State {
     /// # Errors
     /// It is the own one, does (not) exist, is too large, or has an older sequence
     /// than the one there; or the store or journal failed.
-    pub async fn put_bundle(
+    pub(crate) async fn put_bundle(
         &self,
         caller: &Caller,
         bundle: Bundle,
@@ -130,7 +130,7 @@ impl State {
     /// # Errors
     /// There is none, or entries federate with it and `mode` says to leave them;
     /// or the store or journal failed.
-    pub async fn delete_bundle(
+    pub(crate) async fn delete_bundle(
         &self,
         caller: &Caller,
         of: &TrustDomain,

@@ -17,7 +17,7 @@ use crate::limits;
 
 /// A change to one entry: gets the fields as they are and returns them as they
 /// should be. Id, creation time and revision are the server's to set.
-pub type EntryEdit = Box<dyn FnOnce(EntryFields) -> Result<EntryFields, Failure> + Send>;
+pub(crate) type EntryEdit = Box<dyn FnOnce(EntryFields) -> Result<EntryFields, Failure> + Send>;
 
 /// Why one entry of a batch was not created or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ struct Batch {
 
 impl State {
     /// Creates entries. Items answer in order; a refused item leaves the others alone.
-    pub async fn create_entries(&self, caller: &Caller, entries: Vec<Entry>) -> Vec<Outcome> {
+    pub(crate) async fn create_entries(&self, caller: &Caller, entries: Vec<Entry>) -> Vec<Outcome> {
         if let Err(failure) = check_batch(entries.len()) {
             return entries
                 .iter()
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// Changes entries. Each edit sees the entry as it is stored at that moment.
-    pub async fn update_entries(
+    pub(crate) async fn update_entries(
         &self,
         caller: &Caller,
         edits: Vec<(EntryId, EntryEdit)>,
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// Deletes entries.
-    pub async fn delete_entries(
+    pub(crate) async fn delete_entries(
         &self,
         caller: &Caller,
         ids: Vec<EntryId>,

@@ -32,18 +32,18 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::metrics::Meters;
 
-pub use bundles::{BundleDeletion, BundlePut};
-pub use commit::CommitFailure;
-pub use entries::{EntryEdit, EntryFailure};
+pub(crate) use bundles::{BundleDeletion, BundlePut};
+pub(crate) use commit::CommitFailure;
+pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use follow::{Loading, follow};
-pub use touched::{AgentSubscription, Dirty};
+pub(crate) use touched::{AgentSubscription, Dirty};
 
 use stored::Poison;
 use touched::Subscribers;
 
 /// The state; cheap to clone.
 #[derive(Clone)]
-pub struct State(Arc<Inner>);
+pub(crate) struct State(Arc<Inner>);
 
 struct Inner {
     trust_domain: TrustDomain,
@@ -70,7 +70,7 @@ pub(crate) struct View {
 }
 
 /// Read access to the registry; do not hold it while waiting for anything.
-pub struct RegistryRef<'a>(RwLockReadGuard<'a, View>);
+pub(crate) struct RegistryRef<'a>(RwLockReadGuard<'a, View>);
 
 impl std::ops::Deref for RegistryRef<'_> {
     type Target = Registry;
@@ -81,7 +81,7 @@ impl std::ops::Deref for RegistryRef<'_> {
 
 /// What one agent is to have, as of one position.
 #[derive(Debug, Clone)]
-pub struct AgentView {
+pub(crate) struct AgentView {
     /// The position the view is of.
     pub position: Position,
     /// The agent's node; `None` when it is unknown (evicted).
@@ -93,19 +93,19 @@ pub struct AgentView {
 impl State {
     /// The trust domain.
     #[must_use]
-    pub fn trust_domain(&self) -> &TrustDomain {
+    pub(crate) fn trust_domain(&self) -> &TrustDomain {
         &self.0.trust_domain
     }
 
     /// Entries, nodes and bundles.
     #[must_use]
-    pub fn registry(&self) -> RegistryRef<'_> {
+    pub(crate) fn registry(&self) -> RegistryRef<'_> {
         RegistryRef(self.read())
     }
 
     /// The position that memory has reached.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         *self.0.applied.borrow()
     }
 
@@ -113,7 +113,7 @@ impl State {
     ///
     /// # Errors
     /// The view is too old to authorise anything.
-    pub fn agent_view(&self, agent: &SpiffeId, now: Timestamp) -> Result<AgentView, Failure> {
+    pub(crate) fn agent_view(&self, agent: &SpiffeId, now: Timestamp) -> Result<AgentView, Failure> {
         self.check_fresh()?;
         let view = self.read();
         Ok(AgentView {
@@ -125,7 +125,7 @@ impl State {
 
     /// How long ago the view was last known to be the newest.
     #[must_use]
-    pub fn view_age(&self) -> Duration {
+    pub(crate) fn view_age(&self) -> Duration {
         let now = millis(self.0.clock.since_boot());
         Duration::from_millis(now.saturating_sub(self.0.fresh_ms.load(Ordering::Acquire)))
     }
@@ -134,7 +134,7 @@ impl State {
     ///
     /// # Errors
     /// [`crate::failure::Kind::Unavailable`]: the change log does not answer.
-    pub fn check_fresh(&self) -> Result<(), Failure> {
+    pub(crate) fn check_fresh(&self) -> Result<(), Failure> {
         if self.view_age() > limits::MAX_VIEW_AGE {
             return Err(Failure::unavailable(
                 "this server's view of the registry is too old to decide; try again",
@@ -147,13 +147,13 @@ impl State {
     ///
     /// # Errors
     /// Too many agents are followed already.
-    pub fn subscribe_agent(&self, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
+    pub(crate) fn subscribe_agent(&self, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
         self.0.subscribers.subscribe(agent)
     }
 
     /// How many agents are followed by push.
     #[must_use]
-    pub fn subscriber_count(&self) -> usize {
+    pub(crate) fn subscriber_count(&self) -> usize {
         self.0.subscribers.count()
     }
 
@@ -169,7 +169,7 @@ impl State {
 
     /// Stored records that could not be read, by key, with what is wrong.
     #[must_use]
-    pub fn poison(&self) -> Vec<(String, String)> {
+    pub(crate) fn poison(&self) -> Vec<(String, String)> {
         let view = self.read();
         view.poison
             .values()

@@ -18,7 +18,7 @@ const BUNDLES: u8 = 2;
 
 /// What changed since the subscriber last asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dirty {
+pub(crate) struct Dirty {
     /// The agent's entries, or its own standing (banned, evicted).
     pub view: bool,
     /// Some trust bundle.
@@ -48,7 +48,7 @@ pub(crate) struct Subscribers {
 }
 
 /// One agent's subscription; dropping it ends it.
-pub struct AgentSubscription {
+pub(crate) struct AgentSubscription {
     marks: Arc<Marks>,
     agent: SpiffeId,
     all: Arc<Subscribers>,
@@ -57,7 +57,7 @@ pub struct AgentSubscription {
 impl AgentSubscription {
     /// Waits until something changed, and says what. A new subscription starts
     /// clean: read the view after subscribing, not before.
-    pub async fn changed(&mut self) -> Dirty {
+    pub(crate) async fn changed(&mut self) -> Dirty {
         loop {
             let flags = self.marks.flags.swap(0, Ordering::AcqRel);
             if flags != 0 {
@@ -72,7 +72,7 @@ impl AgentSubscription {
 
     /// Notes that the agent has given the own bundle of this sequence to all of its
     /// workloads: a new key signs only once those who follow have.
-    pub fn acknowledge_bundle(&self, delivered: u64) {
+    pub(crate) fn acknowledge_bundle(&self, delivered: u64) {
         self.marks.delivered.fetch_max(delivered, Ordering::AcqRel);
     }
 }
