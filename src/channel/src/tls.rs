@@ -11,7 +11,7 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::verifier::{CaptureOnce, ClientVerifier, ServerVerifier};
+use crate::verifier::{AcceptServer, ClientVerifier, ServerVerifier};
 use crate::{Clock, LiveBundles, LiveIdentity};
 
 pub use crate::verifier::Captured;
@@ -77,7 +77,7 @@ pub fn client_config(
     clock: Clock,
 ) -> Result<Arc<ClientConfig>, ConfigError> {
     let provider = provider();
-    let verifier = ServerVerifier::new(expect, clock, &provider);
+    let verifier = ServerVerifier::new(AcceptServer::Only(expect, clock), &provider);
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::ALL_VERSIONS)?
         .dangerous()
@@ -99,7 +99,7 @@ pub fn client_config(
 pub fn capture_config() -> Result<(Arc<ClientConfig>, Captured), ConfigError> {
     let provider = provider();
     let captured = Captured::default();
-    let verifier = CaptureOnce::new(captured.clone(), &provider);
+    let verifier = ServerVerifier::new(AcceptServer::Once(captured.clone()), &provider);
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(rustls::ALL_VERSIONS)?
         .dangerous()

@@ -1,5 +1,5 @@
-//! The three verifiers rustls asks: a client's chain, an expected server's
-//! chain, and an unknown server's chain that is only kept. All check that the
+//! The verifiers rustls asks: of a client's chain and of a server's, be it an
+//! expected server or an unknown one whose chain is only kept. All check that the
 //! peer holds the leaf's key; who may be trusted is decided by crate `verify`.
 
 use std::sync::{Arc, OnceLock};
@@ -83,17 +83,44 @@ impl ClientCertVerifier for ClientVerifier {
 
 #[derive(Debug)]
 pub(crate) struct ServerVerifier {
-    expect: Expect,
-    clock: Clock,
+    accept: AcceptServer,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// Which server a client goes on with.
+#[derive(Debug)]
+pub(crate) enum AcceptServer {
+    /// The one that proves this SPIFFE ID.
+    Only(Expect, Clock),
+    /// Any, once; its chain is kept.
+    Once(Captured),
+}
+
 impl ServerVerifier {
-    pub(crate) fn new(expect: Expect, clock: Clock, provider: &CryptoProvider) -> Self {
+    pub(crate) fn new(accept: AcceptServer, provider: &CryptoProvider) -> Self {
         Self {
-            expect,
-            clock,
+            accept,
             algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl AcceptServer {
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Result<(), Error> {
+        match self {
+            Self::Only(expect, clock) => {
+                let peer = verify_chain(end_entity, intermediates, &expect.bundles, clock.now())?;
+                if peer.spiffe_id == expect.server {
+                    Ok(())
+                } else {
+                    Err(CertificateError::NotValidForName.into())
+                }
+            }
+            Self::Once(captured) => captured.keep(end_entity, intermediates),
         }
     }
 }
@@ -107,11 +134,7 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let bundles = &self.expect.bundles;
-        let peer = verify_chain(end_entity, intermediates, bundles, self.clock.now())?;
-        if peer.spiffe_id != self.expect.server {
-            return Err(CertificateError::NotValidForName.into());
-        }
+        self.accept.check(end_entity, intermediates)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -150,64 +173,20 @@ impl Captured {
     pub fn chain(&self) -> Option<&[Arc<[u8]>]> {
         self.0.get().map(Vec::as_slice)
     }
-}
 
-#[derive(Debug)]
-pub(crate) struct CaptureOnce {
-    captured: Captured,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl CaptureOnce {
-    pub(crate) fn new(captured: Captured, provider: &CryptoProvider) -> Self {
-        Self {
-            captured,
-            algorithms: provider.signature_verification_algorithms,
-        }
-    }
-}
-
-impl ServerCertVerifier for CaptureOnce {
-    fn verify_server_cert(
+    /// A chain that is already there belongs to an earlier connection: what was
+    /// heard on that one must not be vouched for by this one.
+    fn keep(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+    ) -> Result<(), Error> {
         let chain = std::iter::once(end_entity)
             .chain(intermediates)
             .map(|der| Arc::from(der.as_ref()))
             .collect();
-        // A chain that is already there belongs to an earlier connection: what
-        // was heard on that one must not be vouched for by this one.
-        self.captured
-            .0
+        self.0
             .set(chain)
-            .map_err(|_chain| Error::General("one connection only: it was used already".into()))?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+            .map_err(|_chain| Error::General("one connection only: it was used already".into()))
     }
 }

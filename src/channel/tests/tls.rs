@@ -10,109 +10,20 @@
 
 mod authority;
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use authority::listener::{AGENT, Listener, NOW, SERVER, identity};
 use authority::{Authority, bundle};
-use bytes::Bytes;
 use channel::{
-    ChannelOptions, ClientAuth, Clock, Expect, Limits, LiveBundles, LiveIdentity, Peer,
-    RemoteAddress, capture_config, client_config, serve_tls, server_config, tls_channel,
-    was_never_sent,
+    ChannelOptions, ClientAuth, Limits, LiveIdentity, capture_config, tls_channel, was_never_sent,
 };
-use http::{Request, Response};
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
-use identity::{SpiffeId, Timestamp};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use identity::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tower::ServiceExt;
-
-const NOW: i64 = 1_800_000_000;
-
-/// A listener on a free port whose service answers with the caller's ID.
-struct Listener {
-    address: String,
-    identity: Arc<LiveIdentity>,
-    bundles: Arc<LiveBundles>,
-    now: Arc<AtomicI64>,
-    stop: Option<oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<()>,
-}
-
-impl Listener {
-    async fn start(ca: &Authority, auth: ClientAuth, limits: Limits) -> Self {
-        let identity = LiveIdentity::empty();
-        let server = ca.issue("spiffe://example.org/spire/server", NOW - 60, NOW + 3600);
-        identity.set(&server.chain, &server.key).unwrap();
-        let bundles = LiveBundles::empty();
-        bundles.set(bundle(&[ca]));
-        let now = Arc::new(AtomicI64::new(NOW));
-        let clock = clock(&now);
-        let config = server_config(
-            Arc::clone(&identity),
-            Arc::clone(&bundles),
-            auth,
-            clock.clone(),
-        );
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap().to_string();
-        let (stop, stopped) = oneshot::channel();
-        let service = tower::service_fn(who_am_i);
-        let shutdown = async { drop(stopped.await) };
-        let served = tokio::spawn(serve_tls(
-            socket,
-            config.unwrap(),
-            service,
-            limits,
-            clock,
-            shutdown,
-        ));
-        Self {
-            address,
-            identity,
-            bundles,
-            now,
-            stop: Some(stop),
-            served,
-        }
-    }
-
-    fn client(&self, own: Option<Arc<LiveIdentity>>, expect: &str) -> Arc<rustls::ClientConfig> {
-        let expect = Expect {
-            server: SpiffeId::parse(expect).unwrap(),
-            bundles: Arc::clone(&self.bundles),
-        };
-        client_config(own, expect, clock(&self.now)).unwrap()
-    }
-}
-
-async fn who_am_i(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let extensions = request.extensions();
-    let who = if request.uri().path() == "/where" {
-        extensions.get::<RemoteAddress>().unwrap().0.to_string()
-    } else {
-        extensions
-            .get::<Arc<Peer>>()
-            .map_or_else(|| "nobody".to_owned(), |peer| peer.spiffe_id().to_string())
-    };
-    Ok(Response::new(Full::new(who.into())))
-}
-
-fn clock(now: &Arc<AtomicI64>) -> Clock {
-    let now = Arc::clone(now);
-    Clock::new(move || Timestamp(now.load(Ordering::SeqCst)))
-}
-
-fn identity(ca: &Authority, id: &str) -> Arc<LiveIdentity> {
-    let svid = ca.issue(id, NOW - 60, NOW + 3600);
-    let identity = LiveIdentity::empty();
-    identity.set(&svid.chain, &svid.key).unwrap();
-    identity
-}
 
 /// One call on a new connection: the answer, or what went wrong.
 async fn call(address: &str, config: Arc<rustls::ClientConfig>) -> Result<String, String> {
@@ -140,9 +51,6 @@ async fn ask(channel: tonic::transport::Channel) -> Result<String, String> {
         .map_err(|e| format!("{e:?}"))?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }
-
-const SERVER: &str = "spiffe://example.org/spire/server";
-const AGENT: &str = "spiffe://example.org/spire/agent/a";
 
 #[tokio::test]
 async fn both_sides_learn_who_the_other_is() {

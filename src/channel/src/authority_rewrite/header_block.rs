@@ -164,3 +164,72 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A literal with incremental indexing: its name by `index`, or spelled.
+    fn literal(index: u8, name: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut out = match index {
+            0..63 => vec![0x40 | index],
+            _ => vec![0x7f, index - 63],
+        };
+        if index == 0 {
+            out.push(u8::try_from(name.len()).unwrap());
+            out.extend(name);
+        }
+        out.push(u8::try_from(value.len()).unwrap());
+        out.extend(value);
+        out
+    }
+
+    #[test]
+    fn an_authority_named_by_the_dynamic_table_is_found() {
+        let mut names = NameTable::new();
+        let mut block = literal(0, AUTHORITY, b"/tmp/a");
+        block.extend(literal(62, b"", b"/tmp/b")); // the entry just made
+        block.extend(literal(0, b"x-other", b"/tmp/c"));
+        block.extend(literal(64, b"", b"/tmp/d")); // the oldest of three
+        block.extend(literal(63, b"", b"/tmp/e")); // x-other
+        assert_eq!(rewrite(&mut block, &mut names), Ok(true));
+        let text = String::from_utf8_lossy(&block);
+        for (value, kept) in [
+            ("a", false),
+            ("b", false),
+            ("c", true),
+            ("d", false),
+            ("e", true),
+        ] {
+            assert_eq!(text.contains(&format!("/tmp/{value}")), kept, "{value}");
+        }
+        assert_eq!(text.matches("aaaaaa").count(), 3);
+    }
+
+    #[test]
+    fn a_name_evicted_by_a_size_update_is_unknown() {
+        let mut names = NameTable::new();
+        assert_eq!(
+            rewrite(&mut literal(0, AUTHORITY, b"a"), &mut names),
+            Ok(false)
+        );
+        assert_eq!(rewrite(&mut [0x20], &mut names), Ok(false));
+        assert_eq!(
+            rewrite(&mut literal(62, b"", b"/"), &mut names),
+            Err(Malformed)
+        );
+        // 4097 is more than our settings allow.
+        assert_eq!(rewrite(&mut [0x3f, 0xe2, 0x1f], &mut names), Err(Malformed));
+    }
+
+    #[test]
+    fn integers_end_within_five_bytes_and_strings_within_the_block() {
+        let mut names = NameTable::new();
+        let long = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        let short_string = [0x41, 0x05, b'a'];
+        let huge_string = [0x41, 0x7f, 0xff, 0xff, 0xff, 0x7f];
+        for mut bad in [&long[..], &short_string, &huge_string, &[0x80], &[0x00]].map(Vec::from) {
+            assert_eq!(rewrite(&mut bad, &mut names), Err(Malformed), "{bad:?}");
+        }
+    }
+}

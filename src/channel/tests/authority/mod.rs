@@ -1,5 +1,7 @@
 //! A certificate authority for tests, and a client that trusts anything.
 
+pub(crate) mod listener;
+
 use std::sync::Arc;
 use std::time::Duration;
 
