@@ -44,12 +44,6 @@ impl Roles {
     pub(crate) const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
-
-    /// Whether there is no role in the set.
-    #[must_use]
-    pub(crate) const fn is_none(self) -> bool {
-        self.0 == 0
-    }
 }
 
 /// The roles' names with `+` between them.

@@ -67,8 +67,15 @@ fn may_call(method: &str, role: &str) -> bool {
     let (service, rpc) = method.rsplit_once('/').unwrap();
     let agents_only = matches!(
         rpc,
-        "RenewAgent" | "PostStatus" | "GetAuthorizedEntries" | "SyncAuthorizedEntries"
-            | "BatchNewX509SVID" | "NewJWTSVID" | "BatchNewWITSVID" | "Follow" | "IssueX509"
+        "RenewAgent"
+            | "PostStatus"
+            | "GetAuthorizedEntries"
+            | "SyncAuthorizedEntries"
+            | "BatchNewX509SVID"
+            | "NewJWTSVID"
+            | "BatchNewWITSVID"
+            | "Follow"
+            | "IssueX509"
     );
     let downstream_only = matches!(
         rpc,
@@ -104,8 +111,14 @@ async fn every_rpc_with_every_role() {
         ("stranger", local(OWN_UID + 1)),
         ("agent", agent_peer(&agent)),
         ("workload", workload(&rig, "web", |_| {}).await),
-        ("admin", workload(&rig, "ops", |entry| entry.admin = true).await),
-        ("downstream", workload(&rig, "nested", |entry| entry.downstream = true).await),
+        (
+            "admin",
+            workload(&rig, "ops", |entry| entry.admin = true).await,
+        ),
+        (
+            "downstream",
+            workload(&rig, "nested", |entry| entry.downstream = true).await,
+        ),
         (
             "foreign",
             peer(
@@ -136,7 +149,10 @@ fn a_missing_row_is_noticed() {
     let service = services.into_iter().find(|s| s.name() == "Entry").unwrap();
     service.method[0].name = Some("DeleteEverything".into());
     let fault = check_coverage(&set.encode_to_vec()).unwrap_err();
-    assert!(fault.contains("Entry/DeleteEverything has no row"), "{fault}");
+    assert!(
+        fault.contains("Entry/DeleteEverything has no row"),
+        "{fault}"
+    );
     assert!(fault.contains("Entry/CountEntries names no RPC"), "{fault}");
 }
 
@@ -144,22 +160,31 @@ fn a_missing_row_is_noticed() {
 async fn what_is_not_known_is_refused() {
     let rig = Rig::memory().await;
     let gate = gate(&rig);
-    let unknown = gate.admit("/spire.api.server.entry.v1.Entry/Nope", Some(&local(0))).await;
+    let unknown = gate
+        .admit("/spire.api.server.entry.v1.Entry/Nope", Some(&local(0)))
+        .await;
     assert_eq!(unknown.unwrap_err().status.code(), Code::Unimplemented);
     // No listener said where the call comes from.
     let nowhere = gate.admit(GET_BUNDLE, None).await;
     assert_eq!(nowhere.unwrap_err().status.code(), Code::PermissionDenied);
     // What the admin socket alone offers is not there on the network.
     let debug = "/spire.api.server.debug.v1.Debug/GetInfo";
-    assert_eq!(status(&rig, debug, &anonymous()).await.code(), Code::Unimplemented);
-    assert_eq!(status(&rig, debug, &local(1)).await.code(), Code::PermissionDenied);
+    assert_eq!(
+        status(&rig, debug, &anonymous()).await.code(),
+        Code::Unimplemented
+    );
+    assert_eq!(
+        status(&rig, debug, &local(1)).await.code(),
+        Code::PermissionDenied
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_tells_an_agent_what_to_do() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
-    let reason = async |method: &str, origin: &Origin| denial_reason(&status(&rig, method, origin).await);
+    let reason =
+        async |method: &str, origin: &Origin| denial_reason(&status(&rig, method, origin).await);
     let admin = workload(&rig, "ops", |entry| entry.admin = true).await;
     assert_eq!(reason(RENEW, &admin).await, Some(Reason::AgentNotAttested));
     assert_eq!(reason(RENEW, &anonymous()).await, None);
@@ -169,10 +194,23 @@ async fn a_refusal_tells_an_agent_what_to_do() {
     assert_eq!(reason(RENEW, &stale).await, Some(Reason::AgentNotActive));
 
     rig.server.attestation.ban(&ADMIN, &agent.id).await.unwrap();
-    assert_eq!(reason(RENEW, &agent_peer(&agent)).await, Some(Reason::AgentBanned));
-    assert_eq!(reason(FEDERATED, &agent_peer(&agent)).await, Some(Reason::AgentBanned));
-    rig.server.attestation.evict(&ADMIN, &agent.id).await.unwrap();
-    assert_eq!(reason(RENEW, &agent_peer(&agent)).await, Some(Reason::AgentNotAttested));
+    assert_eq!(
+        reason(RENEW, &agent_peer(&agent)).await,
+        Some(Reason::AgentBanned)
+    );
+    assert_eq!(
+        reason(FEDERATED, &agent_peer(&agent)).await,
+        Some(Reason::AgentBanned)
+    );
+    rig.server
+        .attestation
+        .evict(&ADMIN, &agent.id)
+        .await
+        .unwrap();
+    assert_eq!(
+        reason(RENEW, &agent_peer(&agent)).await,
+        Some(Reason::AgentNotAttested)
+    );
 }
 
 #[tokio::test]
@@ -188,19 +226,33 @@ async fn a_certificate_that_expires_on_an_open_connection_is_refused() {
     rig.settle().await;
     let refused = status(&rig, RENEW, &agent_peer(&agent)).await;
     assert_eq!(denial_reason(&refused), Some(Reason::AgentExpired));
-    assert_eq!(status(&rig, COUNT, &admin).await.code(), Code::PermissionDenied);
+    assert_eq!(
+        status(&rig, COUNT, &admin).await.code(),
+        Code::PermissionDenied
+    );
     // Not even what anyone may call: an expired certificate proves nothing.
-    assert_eq!(status(&rig, GET_BUNDLE, &admin).await.code(), Code::PermissionDenied);
+    assert_eq!(
+        status(&rig, GET_BUNDLE, &admin).await.code(),
+        Code::PermissionDenied
+    );
 }
 
 #[tokio::test]
 async fn the_first_use_of_a_renewed_svid_retires_the_old_one() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
-    let renewed = rig.server.attestation.renew(&agent.id, &csr()).await.unwrap();
+    let renewed = rig
+        .server
+        .attestation
+        .renew(&agent.id, &csr())
+        .await
+        .unwrap();
     let (old, new) = (agent_peer(&agent), peer(&agent.id, &serial_of(&renewed)));
     let gate = gate(&rig);
-    assert!(gate.admit(RENEW, Some(&old)).await.is_ok(), "until the new one is used");
+    assert!(
+        gate.admit(RENEW, Some(&old)).await.is_ok(),
+        "until the new one is used"
+    );
     assert!(gate.admit(RENEW, Some(&new)).await.is_ok());
     let refused = gate.admit(RENEW, Some(&old)).await.unwrap_err();
     assert_eq!(denial_reason(&refused.status), Some(Reason::AgentNotActive));
@@ -220,7 +272,10 @@ async fn a_role_is_lost_with_the_entry_that_gave_it() {
     assert!(gate.admit(COUNT, Some(&admin)).await.is_ok());
     rig.clock.advance(Duration::from_secs(60));
     rig.settle().await;
-    assert!(gate.admit(COUNT, Some(&admin)).await.is_err(), "the entry has expired");
+    assert!(
+        gate.admit(COUNT, Some(&admin)).await.is_err(),
+        "the entry has expired"
+    );
 }
 
 #[tokio::test]

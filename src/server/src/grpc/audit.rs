@@ -119,7 +119,7 @@ impl AuditRpc for AuditService {
                 seq,
                 hash: hash
                     .try_into()
-                    .map_err(|_| Kind::Invalid.status("hash: 32 bytes are expected"))?,
+                    .or(Err(Kind::Invalid.status("hash: 32 bytes are expected")))?,
             }),
         };
         let checked = self.server.audit.verify(known).await?;

@@ -4,6 +4,7 @@
 
 mod agent;
 mod audit;
+mod authority;
 mod bundle;
 mod csr_batch;
 mod entry;
@@ -23,6 +24,7 @@ use api::debug::debug_server::DebugServer;
 use api::entry::entry_server::EntryServer;
 use api::info::info_server::InfoServer;
 use api::issuance::issuance_server::IssuanceServer;
+use api::localauthority::local_authority_server::LocalAuthorityServer;
 use api::svid::svid_server::SvidServer;
 use api::sync::sync_server::SyncServer;
 use tonic::service::{Routes, RoutesBuilder};
@@ -72,6 +74,8 @@ fn routes(server: Arc<Server>) -> RoutesBuilder {
     routes.add_service(IssuanceServer::new(issuance).max_decoding_message_size(most));
     let audit = audit::AuditService::new(Arc::clone(&server));
     routes.add_service(AuditServer::new(audit).max_decoding_message_size(most));
+    let authority = authority::AuthorityService::new(Arc::clone(&server));
+    routes.add_service(LocalAuthorityServer::new(authority).max_decoding_message_size(most));
     let info = info::InfoService::new(server);
     routes.add_service(InfoServer::new(info.clone()).max_decoding_message_size(most));
     routes.add_service(DebugServer::new(info).max_decoding_message_size(most));

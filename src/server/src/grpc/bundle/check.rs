@@ -32,7 +32,7 @@ pub(super) fn authorities(bundle: &Bundle) -> Result<(), Failure> {
 
 fn certificate(der: &[u8]) -> Result<(), &'static str> {
     let (rest, certificate) =
-        x509_parser::parse_x509_certificate(der).map_err(|_| "it is not one DER certificate")?;
+        x509_parser::parse_x509_certificate(der).or(Err("it is not one DER certificate"))?;
     if !rest.is_empty() {
         return Err("bytes follow the certificate");
     }

@@ -47,8 +47,9 @@ impl SyncService {
 
 async fn hello(requests: &mut Streaming<FollowRequest>) -> Result<Hello, Status> {
     let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()).await;
-    let first =
-        first.map_err(|_| Status::deadline_exceeded("hello: the agent did not say it in time"))?;
+    let first = first.or(Err(Status::deadline_exceeded(
+        "hello: the agent did not say it in time",
+    )))?;
     let Some(follow_request::Message::Hello(hello)) = first?.and_then(|first| first.message) else {
         return Err(Kind::Invalid.status("hello: it is expected in the first message"));
     };

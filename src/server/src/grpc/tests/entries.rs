@@ -22,7 +22,13 @@ async fn create(
         entries,
         output_mask: None,
     };
-    clients.entries.batch_create_entry(request).await.unwrap().into_inner().results
+    clients
+        .entries
+        .batch_create_entry(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results
 }
 
 #[tokio::test]
@@ -32,17 +38,68 @@ async fn each_item_of_a_batch_has_its_own_outcome() {
     let mut admin = connect(&rig, Who::Local).await;
     let good = wire_entry(&parent, "web");
     let bad = [
-        (types::Entry { spiffe_id: None, ..good.clone() }, "entry.spiffe_id"),
-        (types::Entry { spiffe_id: wire_id("web"), ..good.clone() }, "entry.spiffe_id"),
-        (types::Entry { spiffe_id: wire_id("/spire/server"), ..good.clone() }, "/spire/"),
-        (types::Entry { selectors: Vec::new(), ..good.clone() }, "no selectors"),
-        (types::Entry { selectors: vec![wire_selector("a:b", "c")], ..good.clone() }, "entry.selectors"),
-        (types::Entry { id: "a b".into(), ..good.clone() }, "entry.id"),
-        (types::Entry { x509_svid_ttl: -1, ..good.clone() }, "entry.x509_svid_ttl"),
-        (types::Entry { dns_names: vec!["127.0.0.1".into()], ..good.clone() }, "DNS name"),
         (
             types::Entry {
-                spiffe_id: Some(types::Spiffeid { trust_domain: "other.test".into(), path: "/web".into() }),
+                spiffe_id: None,
+                ..good.clone()
+            },
+            "entry.spiffe_id",
+        ),
+        (
+            types::Entry {
+                spiffe_id: wire_id("web"),
+                ..good.clone()
+            },
+            "entry.spiffe_id",
+        ),
+        (
+            types::Entry {
+                spiffe_id: wire_id("/spire/server"),
+                ..good.clone()
+            },
+            "/spire/",
+        ),
+        (
+            types::Entry {
+                selectors: Vec::new(),
+                ..good.clone()
+            },
+            "no selectors",
+        ),
+        (
+            types::Entry {
+                selectors: vec![wire_selector("a:b", "c")],
+                ..good.clone()
+            },
+            "entry.selectors",
+        ),
+        (
+            types::Entry {
+                id: "a b".into(),
+                ..good.clone()
+            },
+            "entry.id",
+        ),
+        (
+            types::Entry {
+                x509_svid_ttl: -1,
+                ..good.clone()
+            },
+            "entry.x509_svid_ttl",
+        ),
+        (
+            types::Entry {
+                dns_names: vec!["127.0.0.1".into()],
+                ..good.clone()
+            },
+            "DNS name",
+        ),
+        (
+            types::Entry {
+                spiffe_id: Some(types::Spiffeid {
+                    trust_domain: "other.test".into(),
+                    path: "/web".into(),
+                }),
                 ..good.clone()
             },
             "other.test",
@@ -62,7 +119,10 @@ async fn each_item_of_a_batch_has_its_own_outcome() {
     }
     assert_eq!(rig.server.state.registry().counts().entries, 1);
     assert_eq!(rig.count(AuditKind::EntryCreate, AuditOutcome::Granted), 1);
-    assert_eq!(rig.count(AuditKind::EntryCreate, AuditOutcome::Refused), bad.len());
+    assert_eq!(
+        rig.count(AuditKind::EntryCreate, AuditOutcome::Refused),
+        bad.len()
+    );
 }
 
 #[tokio::test]
@@ -70,7 +130,11 @@ async fn a_batch_has_a_limit() {
     let rig = Rig::memory().await;
     let mut admin = connect(&rig, Who::Local).await;
     let ids = (0..501).map(|n| n.to_string()).collect();
-    let error = admin.entries.batch_delete_entry(BatchDeleteEntryRequest { ids }).await.unwrap_err();
+    let error = admin
+        .entries
+        .batch_delete_entry(BatchDeleteEntryRequest { ids })
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
     assert!(error.message().contains("500"), "{error}");
 }
@@ -80,7 +144,11 @@ async fn updates_take_masked_fields_and_deletes_answer_each_id() {
     let rig = Rig::memory().await;
     let parent = rig.id("/spire/agent/join_token/a");
     let mut admin = connect(&rig, Who::Local).await;
-    let made = create(&mut admin, vec![wire_entry(&parent, "web")]).await.remove(0).entry.unwrap();
+    let made = create(&mut admin, vec![wire_entry(&parent, "web")])
+        .await
+        .remove(0)
+        .entry
+        .unwrap();
     let change = types::Entry {
         id: made.id.clone(),
         hint: "internal".into(),
@@ -92,10 +160,19 @@ async fn updates_take_masked_fields_and_deletes_answer_each_id() {
     };
     let request = BatchUpdateEntryRequest {
         entries: vec![change, unknown],
-        input_mask: Some(EntryMask { hint: true, ..Default::default() }),
+        input_mask: Some(EntryMask {
+            hint: true,
+            ..Default::default()
+        }),
         output_mask: None,
     };
-    let results = admin.entries.batch_update_entry(request).await.unwrap().into_inner().results;
+    let results = admin
+        .entries
+        .batch_update_entry(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     let expected = types::Entry {
         hint: "internal".into(),
         revision_number: 1,
@@ -106,12 +183,24 @@ async fn updates_take_masked_fields_and_deletes_answer_each_id() {
 
     let ids = vec![made.id.clone(), "a b".into(), made.id.clone()];
     let request = BatchDeleteEntryRequest { ids: ids.clone() };
-    let results = admin.entries.batch_delete_entry(request).await.unwrap().into_inner().results;
+    let results = admin
+        .entries
+        .batch_delete_entry(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     let codes: Vec<_> = results.iter().map(|r| code(r.status.as_ref())).collect();
     assert_eq!(codes, [Code::Ok, Code::InvalidArgument, Code::NotFound]);
     assert_eq!(results.into_iter().map(|r| r.id).collect::<Vec<_>>(), ids);
-    let get = GetEntryRequest { id: made.id, output_mask: None };
-    assert_eq!(admin.entries.get_entry(get).await.unwrap_err().code(), Code::NotFound);
+    let get = GetEntryRequest {
+        id: made.id,
+        output_mask: None,
+    };
+    assert_eq!(
+        admin.entries.get_entry(get).await.unwrap_err().code(),
+        Code::NotFound
+    );
 }
 
 #[tokio::test]
@@ -138,13 +227,25 @@ async fn lists_are_filtered_masked_and_paged() {
     loop {
         let request = ListEntriesRequest {
             filter: Some(by_selector("uid:3")),
-            output_mask: Some(EntryMask { spiffe_id: true, ..Default::default() }),
+            output_mask: Some(EntryMask {
+                spiffe_id: true,
+                ..Default::default()
+            }),
             page_size: 2,
             page_token: token,
         };
-        let page = admin.entries.list_entries(request).await.unwrap().into_inner();
+        let page = admin
+            .entries
+            .list_entries(request)
+            .await
+            .unwrap()
+            .into_inner();
         assert!(page.entries.len() <= 2);
-        assert!(page.entries.iter().all(|entry| entry.selectors.is_empty() && entry.spiffe_id.is_some()));
+        assert!(
+            page.entries
+                .iter()
+                .all(|entry| entry.selectors.is_empty() && entry.spiffe_id.is_some())
+        );
         seen.extend(page.entries.into_iter().map(|entry| entry.id));
         token = page.next_page_token;
         if token.is_empty() {
@@ -158,13 +259,39 @@ async fn lists_are_filtered_masked_and_paged() {
 
     // No page size asks for all; nothing is allocated by a client's number.
     for page_size in [0, -1, i32::MAX] {
-        let request = ListEntriesRequest { page_size, ..Default::default() };
-        let page = admin.entries.list_entries(request).await.unwrap().into_inner();
-        assert_eq!((page.entries.len(), page.next_page_token.as_str()), (25, ""));
+        let request = ListEntriesRequest {
+            page_size,
+            ..Default::default()
+        };
+        let page = admin
+            .entries
+            .list_entries(request)
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            (page.entries.len(), page.next_page_token.as_str()),
+            (25, "")
+        );
     }
-    let bad_token = ListEntriesRequest { page_token: "no token".into(), ..Default::default() };
-    assert_eq!(admin.entries.list_entries(bad_token).await.unwrap_err().code(), Code::InvalidArgument);
-    let count = admin.entries.count_entries(CountEntriesRequest { filter: None }).await.unwrap();
+    let bad_token = ListEntriesRequest {
+        page_token: "no token".into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        admin
+            .entries
+            .list_entries(bad_token)
+            .await
+            .unwrap_err()
+            .code(),
+        Code::InvalidArgument
+    );
+    let count = admin
+        .entries
+        .count_entries(CountEntriesRequest { filter: None })
+        .await
+        .unwrap();
     assert_eq!(count.into_inner().count, 25);
     let nothing_to_compare = ListEntriesRequest {
         filter: Some(list_entries_request::Filter {
@@ -173,7 +300,11 @@ async fn lists_are_filtered_masked_and_paged() {
         }),
         ..Default::default()
     };
-    let error = admin.entries.list_entries(nothing_to_compare).await.unwrap_err();
+    let error = admin
+        .entries
+        .list_entries(nothing_to_compare)
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
 }
 
@@ -185,11 +316,24 @@ async fn an_agent_sees_its_own_entries_alone() {
     rig.create(rig.entry(&other.id, "db")).await;
     let mut agent = connect(&rig, Who::agent(&mine)).await;
     let request = GetAuthorizedEntriesRequest::default();
-    let entries = agent.entries.get_authorized_entries(request).await.unwrap().into_inner().entries;
-    let paths: Vec<_> = entries.into_iter().map(|entry| entry.spiffe_id.unwrap().path).collect();
+    let entries = agent
+        .entries
+        .get_authorized_entries(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .entries;
+    let paths: Vec<_> = entries
+        .into_iter()
+        .map(|entry| entry.spiffe_id.unwrap().path)
+        .collect();
     assert_eq!(paths, ["/web"]);
     // And it is no admin.
-    let error = agent.entries.count_entries(CountEntriesRequest { filter: None }).await.unwrap_err();
+    let error = agent
+        .entries
+        .count_entries(CountEntriesRequest { filter: None })
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::PermissionDenied);
     assert_eq!(rig.count(AuditKind::Refusal, AuditOutcome::Refused), 1);
 }
@@ -201,8 +345,13 @@ struct Paged {
 
 async fn paged(clients: &mut Clients) -> Paged {
     let (to, requests) = mpsc::channel(4);
-    to.send(SyncAuthorizedEntriesRequest::default()).await.unwrap();
-    let answer = clients.entries.sync_authorized_entries(ReceiverStream::new(requests)).await;
+    to.send(SyncAuthorizedEntriesRequest::default())
+        .await
+        .unwrap();
+    let answer = clients
+        .entries
+        .sync_authorized_entries(ReceiverStream::new(requests))
+        .await;
     Paged {
         to,
         from: answer.unwrap().into_inner(),
@@ -217,7 +366,14 @@ async fn a_small_set_is_answered_whole_and_the_call_ends() {
     let mut agent = connect(&rig, Who::agent(&node)).await;
     let mut paged = paged(&mut agent).await;
     let answer = paged.from.message().await.unwrap().unwrap();
-    assert_eq!((answer.entries.len(), answer.entry_revisions.len(), answer.more), (1, 0, false));
+    assert_eq!(
+        (
+            answer.entries.len(),
+            answer.entry_revisions.len(),
+            answer.more
+        ),
+        (1, 0, false)
+    );
     assert!(paged.from.message().await.unwrap().is_none());
 }
 
@@ -226,8 +382,14 @@ async fn a_large_set_comes_as_revisions_and_what_is_asked_for() {
     let rig = Rig::memory().await;
     let node = rig.agent().await;
     for batch in 0..3 {
-        let entries = (0..250).map(|n| rig.entry(&node.id, &format!("w{batch}-{n}"))).collect();
-        let made = rig.server.state.create_entries(&crate::rig::ADMIN, entries).await;
+        let entries = (0..250)
+            .map(|n| rig.entry(&node.id, &format!("w{batch}-{n}")))
+            .collect();
+        let made = rig
+            .server
+            .state
+            .create_entries(&crate::rig::ADMIN, entries)
+            .await;
         assert!(made.iter().all(Result::is_ok));
     }
     let mut agent = connect(&rig, Who::agent(&node)).await;
@@ -244,11 +406,20 @@ async fn a_large_set_comes_as_revisions_and_what_is_asked_for() {
     assert_eq!(ids.len(), 750);
     let mut asked = ids[..10].to_vec();
     asked.push("not-one-of-mine".into());
-    let request = SyncAuthorizedEntriesRequest { ids: asked, ..Default::default() };
+    let request = SyncAuthorizedEntriesRequest {
+        ids: asked,
+        ..Default::default()
+    };
     paged.to.send(request).await.unwrap();
     let page = paged.from.message().await.unwrap().unwrap();
     assert_eq!((page.entries.len(), page.more), (10, false));
-    let too_many = SyncAuthorizedEntriesRequest { ids: ids[..501].to_vec(), ..Default::default() };
+    let too_many = SyncAuthorizedEntriesRequest {
+        ids: ids[..501].to_vec(),
+        ..Default::default()
+    };
     paged.to.send(too_many).await.unwrap();
-    assert_eq!(paged.from.message().await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(
+        paged.from.message().await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
 }

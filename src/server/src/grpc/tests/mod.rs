@@ -2,6 +2,7 @@
 //! real gate, on a whole server. Only the listener's word on who calls is made up.
 
 mod agents;
+mod authority;
 mod bundles;
 mod entries;
 mod info;
@@ -81,7 +82,7 @@ struct Clients {
     info: InfoClient<Channel>,
 }
 
-async fn connect(rig: &Rig, who: Who) -> Clients {
+async fn channel(rig: &Rig, who: Who) -> Channel {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let service = MapRequest::new(super::tcp(Arc::clone(&rig.server)), move |mut request| {
         who.stamp(&mut request);
@@ -96,9 +97,19 @@ async fn connect(rig: &Rig, who: Who) -> Clients {
     let pipe = Mutex::new(Some(ours));
     let connector = service_fn(move |_| {
         let pipe = pipe.lock().unwrap().take();
-        async move { pipe.map(TokioIo::new).ok_or_else(|| std::io::Error::other("one connection only")) }
+        async move {
+            pipe.map(TokioIo::new)
+                .ok_or_else(|| std::io::Error::other("one connection only"))
+        }
     });
-    let channel = Endpoint::from_static("http://localhost").connect_with_connector(connector).await.unwrap();
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .unwrap()
+}
+
+async fn connect(rig: &Rig, who: Who) -> Clients {
+    let channel = channel(rig, who).await;
     Clients {
         agents: AgentClient::new(channel.clone()),
         entries: EntryClient::new(channel.clone()),

@@ -36,7 +36,11 @@ fn received(svid: &types::X509svid) -> X509Svid {
     let id = svid.id.as_ref().unwrap();
     X509Svid {
         spiffe_id: SpiffeId::parse(&format!("spiffe://{}{}", id.trust_domain, id.path)).unwrap(),
-        chain: svid.cert_chain.iter().map(|der| der.as_ref().into()).collect(),
+        chain: svid
+            .cert_chain
+            .iter()
+            .map(|der| der.as_ref().into())
+            .collect(),
         not_before: Timestamp(0),
         not_after: Timestamp(svid.expires_at),
     }
@@ -46,13 +50,18 @@ fn received(svid: &types::X509svid) -> X509Svid {
 async fn a_batch_of_csrs_is_decided_item_by_item() {
     let rig = Rig::memory().await;
     let (mine, other) = (rig.agent().await, rig.agent().await);
-    let web = rig.create(rig.entry_with(&mine.id, "web", |entry| entry.hint = "h".into())).await;
+    let web = rig
+        .create(rig.entry_with(&mine.id, "web", |entry| entry.hint = "h".into()))
+        .await;
     let db = rig.create(rig.entry(&other.id, "db")).await;
     let mut agent = connect(&rig, Who::agent(&mine)).await;
     // What a CSR asks for has no effect.
     let greedy = csr_for(
         &KeyPair::generate().unwrap(),
-        vec![uri("spiffe://example.org/spire/server"), SanType::DnsName("evil.test".try_into().unwrap())],
+        vec![
+            uri("spiffe://example.org/spire/server"),
+            SanType::DnsName("evil.test".try_into().unwrap()),
+        ],
     );
     let mut forged = csr();
     *forged.last_mut().unwrap() ^= 1;
@@ -67,10 +76,24 @@ async fn a_batch_of_csrs_is_decided_item_by_item() {
             params(web.id.as_str(), csr()),
         ],
     };
-    let results = agent.svids.batch_new_x509svid(request).await.unwrap().into_inner().results;
+    let results = agent
+        .svids
+        .batch_new_x509svid(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     let codes: Vec<_> = results.iter().map(|r| code(r.status.as_ref())).collect();
     use Code::{InvalidArgument, Ok, PermissionDenied};
-    let expected = [Ok, PermissionDenied, PermissionDenied, InvalidArgument, InvalidArgument, InvalidArgument, Ok];
+    let expected = [
+        Ok,
+        PermissionDenied,
+        PermissionDenied,
+        InvalidArgument,
+        InvalidArgument,
+        InvalidArgument,
+        Ok,
+    ];
     assert_eq!(codes, expected);
     for result in [&results[0], &results[6]] {
         let svid = result.svid.as_ref().unwrap();
@@ -97,22 +120,48 @@ async fn vouched_keys_need_no_csr() {
     let request = IssueX509Request {
         items: vec![
             item(web.id.as_str(), spki(&KeyPair::generate().unwrap())),
-            item(web.id.as_str(), spki(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap())),
+            item(
+                web.id.as_str(),
+                spki(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()),
+            ),
             item("other", spki(&KeyPair::generate().unwrap())),
         ],
     };
-    let results = agent.issuance.issue_x509(request).await.unwrap().into_inner().results;
+    let results = agent
+        .issuance
+        .issue_x509(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     let codes: Vec<_> = results.iter().map(|r| code(r.status.as_ref())).collect();
-    assert_eq!(codes, [Code::Ok, Code::InvalidArgument, Code::PermissionDenied]);
+    assert_eq!(
+        codes,
+        [Code::Ok, Code::InvalidArgument, Code::PermissionDenied]
+    );
     let svid = X509Svid {
         spiffe_id: web.spiffe_id.clone(),
-        chain: results[0].chain.iter().map(|der| der.as_ref().into()).collect(),
+        chain: results[0]
+            .chain
+            .iter()
+            .map(|der| der.as_ref().into())
+            .collect(),
         not_before: Timestamp(results[0].not_before),
         not_after: Timestamp(results[0].expires_at),
     };
     assert!(rig.verifies(&svid));
-    let too_many = IssueX509Request { items: vec![item("x", Vec::new()); 501] };
-    assert_eq!(agent.issuance.issue_x509(too_many).await.unwrap_err().code(), Code::InvalidArgument);
+    let too_many = IssueX509Request {
+        items: vec![item("x", Vec::new()); 501],
+    };
+    assert_eq!(
+        agent
+            .issuance
+            .issue_x509(too_many)
+            .await
+            .unwrap_err()
+            .code(),
+        Code::InvalidArgument
+    );
 }
 
 #[tokio::test]
@@ -125,7 +174,14 @@ async fn a_banned_agent_gets_nothing_more_on_its_open_connection() {
         entry_id: web.id.as_str().into(),
         audience: vec!["db".into()],
     };
-    let svid = agent.svids.new_jwtsvid(request()).await.unwrap().into_inner().svid.unwrap();
+    let svid = agent
+        .svids
+        .new_jwtsvid(request())
+        .await
+        .unwrap()
+        .into_inner()
+        .svid
+        .unwrap();
     assert!(svid.issued_at > 0 && svid.issued_at < svid.expires_at);
     assert_eq!(svid.token.split('.').count(), 3);
     rig.server.attestation.ban(&ADMIN, &node.id).await.unwrap();
@@ -145,13 +201,20 @@ async fn tokens_need_an_audience_and_an_entry_of_the_agents_own() {
     let cases = [
         (web.id.as_str(), vec![], Code::InvalidArgument),
         (web.id.as_str(), vec![String::new()], Code::InvalidArgument),
-        (web.id.as_str(), vec!["a".to_owned(); 10_000], Code::InvalidArgument),
+        (
+            web.id.as_str(),
+            vec!["a".to_owned(); 10_000],
+            Code::InvalidArgument,
+        ),
         ("other", vec!["db".to_owned()], Code::PermissionDenied),
         ("a b", vec!["db".to_owned()], Code::InvalidArgument),
     ];
     for (entry_id, audience, expected) in cases {
         let asked = audience.len();
-        let request = NewJwtsvidRequest { entry_id: entry_id.into(), audience };
+        let request = NewJwtsvidRequest {
+            entry_id: entry_id.into(),
+            audience,
+        };
         let error = agent.svids.new_jwtsvid(request).await.unwrap_err();
         assert_eq!(error.code(), expected, "{entry_id} for {asked}: {error}");
     }
@@ -168,16 +231,28 @@ async fn admins_mint_for_workloads_alone() {
         ttl,
     };
     let dns = || SanType::DnsName("web.test".try_into().unwrap());
-    let minted = admin.svids.mint_x509svid(mint(vec![uri("spiffe://example.org/web"), dns()], -1)).await;
+    let minted = admin
+        .svids
+        .mint_x509svid(mint(vec![uri("spiffe://example.org/web"), dns()], -1))
+        .await;
     let svid = received(&minted.unwrap().into_inner().svid.unwrap());
     assert!(rig.verifies(&svid));
     for (sans, part) in [
         (vec![], "exactly one SPIFFE ID"),
-        (vec![uri("spiffe://example.org/a"), uri("spiffe://example.org/b")], "exactly one SPIFFE ID"),
+        (
+            vec![uri("spiffe://example.org/a"), uri("spiffe://example.org/b")],
+            "exactly one SPIFFE ID",
+        ),
         (vec![uri("spiffe://example.org/spire/server")], "reserved"),
         (vec![uri("spiffe://other.test/web")], "other.test"),
         (vec![uri("https://example.org/web")], "csr"),
-        (vec![uri("spiffe://example.org/web"), SanType::IpAddress([127, 0, 0, 1].into())], "neither a URI nor a DNS name"),
+        (
+            vec![
+                uri("spiffe://example.org/web"),
+                SanType::IpAddress([127, 0, 0, 1].into()),
+            ],
+            "neither a URI nor a DNS name",
+        ),
     ] {
         let error = admin.svids.mint_x509svid(mint(sans, 0)).await.unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument, "{error}");
@@ -190,13 +265,24 @@ async fn admins_mint_for_workloads_alone() {
         audience: vec!["db".into()],
         ttl: -5,
     };
-    let svid = admin.svids.mint_jwtsvid(mint("/web")).await.unwrap().into_inner().svid.unwrap();
+    let svid = admin
+        .svids
+        .mint_jwtsvid(mint("/web"))
+        .await
+        .unwrap()
+        .into_inner()
+        .svid
+        .unwrap();
     assert!(svid.expires_at > START.0);
     for path in ["/spire/agent/x/y", "web", ""] {
         let error = admin.svids.mint_jwtsvid(mint(path)).await.unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument, "{path}");
     }
     // What this server does not do is said plainly, and to those alone who may ask.
-    let error = admin.svids.new_downstream_x509ca(NewDownstreamX509caRequest::default()).await.unwrap_err();
+    let error = admin
+        .svids
+        .new_downstream_x509ca(NewDownstreamX509caRequest::default())
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::PermissionDenied);
 }

@@ -36,7 +36,11 @@ impl Follower {
         let (to, requests) = mpsc::channel(8);
         let message = Some(follow_request::Message::Hello(hello));
         to.send(FollowRequest { message }).await.unwrap();
-        let from = clients.sync.follow(ReceiverStream::new(requests)).await?.into_inner();
+        let from = clients
+            .sync
+            .follow(ReceiverStream::new(requests))
+            .await?
+            .into_inner();
         Ok(Self {
             to,
             from,
@@ -51,9 +55,12 @@ impl Follower {
 
     async fn next(&mut self) -> Result<Option<Message>, Status> {
         let answer = tokio::time::timeout(Duration::from_secs(20), self.from.message()).await;
-        Ok(answer.expect("a heartbeat at least").unwrap_or_else(|status| {
-            panic!("{status}");
-        }).and_then(|response| response.message))
+        Ok(answer
+            .expect("a heartbeat at least")
+            .unwrap_or_else(|status| {
+                panic!("{status}");
+            })
+            .and_then(|response| response.message))
     }
 
     /// Takes messages until `done` holds.
@@ -69,7 +76,8 @@ impl Follower {
                     }
                 }
                 Message::Delta(part) => {
-                    self.held.extend(part.put.into_iter().map(|e| (e.id.clone(), e)));
+                    self.held
+                        .extend(part.put.into_iter().map(|e| (e.id.clone(), e)));
                     for id in &part.removed {
                         self.held.remove(id);
                     }
@@ -86,7 +94,10 @@ impl Follower {
     }
 
     fn paths(&self) -> Vec<&str> {
-        let ids = self.held.values().map(|entry| entry.spiffe_id.as_ref().unwrap().path.as_str());
+        let ids = self
+            .held
+            .values()
+            .map(|entry| entry.spiffe_id.as_ref().unwrap().path.as_str());
         let mut paths: Vec<_> = ids.collect();
         paths.sort_unstable();
         paths
@@ -117,13 +128,21 @@ async fn a_follower_hears_of_its_entries_as_they_change() {
     rig.create(rig.entry(&node.id, "db")).await;
     follower.until(|f| f.held.len() == 2).await;
     assert_eq!(follower.paths(), ["/db", "/web"]);
-    let deleted = rig.server.state.delete_entries(&ADMIN, vec![web.id.clone()]).await;
+    let deleted = rig
+        .server
+        .state
+        .delete_entries(&ADMIN, vec![web.id.clone()])
+        .await;
     assert!(deleted[0].is_ok());
     follower.until(|f| f.held.len() == 1).await;
     assert_eq!(follower.paths(), ["/db"]);
     let view = rig.server.state.agent_view(&node.id, START).unwrap();
     let digest = registry::ViewDigest::of(&view.entries).to_bytes();
-    assert_eq!(follower.digest, digest.as_slice(), "kept up with step by step");
+    assert_eq!(
+        follower.digest,
+        digest.as_slice(),
+        "kept up with step by step"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +153,10 @@ async fn a_follower_that_is_current_is_not_told_again() {
     let mut clients = connect(&rig, Who::agent(&node)).await;
     let mut first = Follower::start(&mut clients, hello()).await.unwrap();
     first.until(|f| f.snapshots == 1).await;
-    let resume = || Hello { view_digest: first.digest.clone(), ..hello() };
+    let resume = || Hello {
+        view_digest: first.digest.clone(),
+        ..hello()
+    };
     let mut second = Follower::start(&mut clients, resume()).await.unwrap();
     second.until(|f| f.deltas == 1).await;
     assert!(second.held.is_empty() && second.snapshots == 0);
@@ -155,13 +177,23 @@ async fn many_changes_reach_a_slow_follower_as_few_messages() {
     for batch in 0..60 {
         // More than the connection's windows hold: 6 MiB.
         let entries = (0..100).map(|n| {
-            rig.entry_with(&node.id, &format!("w{batch}-{n}"), |entry| entry.hint = "h".repeat(1000))
+            rig.entry_with(&node.id, &format!("w{batch}-{n}"), |entry| {
+                entry.hint = "h".repeat(1000)
+            })
         });
-        let made = rig.server.state.create_entries(&ADMIN, entries.collect()).await;
+        let made = rig
+            .server
+            .state
+            .create_entries(&ADMIN, entries.collect())
+            .await;
         assert!(made.iter().all(Result::is_ok));
     }
     follower.until(|f| f.held.len() == 6000).await;
-    assert!(follower.deltas < 50, "{} deltas for 60 commits", follower.deltas);
+    assert!(
+        follower.deltas < 50,
+        "{} deltas for 60 commits",
+        follower.deltas
+    );
     assert_eq!(follower.snapshots, 1);
 }
 
@@ -171,9 +203,18 @@ async fn a_large_view_comes_in_pages() {
     let node = rig.agent().await;
     for batch in 0..8 {
         let entries = (0..500).map(|n| {
-            rig.entry_with(&node.id, &format!("w{batch}-{n}"), |entry| entry.hint = "h".repeat(1000))
+            rig.entry_with(&node.id, &format!("w{batch}-{n}"), |entry| {
+                entry.hint = "h".repeat(1000)
+            })
         });
-        assert!(rig.server.state.create_entries(&ADMIN, entries.collect()).await.iter().all(Result::is_ok));
+        assert!(
+            rig.server
+                .state
+                .create_entries(&ADMIN, entries.collect())
+                .await
+                .iter()
+                .all(Result::is_ok)
+        );
     }
     let mut clients = connect(&rig, Who::agent(&node)).await;
     // Larger than the 4 MiB that a client takes in one message.
@@ -188,20 +229,41 @@ async fn federated_bundles_follow_the_entries() {
     let node = rig.agent().await;
     let other = TrustDomain::parse("other.test").unwrap();
     let mut bundle = Bundle::empty(other.clone());
-    bundle.x509_authorities.push(X509AuthorityCertificate { der: b"der".as_slice().into(), tainted: false });
-    rig.server.state.put_bundle(&ADMIN, bundle.clone(), BundlePut::Create).await.unwrap();
+    bundle.x509_authorities.push(X509AuthorityCertificate {
+        der: b"der".as_slice().into(),
+        tainted: false,
+    });
+    rig.server
+        .state
+        .put_bundle(&ADMIN, bundle.clone(), BundlePut::Create)
+        .await
+        .unwrap();
     let mut clients = connect(&rig, Who::agent(&node)).await;
     let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
     follower.until(|f| f.snapshots == 1).await;
-    let federated = |f: &Follower| f.bundles.as_ref().map_or(0, |bundles| bundles.federated.len());
+    let federated = |f: &Follower| {
+        f.bundles
+            .as_ref()
+            .map_or(0, |bundles| bundles.federated.len())
+    };
     assert_eq!(federated(&follower), 0, "nothing of it concerns this agent");
     let entry = rig.entry_with(&node.id, "web", |entry| entry.federates_with = vec![other]);
     rig.create(entry).await;
     follower.until(|f| f.held.len() == 1).await;
     assert_eq!(federated(&follower), 1, "before the entry that needs it");
     bundle.sequence = 2;
-    rig.server.state.put_bundle(&ADMIN, bundle, BundlePut::Update).await.unwrap();
-    follower.until(|f| f.bundles.as_ref().is_some_and(|b| b.federated[0].sequence_number == 2)).await;
+    rig.server
+        .state
+        .put_bundle(&ADMIN, bundle, BundlePut::Update)
+        .await
+        .unwrap();
+    follower
+        .until(|f| {
+            f.bundles
+                .as_ref()
+                .is_some_and(|b| b.federated[0].sequence_number == 2)
+        })
+        .await;
 }
 
 /// Reads to the end: the directive on the way, and the status the stream ends with.
@@ -236,7 +298,10 @@ async fn a_ban_or_an_eviction_ends_the_stream() {
     follower.until(|f| f.snapshots == 1).await;
     rig.server.attestation.evict(&ADMIN, &two.id).await.unwrap();
     let ended = dismissed(&mut follower).await;
-    assert_eq!(ended, (directive::Kind::Reattest, Some(Reason::AgentNotAttested)));
+    assert_eq!(
+        ended,
+        (directive::Kind::Reattest, Some(Reason::AgentNotAttested))
+    );
 }
 
 #[tokio::test]
@@ -246,8 +311,17 @@ async fn the_stream_of_a_retired_svid_is_closed_in_order() {
     let mut clients = connect(&rig, Who::agent(&node)).await;
     let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
     follower.until(|f| f.snapshots == 1).await;
-    let renewed = rig.server.attestation.renew(&node.id, &csr()).await.unwrap();
-    let next = Agent { id: node.id.clone(), serial: serial_of(&renewed), svid: renewed };
+    let renewed = rig
+        .server
+        .attestation
+        .renew(&node.id, &csr())
+        .await
+        .unwrap();
+    let next = Agent {
+        id: node.id.clone(),
+        serial: serial_of(&renewed),
+        svid: renewed,
+    };
     let mut newer = connect(&rig, Who::agent(&next)).await;
     let mut second = Follower::start(&mut newer, hello()).await.unwrap();
     second.until(|f| f.snapshots == 1).await;
@@ -269,8 +343,19 @@ async fn acknowledged_bundles_let_a_new_key_sign() {
     let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
     follower.until(|f| f.snapshots == 1).await;
     assert_eq!(rig.server.state.followers_behind_bundle(), 1);
-    let sequence = follower.bundles.as_ref().unwrap().own.as_ref().unwrap().sequence_number;
-    let ack = Ack { bundle_sequence_stored: sequence, bundle_sequence_delivered: sequence, ..Default::default() };
+    let sequence = follower
+        .bundles
+        .as_ref()
+        .unwrap()
+        .own
+        .as_ref()
+        .unwrap()
+        .sequence_number;
+    let ack = Ack {
+        bundle_sequence_stored: sequence,
+        bundle_sequence_delivered: sequence,
+        ..Default::default()
+    };
     let message = Some(follow_request::Message::Ack(ack));
     follower.to.send(FollowRequest { message }).await.unwrap();
     while rig.server.state.followers_behind_bundle() > 0 {
@@ -284,16 +369,33 @@ async fn what_is_no_hello_is_refused() {
     let node = rig.agent().await;
     let mut clients = connect(&rig, Who::agent(&node)).await;
     let bad = [
-        Hello { version: 0, ..hello() },
-        Hello { features: vec!["x".into(); 65], ..hello() },
+        Hello {
+            version: 0,
+            ..hello()
+        },
+        Hello {
+            features: vec!["x".into(); 65],
+            ..hello()
+        },
     ];
     for hello in bad {
         let error = Follower::start(&mut clients, hello).await.err().unwrap();
         assert_eq!(error.code(), Code::InvalidArgument);
     }
-    let ack = FollowRequest { message: Some(follow_request::Message::Ack(Ack::default())) };
-    let error = clients.sync.follow(tokio_stream::iter([ack])).await.unwrap_err();
+    let ack = FollowRequest {
+        message: Some(follow_request::Message::Ack(Ack::default())),
+    };
+    let error = clients
+        .sync
+        .follow(tokio_stream::iter([ack]))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
-    let admin = connect(&rig, Who::Local).await.sync.follow(tokio_stream::iter([])).await.unwrap_err();
+    let admin = connect(&rig, Who::Local)
+        .await
+        .sync
+        .follow(tokio_stream::iter([]))
+        .await
+        .unwrap_err();
     assert_eq!(admin.code(), Code::PermissionDenied);
 }
