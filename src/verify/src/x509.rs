@@ -209,16 +209,20 @@ fn verify_path(
     let seconds = u64::try_from(now.0).or(Err(X509Fault::NotYetValid))?;
     let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     let leaf = CertificateDer::from(leaf);
-    let intermediates: Vec<CertificateDer<'_>> = intermediates
-        .iter()
-        .map(|der| CertificateDer::from(*der))
-        .collect();
+    let mut signing = Vec::with_capacity(intermediates.len());
+    for (i, der) in intermediates.iter().enumerate() {
+        let (_, certificate) =
+            X509Certificate::from_der(der).or(Err(X509Fault::Encoding(i + 1)))?;
+        if may_sign(&certificate) {
+            signing.push(CertificateDer::from(*der));
+        }
+    }
     EndEntityCert::try_from(&leaf)
         .map_err(|error| fault(&error))?
         .verify_for_usage(
             ALL_VERIFICATION_ALGS,
             &anchors,
-            &intermediates,
+            &signing,
             time,
             KeyUsage::client_auth(),
             None,
@@ -226,6 +230,16 @@ fn verify_path(
         )
         .map(|_| ())
         .map_err(|error| fault(&error))
+}
+
+/// RFC 5280 section 6.1.4 (n): a key usage, where there is one, includes keyCertSign.
+/// webpki looks at the CA flag only.
+fn may_sign(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.key_cert_sign(),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 /// The authorities that can verify anything now. webpki never looks at an
@@ -237,6 +251,9 @@ fn usable_anchors(bundle: &Bundle, now: Timestamp) -> Result<Vec<TrustAnchor<'st
         let Ok((_, certificate)) = X509Certificate::from_der(&authority.der) else {
             continue;
         };
+        if !may_sign(&certificate) {
+            continue;
+        }
         let validity = certificate.validity();
         let begun = validity.not_before.timestamp() <= now.0;
         if !begun || validity.not_after.timestamp() < now.0 {

@@ -1,0 +1,13 @@
+//! What a relying party accepts and refuses, rule by rule of the SPIFFE standards.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test may fail loudly and makes its own randomness"
+)]
+
+mod bundle_format;
+mod jwt;
+mod kit;
+mod x509;
