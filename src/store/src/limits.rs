@@ -1,11 +1,11 @@
 //! The limits of a store, in one visible place, and the check every engine runs first.
 
-use crate::{Commit, CommitError, Write};
+use crate::{Commit, CommitError, Condition, Write};
 
 /// What one commit may hold and how much change log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Conditions and writes of one commit together.
+    /// Conditions and writes of one commit together, each counted.
     pub max_operations: usize,
     /// Bytes of one key.
     pub max_key_bytes: usize,
@@ -46,10 +46,10 @@ impl Limits {
         let operations = commit.conditions.len().saturating_add(commit.writes.len());
         at_most("operations in the commit", operations, self.max_operations)?;
         let mut total = 0_usize;
-        let conditions = commit
-            .conditions
-            .iter()
-            .map(|condition| (condition.key(), None));
+        let conditions = commit.conditions.iter().map(|condition| match condition {
+            Condition::Equals(key, value) => (key, Some(value)),
+            Condition::Absent(key) | Condition::Present(key) => (key, None),
+        });
         let writes = commit
             .writes
             .iter()

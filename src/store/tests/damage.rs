@@ -288,29 +288,35 @@ mod tests {
     #[test]
     fn flipped_bytes_never_change_what_is_served() {
         let (dir, head, expected) = store();
-        let db = fs::read(dir.path().join("sled/db")).unwrap();
-        let used = db.iter().rposition(|byte| *byte != 0).unwrap();
         let mut reported = 0;
-        for trial in 0..60 {
-            let copied = TempDir::new().unwrap();
-            copy(dir.path(), copied.path());
-            let mut bytes = db.clone();
-            bytes[used / 60 * trial + trial] ^= 1 << (trial % 8);
-            fs::write(copied.path().join("sled/db"), bytes).unwrap();
-            match Sled::open(copied.path(), options()) {
-                Ok(store) => {
-                    assert_eq!(
-                        (store.head(), records(&store)),
-                        (head, expected.clone()),
-                        "{trial}"
-                    );
+        let snapshot = snapshot(dir.path());
+        let files = ["sled/db", "sled/conf", "mark", "key"].map(|name| dir.path().join(name));
+        for file in files.iter().chain([&snapshot]) {
+            let whole = fs::read(file).unwrap();
+            let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+            let trials = used.min(if file.ends_with("db") { 60 } else { 16 });
+            for trial in 0..trials {
+                let copied = TempDir::new().unwrap();
+                copy(dir.path(), copied.path());
+                let mut bytes = whole.clone();
+                bytes[used / trials * trial] ^= 1 << (trial % 8);
+                fs::write(
+                    copied.path().join(file.strip_prefix(dir.path()).unwrap()),
+                    bytes,
+                )
+                .unwrap();
+                match Sled::open(copied.path(), options()) {
+                    Ok(store) => {
+                        let found = (store.head(), records(&store));
+                        assert_eq!(found, (head, expected.clone()), "{file:?} {trial}");
+                    }
+                    Err(_) => reported += 1,
                 }
-                Err(_) => reported += 1,
             }
         }
         assert!(
-            reported > 0,
-            "no flip met live data: the test shows nothing"
+            reported > 16,
+            "too few flips met live data: the test shows nothing"
         );
     }
 }

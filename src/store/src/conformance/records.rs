@@ -132,6 +132,11 @@ pub(super) fn limits(subject: &dyn Subject) -> Verdict {
             vec![put("good", ""), put("a", [0; 17])],
         ),
         ("commit", Vec::new(), heavy),
+        (
+            "condition's value",
+            vec![Condition::Equals(key("a"), [0; 17].into())],
+            Vec::new(),
+        ),
     ];
     for (index, (what, conditions, writes)) in (1..).zip(cases) {
         let outcome = commit(&store, id(0, index), conditions, writes);

@@ -8,6 +8,7 @@
 //!    segments than its default keep 32 KiB values inline, and stray files are synced.
 //! 5. sled panics on damaged input: a panic is an error here, never a lost thread.
 //! 6. It cannot open on a full disk: a reserve is kept free.
+//! 7. Its lock outlives its last handle for a while: opening waits for it.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -17,12 +18,18 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::options::OpenError;
 
 /// Fixed for good: sled refuses to open files made with another size. sled keeps a message
 /// inline up to a quarter of this, and a full leaf has 17 values of up to 32 KiB.
 const SEGMENT_BYTES: usize = 4 << 20;
+
+/// How long an opener waits for sled's lock: a thousand times two milliseconds.
+const LOCK_ATTEMPTS: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Makes a directory for its owner alone, and its name durable.
 pub(super) fn create_dir(path: &Path) -> Result<(), OpenError> {
@@ -73,7 +80,22 @@ pub(super) fn open_sled(dir: &Path, cache_bytes: u64) -> Result<sled::Db, OpenEr
         .map_err(|second| OpenError::Engine(format!("{first}; then {second}")))
 }
 
+/// Guard 7: whoever holds our own lock waits for sled's, which its threads give back only
+/// some time after the last handle was dropped.
 fn try_open(dir: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+    let mut outcome = open_once(dir, cache_bytes);
+    for _ in 0..LOCK_ATTEMPTS {
+        match &outcome {
+            Err(reason) if reason.contains("could not acquire lock") => {}
+            _ => break,
+        }
+        thread::park_timeout(LOCK_PAUSE);
+        outcome = open_once(dir, cache_bytes);
+    }
+    outcome
+}
+
+fn open_once(dir: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let config = sled::Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)

@@ -88,6 +88,13 @@ impl Writer {
                 Some(Control::Close(answer)) => break Some(answer),
             }
         };
+        // Queued behind the close: certainly not written.
+        for request in requests.try_iter() {
+            if let Request::Commit(commit, answer) = request {
+                self.shared.log.refuse(commit.id);
+                let _gone = answer.send(Err(StoreError::Closed.into()));
+            }
+        }
         self.close();
         if let Some(answer) = closing {
             let _gone = answer.send(());
