@@ -64,10 +64,11 @@ pub(crate) fn failing_attestations_leak_no_descriptors(rounds: usize) {
     for _ in 0..4 * rounds {
         round();
     }
-    let mut after = settled();
-    while after > before + 1 {
-        let again = settled();
-        assert!(again < after, "{before} descriptors became {again}");
-        after = again;
-    }
+    let after = settled();
+    // A few may be open at any moment; a leak would have kept one of each round.
+    assert!(
+        after < before + rounds,
+        "{before} descriptors became {after} in {} rounds",
+        4 * rounds
+    );
 }
