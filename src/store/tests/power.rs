@@ -107,7 +107,7 @@ mod tests {
             0 => mix(before, after, |index, count| index < pick(count)),
             1 => mix(before, after, |index, count| index >= pick(count)),
             2 => mix(before, after, |index, count| index != pick(count)),
-            _ => mix(before, after, |_, _| bits.next() % 2 == 0),
+            _ => mix(before, after, |_, _| bits.next().is_multiple_of(2)),
         }
     }
 
