@@ -57,6 +57,7 @@ fn generate(out: &Path) {
         .btree_map(".")
         .emit_rerun_if_changed(false)
         .build_transport(false)
+        .codec_path("crate::codec::LeanCodec")
         .skip_debug(SECRET)
         .compile_fds(compiler.file_descriptor_set())
         .unwrap();

@@ -6,6 +6,7 @@
 //! them without `protoc` and committed; `tests/tidy/generated.rs` holds the two
 //! together. Floor 2: sees `identity` alone.
 
+mod codec;
 mod generated;
 mod redacted;
 

@@ -145,7 +145,7 @@ pub mod issuance_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/bulla.issuance.v1.Issuance/IssueX509",
             );
@@ -285,7 +285,7 @@ pub mod issuance_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = IssueX509Svc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

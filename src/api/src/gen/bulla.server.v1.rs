@@ -168,7 +168,7 @@ pub mod info_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static("/bulla.server.v1.Info/Get");
             let mut req = request.into_request();
             req.extensions_mut().insert(GrpcMethod::new("bulla.server.v1.Info", "Get"));
@@ -300,7 +300,7 @@ pub mod info_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -367,7 +367,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/CountBundles",
             );
@@ -394,7 +394,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/GetBundle",
             );
@@ -421,7 +421,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/AppendBundle",
             );
@@ -448,7 +448,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/PublishJWTAuthority",
             );
@@ -478,7 +478,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/PublishWITAuthority",
             );
@@ -508,7 +508,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/ListFederatedBundles",
             );
@@ -538,7 +538,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/GetFederatedBundle",
             );
@@ -568,7 +568,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/BatchCreateFederatedBundle",
             );
@@ -598,7 +598,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/BatchUpdateFederatedBundle",
             );
@@ -628,7 +628,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/BatchSetFederatedBundle",
             );
@@ -658,7 +658,7 @@ pub mod bundle_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.bundle.v1.Bundle/BatchDeleteFederatedBundle",
             );
@@ -883,7 +883,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CountBundlesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -926,7 +926,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -971,7 +971,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AppendBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1016,7 +1016,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishJWTAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1061,7 +1061,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PublishWITAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1106,7 +1106,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListFederatedBundlesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1151,7 +1151,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetFederatedBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1203,7 +1203,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCreateFederatedBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1255,7 +1255,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchUpdateFederatedBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1303,7 +1303,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchSetFederatedBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1355,7 +1355,7 @@ pub mod bundle_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchDeleteFederatedBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

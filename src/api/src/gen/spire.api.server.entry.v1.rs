@@ -352,7 +352,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/CountEntries",
             );
@@ -379,7 +379,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/ListEntries",
             );
@@ -406,7 +406,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/GetEntry",
             );
@@ -431,7 +431,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/BatchCreateEntry",
             );
@@ -461,7 +461,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/BatchUpdateEntry",
             );
@@ -491,7 +491,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/BatchDeleteEntry",
             );
@@ -521,7 +521,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/GetAuthorizedEntries",
             );
@@ -555,7 +555,7 @@ pub mod entry_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
             );
@@ -767,7 +767,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CountEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -810,7 +810,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -853,7 +853,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetEntrySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -898,7 +898,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCreateEntrySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -943,7 +943,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchUpdateEntrySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -988,7 +988,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchDeleteEntrySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1033,7 +1033,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetAuthorizedEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1082,7 +1082,7 @@ pub mod entry_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SyncAuthorizedEntriesSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -341,7 +341,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/GetJWTAuthorityState",
             );
@@ -371,7 +371,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/PrepareJWTAuthority",
             );
@@ -401,7 +401,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/ActivateJWTAuthority",
             );
@@ -431,7 +431,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/TaintJWTAuthority",
             );
@@ -461,7 +461,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/RevokeJWTAuthority",
             );
@@ -491,7 +491,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/GetX509AuthorityState",
             );
@@ -521,7 +521,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/PrepareX509Authority",
             );
@@ -551,7 +551,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/ActivateX509Authority",
             );
@@ -581,7 +581,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509Authority",
             );
@@ -611,7 +611,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/TaintX509UpstreamAuthority",
             );
@@ -641,7 +641,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509Authority",
             );
@@ -671,7 +671,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/RevokeX509UpstreamAuthority",
             );
@@ -701,7 +701,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/GetWITAuthorityState",
             );
@@ -731,7 +731,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/PrepareWITAuthority",
             );
@@ -761,7 +761,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/ActivateWITAuthority",
             );
@@ -791,7 +791,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/TaintWITAuthority",
             );
@@ -821,7 +821,7 @@ pub mod local_authority_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.localauthority.v1.LocalAuthority/RevokeWITAuthority",
             );
@@ -1098,7 +1098,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetJWTAuthorityStateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1147,7 +1147,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PrepareJWTAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1196,7 +1196,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ActivateJWTAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1242,7 +1242,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TaintJWTAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1288,7 +1288,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeJWTAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1337,7 +1337,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetX509AuthorityStateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1386,7 +1386,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PrepareX509AuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1435,7 +1435,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ActivateX509AuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1481,7 +1481,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TaintX509AuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1533,7 +1533,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TaintX509UpstreamAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1582,7 +1582,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeX509AuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1634,7 +1634,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeX509UpstreamAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1683,7 +1683,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetWITAuthorityStateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1732,7 +1732,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = PrepareWITAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1781,7 +1781,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ActivateWITAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1827,7 +1827,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = TaintWITAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -1873,7 +1873,7 @@ pub mod local_authority_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RevokeWITAuthoritySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

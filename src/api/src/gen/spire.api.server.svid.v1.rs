@@ -270,7 +270,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/MintX509SVID",
             );
@@ -297,7 +297,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/MintJWTSVID",
             );
@@ -322,7 +322,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/MintWITSVID",
             );
@@ -347,7 +347,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/BatchNewX509SVID",
             );
@@ -374,7 +374,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/NewJWTSVID",
             );
@@ -399,7 +399,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/BatchNewWITSVID",
             );
@@ -426,7 +426,7 @@ pub mod svid_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.svid.v1.SVID/NewDownstreamX509CA",
             );
@@ -617,7 +617,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MintX509SVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -660,7 +660,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MintJWTSVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -703,7 +703,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = MintWITSVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -748,7 +748,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchNewX509SVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -791,7 +791,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NewJWTSVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -836,7 +836,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchNewWITSVIDSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -881,7 +881,7 @@ pub mod svid_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = NewDownstreamX509CASvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,

@@ -252,7 +252,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/ListFederationRelationships",
             );
@@ -282,7 +282,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/GetFederationRelationship",
             );
@@ -314,7 +314,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/BatchCreateFederationRelationship",
             );
@@ -346,7 +346,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/BatchUpdateFederationRelationship",
             );
@@ -378,7 +378,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/BatchDeleteFederationRelationship",
             );
@@ -405,7 +405,7 @@ pub mod trust_domain_client {
                         format!("Service was not ready: {}", e.into()),
                     )
                 })?;
-            let codec = tonic_prost::ProstCodec::default();
+            let codec = crate::codec::LeanCodec::default();
             let path = http::uri::PathAndQuery::from_static(
                 "/spire.api.server.trustdomain.v1.TrustDomain/RefreshBundle",
             );
@@ -594,7 +594,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListFederationRelationshipsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -646,7 +646,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetFederationRelationshipSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -700,7 +700,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchCreateFederationRelationshipSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -754,7 +754,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchUpdateFederationRelationshipSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -808,7 +808,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = BatchDeleteFederationRelationshipSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
@@ -853,7 +853,7 @@ pub mod trust_domain_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RefreshBundleSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
+                        let codec = crate::codec::LeanCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
                                 accept_compression_encodings,
