@@ -32,15 +32,6 @@ impl Caller {
         Self::Anonymous(address.to_string().into())
     }
 
-    /// The SPIFFE ID, when there is one.
-    #[must_use]
-    pub(crate) fn spiffe_id(&self) -> Option<&SpiffeId> {
-        match self {
-            Self::Spiffe(id) => Some(id),
-            Self::Local { .. } | Self::Anonymous(_) | Self::Server => None,
-        }
-    }
-
     /// The caller as decision records hold it; borrows, formats nothing.
     #[must_use]
     pub(crate) fn for_record(&self) -> records::Caller<'_> {

@@ -63,13 +63,6 @@ impl Vitals for Health {
     }
 }
 
-impl Server {
-    /// Whether the server can do its work now.
-    pub(crate) fn report(self: &Arc<Self>) -> Report {
-        Health(Arc::clone(self)).report()
-    }
-}
-
 fn check(name: &'static str, ok: bool, good: String, bad: String) -> Check {
     Check {
         name,

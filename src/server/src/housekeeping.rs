@@ -49,6 +49,11 @@ impl Schedule {
     }
 }
 
+/// Whether a text is a cron schedule with seconds.
+pub(crate) fn is_schedule(text: &str) -> bool {
+    Job::new(text, |_, _| {}).is_ok()
+}
+
 fn waker(schedule: &str, wake: &Arc<Notify>) -> Result<Job, JobSchedulerError> {
     let wake = Arc::clone(wake);
     Job::new(schedule, move |_, _| wake.notify_one())

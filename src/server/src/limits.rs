@@ -70,6 +70,12 @@ pub const MAX_SWEEP: usize = 5_000;
 pub const MAX_CLOCK_REGRESSION_SECONDS: i64 = 60;
 /// Dirty marks kept for one push subscriber are one flag; so many subscribers there may be.
 pub const MAX_SUBSCRIBERS: usize = 50_000;
+/// The most streams over which one agent follows: it needs one, and a few more while
+/// lost connections are found out.
+pub const MAX_SUBSCRIPTIONS_PER_AGENT: usize = 8;
+/// The most refusals of strangers that get a record, each second; more are counted.
+/// Whoever may call nothing shall not be able to fill the journal.
+pub const MAX_STRANGER_RECORDS: u32 = 100;
 /// Connections to the admin socket at one time.
 pub const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The longest that rotation goes without a look, whatever the cron schedule says.

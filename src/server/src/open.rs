@@ -63,9 +63,8 @@ pub enum StorageFailure {
     NoEntropy(#[from] NoEntropy),
 }
 
-/// Opens everything under the data directory.
+/// Opens everything under the data directory, which [`own_directory`] has seen to.
 pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, StorageFailure> {
-    own_directory(&settings.data_dir)?;
     let keys = open_keys(settings, entropy)?;
     let journal_dir = settings.data_dir.join("journal");
     let journal = Journal::open(
@@ -88,7 +87,7 @@ pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, Sto
 }
 
 /// Makes the directory with mode 0700, or refuses one that others may enter.
-fn own_directory(path: &Path) -> Result<(), StorageFailure> {
+pub(crate) fn own_directory(path: &Path) -> Result<(), StorageFailure> {
     let refuse = |problem: String| StorageFailure::DataDir {
         path: path.to_path_buf(),
         problem,

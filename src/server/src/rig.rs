@@ -1,7 +1,7 @@
 //! A whole server in a test's hands: real store, journal and keys in a folder of
 //! its own, time that moves when told, no sockets.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use authority::SubjectKey;
@@ -61,7 +61,9 @@ impl Rig {
         let settings = config.check().unwrap();
         let store: Arc<dyn Store> = Arc::new(Memory::new(7));
         let keys: Arc<dyn KeyStorage> = Arc::new(MemoryKeys::new());
-        Self::on(dir, settings, (store, keys), Clock::manual(START)).await.unwrap()
+        Self::on(dir, settings, (store, keys), Clock::manual(START))
+            .await
+            .unwrap()
     }
 
     /// A server on a store that already holds something.
@@ -79,15 +81,24 @@ impl Rig {
         clock: Clock,
     ) -> Result<Self, Failure> {
         let entropy = Entropy::system();
-        let mut opened = open::open(&settings, &entropy).unwrap();
+        let mut opened = open_storage(&settings, &entropy).unwrap();
         opened.store = Arc::clone(&store);
         opened.keys = Arc::clone(&keys);
         Self::build(dir, settings, opened, clock).await
     }
 
-    async fn build(dir: Arc<TempDir>, settings: Settings, opened: Opened, clock: Clock) -> Result<Self, Failure> {
+    async fn build(
+        dir: Arc<TempDir>,
+        settings: Settings,
+        opened: Opened,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
         let (stop, stopping) = watch::channel(false);
-        let (store, journal, keys) = (Arc::clone(&opened.store), opened.journal.clone(), Arc::clone(&opened.keys));
+        let (store, journal, keys) = (
+            Arc::clone(&opened.store),
+            opened.journal.clone(),
+            Arc::clone(&opened.keys),
+        );
         let parts = (clock.clone(), Entropy::system());
         let server = Server::build(settings.clone(), opened, parts, stopping).await?;
         Ok(Self {
@@ -106,11 +117,17 @@ impl Rig {
     pub(crate) async fn on_disk() -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let settings = config(dir.path(), StoreEngine::Sled).check().unwrap();
-        Self::open_disk(dir, settings, Clock::manual(START)).await.unwrap()
+        Self::open_disk(dir, settings, Clock::manual(START))
+            .await
+            .unwrap()
     }
 
-    async fn open_disk(dir: Arc<TempDir>, settings: Settings, clock: Clock) -> Result<Self, Failure> {
-        let opened = open::open(&settings, &Entropy::system()).unwrap();
+    async fn open_disk(
+        dir: Arc<TempDir>,
+        settings: Settings,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let opened = open_storage(&settings, &Entropy::system()).unwrap();
         Self::build(dir, settings, opened, clock).await
     }
 
@@ -155,7 +172,11 @@ impl Rig {
 
     /// A join token's text.
     pub(crate) async fn token(&self) -> String {
-        let made = self.server.attestation.create_token(&ADMIN, TokenOrder::default()).await;
+        let made = self
+            .server
+            .attestation
+            .create_token(&ADMIN, TokenOrder::default())
+            .await;
         made.unwrap().token.expose().to_owned()
     }
 
@@ -166,7 +187,11 @@ impl Rig {
 
     pub(crate) async fn attest_with(&self, token: &str, csr: &[u8]) -> Result<Attested, Failure> {
         let caller = Caller::Anonymous("192.0.2.1:4000".into());
-        let mut session = self.server.attestation.begin(&caller, "join_token", csr).await?;
+        let mut session = self
+            .server
+            .attestation
+            .begin(&caller, "join_token", csr)
+            .await?;
         match session.advance(token.as_bytes()).await? {
             Step::Done(attested) => Ok(attested),
             Step::Challenge(_) => panic!("join tokens need no challenge"),
@@ -189,7 +214,12 @@ impl Rig {
         self.entry_with(parent, name, |_| {})
     }
 
-    pub(crate) fn entry_with(&self, parent: &SpiffeId, name: &str, change: impl FnOnce(&mut EntryFields)) -> Entry {
+    pub(crate) fn entry_with(
+        &self,
+        parent: &SpiffeId,
+        name: &str,
+        change: impl FnOnce(&mut EntryFields),
+    ) -> Entry {
         let id = EntryId::from_random(self.server.entropy.bytes().unwrap());
         let mut fields = EntryFields {
             id,
@@ -227,13 +257,18 @@ impl Rig {
     /// All decision records so far, oldest first.
     pub(crate) fn records(&self) -> Vec<records::AuditRecord> {
         let stored = self.journal.read(1).unwrap();
-        stored.map(|s| records::AuditRecord::decode(&s.unwrap().payload).unwrap()).collect()
+        stored
+            .map(|s| records::AuditRecord::decode(&s.unwrap().payload).unwrap())
+            .collect()
     }
 
     /// How many records are of this kind and outcome.
     pub(crate) fn count(&self, kind: records::AuditKind, outcome: records::AuditOutcome) -> usize {
         let records = self.records();
-        records.iter().filter(|r| r.view().kind == kind && r.view().outcome == outcome).count()
+        records
+            .iter()
+            .filter(|r| r.view().kind == kind && r.view().outcome == outcome)
+            .count()
     }
 
     /// Whether a chain verifies against the own bundle now.
@@ -241,12 +276,14 @@ impl Rig {
         let registry = self.server.state.registry();
         let bundle = registry.bundle(self.server.state.trust_domain()).unwrap();
         let chain: Vec<&[u8]> = svid.chain.iter().map(|der| &**der).collect();
-        verify::verify_x509_svid(&chain, bundle, self.clock.now()).is_ok_and(|v| v.spiffe_id == svid.spiffe_id)
+        verify::verify_x509_svid(&chain, bundle, self.clock.now())
+            .is_ok_and(|v| v.spiffe_id == svid.spiffe_id)
     }
+}
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().to_path_buf()
-    }
+fn open_storage(settings: &Settings, entropy: &Entropy) -> Result<Opened, open::StorageFailure> {
+    open::own_directory(&settings.data_dir)?;
+    open::open(settings, entropy)
 }
 
 fn config(dir: &Path, engine: StoreEngine) -> Config {
@@ -268,7 +305,13 @@ pub(crate) fn subject_key() -> SubjectKey {
 }
 
 pub(crate) fn selectors(texts: &[&str]) -> Selectors {
-    Selectors::new(texts.iter().map(|text| Selector::parse(text).unwrap()).collect()).unwrap()
+    Selectors::new(
+        texts
+            .iter()
+            .map(|text| Selector::parse(text).unwrap())
+            .collect(),
+    )
+    .unwrap()
 }
 
 /// The serial of an SVID's leaf.

@@ -38,9 +38,6 @@ pub enum RunError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The cron schedule.
-    #[error("rotation.schedule: {0}; write a cron schedule with seconds, such as */10 * * * * *")]
-    Schedule(String),
     /// Something of the runtime.
     #[error("server failed: {0}")]
     Failed(String),
@@ -83,12 +80,13 @@ pub async fn run_with(
 ) -> Result<(), RunError> {
     let metrics = metrics::install();
     let entropy = Entropy::system();
+    open::own_directory(&settings.data_dir)?;
     let listeners = Listeners::bind(&settings).await?;
     let opened = open_storage(settings.clone(), entropy.clone()).await?;
     let (journal, store) = (opened.journal.clone(), Arc::clone(&opened.store));
     let (stop, stopping) = watch::channel(false);
     let schedule = Schedule::start(&settings.rotation_schedule).await;
-    let schedule = schedule.map_err(|error| RunError::Schedule(error.to_string()))?;
+    let schedule = schedule.map_err(|error| RunError::Failed(error.to_string()))?;
     let server = Server::build(settings, opened, (clock, entropy), stopping).await;
     let server = server.map_err(RunError::Build)?;
     let ready = listeners.ready(&server.settings);

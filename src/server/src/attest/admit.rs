@@ -1,14 +1,13 @@
 //! Whether the agent behind a connection is still who it was: asked on each call,
 //! answered from memory, in one case with a commit (a renewed SVID's first use).
 
-use std::sync::Arc;
-
 use identity::{CertificateSerial, Node, SpiffeId, Timestamp};
 use records::AuditKind;
+use store::Condition;
 
 use super::Attestation;
 use crate::caller::Caller;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::state::{CommitFailure, stored};
 
 /// Why an agent's call is refused. Stock agents act on these: a banned one stops,
@@ -32,16 +31,8 @@ pub(crate) enum AgentDenied {
     Undecided(#[from] Failure),
 }
 
-impl AgentDenied {
-    /// What sort of no it is.
-    #[must_use]
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Undecided(failure) => failure.kind(),
-            _ => Kind::Denied,
-        }
-    }
-}
+/// How often a renewed SVID's first use tries against other changes of the node.
+const PROMOTE_TRIES: usize = 5;
 
 /// How a node's row looks at a serial.
 enum Standing {
@@ -50,7 +41,7 @@ enum Standing {
     Denied(AgentDenied),
 }
 
-fn standing(node: Option<&Arc<Node>>, serial: &CertificateSerial) -> Standing {
+fn standing(node: Option<&Node>, serial: &CertificateSerial) -> Standing {
     let Some(node) = node else {
         return Standing::Denied(AgentDenied::NotAttested);
     };
@@ -84,7 +75,10 @@ impl Attestation {
         if not_after <= parts.clock.now() {
             return Err(AgentDenied::Expired);
         }
-        let found = standing(parts.state.registry().node(agent), serial);
+        let found = standing(
+            parts.state.registry().node(agent).map(AsRef::as_ref),
+            serial,
+        );
         match found {
             Standing::Current => Ok(()),
             Standing::Denied(denied) => Err(denied),
@@ -93,41 +87,47 @@ impl Attestation {
     }
 
     /// Makes a renewed SVID the current one. Of several first calls at once one
-    /// commits; the others find it done.
+    /// commits; the others find it done in the store, which is ahead of memory.
     async fn promote(&self, id: &SpiffeId, serial: &CertificateSerial) -> Result<(), AgentDenied> {
-        let Some((mut node, unchanged)) = self.stored_node(id).await? else {
-            return Err(AgentDenied::NotAttested);
+        for _ in 0..PROMOTE_TRIES {
+            let stored = self.stored_node(id).await?;
+            let node = stored.as_ref().map(|(node, _)| node);
+            match standing(node, serial) {
+                Standing::Current => return Ok(()),
+                Standing::Denied(denied) => return Err(denied),
+                Standing::Next => {}
+            }
+            if let Some((node, unchanged)) = stored
+                && self.try_promote(node, unchanged).await?
+            {
+                return Ok(());
+            }
+        }
+        Err(AgentDenied::Undecided(Failure::unavailable(
+            "the node was changed at the same time; try again",
+        )))
+    }
+
+    /// Whether the commit was ours; `false` when somebody else changed the row.
+    async fn try_promote(&self, mut node: Node, unchanged: Condition) -> Result<bool, AgentDenied> {
+        let Some((serial, expires_at)) = node.next.take() else {
+            return Ok(false);
         };
-        let renewed = node.next.take_if(|(next, _)| next == serial);
-        let Some((next, expires_at)) = renewed else {
-            return self.settled(id, serial);
-        };
-        node.serial = next;
+        node.serial = serial;
         node.expires_at = expires_at;
         let state = &self.0.state;
         let (_, put) = stored::put_node(state.trust_domain(), &node).map_err(Failure::internal)?;
-        let caller = Caller::Spiffe(id.clone());
+        let caller = Caller::Spiffe(node.id.clone());
         let mut record = self.0.audit.record(AuditKind::Renew, &caller);
-        record.for_whom = id.as_str();
-        record.serial = serial.as_bytes();
+        record.for_whom = node.id.as_str();
+        record.serial = node.serial.as_bytes();
         record.detail = "renewed SVID is in use; the one before is refused from now on";
         let draft = self.0.audit.draft(&record)?;
         self.0.audit.append(vec![draft]).await?;
         match state.commit(vec![unchanged], vec![put]).await {
-            Ok(_) => Ok(()),
-            Err(CommitFailure::Conflict(_)) => self.settled(id, serial),
+            Ok(_) => Ok(true),
+            Err(CommitFailure::Conflict(_)) => Ok(false),
             Err(failure) => Err(AgentDenied::Undecided(failure.into())),
-        }
-    }
-
-    /// After somebody else changed the row: what does it say now?
-    fn settled(&self, id: &SpiffeId, serial: &CertificateSerial) -> Result<(), AgentDenied> {
-        match standing(self.0.state.registry().node(id), serial) {
-            Standing::Current => Ok(()),
-            Standing::Denied(denied) => Err(denied),
-            Standing::Next => Err(AgentDenied::Undecided(Failure::unavailable(
-                "the node was changed at the same time; try again",
-            ))),
         }
     }
 }

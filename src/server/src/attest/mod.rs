@@ -31,8 +31,10 @@ use crate::metrics::Meters;
 use crate::state::State;
 
 pub(crate) use admit::AgentDenied;
-pub(crate) use session::{Attested, Session, Step};
-pub(crate) use tokens::{CreatedToken, TokenOrder};
+#[cfg(test)]
+pub(crate) use session::Attested;
+pub(crate) use session::{Session, Step};
+pub(crate) use tokens::TokenOrder;
 
 /// The type of the selector by which an alias entry names one agent.
 pub(crate) const AGENT_SELECTOR: &str = "spiffe_id";

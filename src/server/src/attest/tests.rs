@@ -14,11 +14,19 @@ use crate::rig::{ADMIN, Agent, Rig, csr, serial_of, subject_key};
 impl Rig {
     async fn admit(&self, agent: &Agent) -> Result<(), AgentDenied> {
         let not_after = agent.svid.not_after;
-        self.server.attestation.admit(&agent.id, &agent.serial, not_after).await
+        self.server
+            .attestation
+            .admit(&agent.id, &agent.serial, not_after)
+            .await
     }
 
     async fn renew(&self, agent: &Agent) -> Agent {
-        let svid = self.server.attestation.renew(&agent.id, &csr()).await.unwrap();
+        let svid = self
+            .server
+            .attestation
+            .renew(&agent.id, &csr())
+            .await
+            .unwrap();
         Agent {
             id: svid.spiffe_id.clone(),
             serial: serial_of(&svid),
@@ -66,7 +74,10 @@ async fn the_commit_alone_lets_one_try_win() {
         })
     });
     let outcomes = futures_util::future::join_all(tries).await;
-    let won = outcomes.into_iter().filter(|o| o.as_ref().is_ok_and(Result::is_ok)).count();
+    let won = outcomes
+        .into_iter()
+        .filter(|o| o.as_ref().is_ok_and(Result::is_ok))
+        .count();
     assert_eq!(won, 1);
     assert_eq!(rig.server.state.registry().counts().nodes, 1);
 }
@@ -106,7 +117,11 @@ async fn unknown_used_and_expired_tokens_get_one_answer() {
     rig.clock.advance(Duration::from_secs(601));
     rig.settle().await;
     let mut answers = Vec::new();
-    for token in ["bjt_0123456789abcdef0123456789abcdef01234567", &used, &expired] {
+    for token in [
+        "bjt_0123456789abcdef0123456789abcdef01234567",
+        &used,
+        &expired,
+    ] {
         let refused = rig.attest(token).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Invalid);
         assert!(!refused.message().contains(token));
@@ -119,7 +134,11 @@ async fn unknown_used_and_expired_tokens_get_one_answer() {
 #[tokio::test]
 async fn an_unknown_attestor_is_a_failed_precondition() {
     let rig = Rig::memory().await;
-    let refused = rig.server.attestation.begin(&ADMIN, "aws_iid", &csr()).await;
+    let refused = rig
+        .server
+        .attestation
+        .begin(&ADMIN, "aws_iid", &csr())
+        .await;
     assert_eq!(refused.err().unwrap().kind(), Kind::Precondition);
 }
 
@@ -127,9 +146,18 @@ async fn an_unknown_attestor_is_a_failed_precondition() {
 async fn tokens_are_hashed_at_rest() {
     let rig = Rig::memory().await;
     let token = rig.token().await;
-    let loaded = rig.store.load(&key::all(rig.server.state.trust_domain())).await.unwrap();
+    let loaded = rig
+        .store
+        .load(&key::all(rig.server.state.trust_domain()))
+        .await
+        .unwrap();
     let holds = |bytes: &[u8]| bytes.windows(token.len()).any(|w| w == token.as_bytes());
-    assert!(loaded.records.iter().all(|(key, value)| !holds(key) && !holds(value)));
+    assert!(
+        loaded
+            .records
+            .iter()
+            .all(|(key, value)| !holds(key) && !holds(value))
+    );
     let journal = format!("{:?}", rig.records());
     assert!(!journal.contains(&token));
 }
@@ -141,7 +169,12 @@ async fn a_token_lives_no_longer_than_the_cap() {
         ttl: Some(Seconds(86_401)),
         ..TokenOrder::default()
     };
-    let refused = rig.server.attestation.create_token(&ADMIN, order).await.unwrap_err();
+    let refused = rig
+        .server
+        .attestation
+        .create_token(&ADMIN, order)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
     assert!(refused.message().contains("86400"), "{refused}");
 }
@@ -154,16 +187,32 @@ async fn an_alias_gives_the_agent_another_name_until_it_is_evicted() {
         alias: Some(alias.clone()),
         ..TokenOrder::default()
     };
-    let made = rig.server.attestation.create_token(&ADMIN, order).await.unwrap();
+    let made = rig
+        .server
+        .attestation
+        .create_token(&ADMIN, order)
+        .await
+        .unwrap();
     let svid = rig.attest(made.token.expose()).await.unwrap().svid;
     assert_eq!(svid.spiffe_id, made.agent);
     let entry = rig.create(rig.entry(&alias, "web")).await;
     let now = rig.clock.now();
-    let found = rig.server.state.registry().is_authorised(&made.agent, &entry.id, now);
+    let found = rig
+        .server
+        .state
+        .registry()
+        .is_authorised(&made.agent, &entry.id, now);
     assert!(found.is_some(), "entries under the alias are the agent's");
-    rig.server.attestation.evict(&ADMIN, &made.agent).await.unwrap();
+    rig.server
+        .attestation
+        .evict(&ADMIN, &made.agent)
+        .await
+        .unwrap();
     let registry = rig.server.state.registry();
-    assert!(registry.children(&made.agent).next().is_none(), "the alias went with the node");
+    assert!(
+        registry.children(&made.agent).next().is_none(),
+        "the alias went with the node"
+    );
     assert!(registry.entry(&entry.id).is_some());
 }
 
@@ -174,7 +223,11 @@ async fn both_svids_work_until_the_renewed_one_is_used() {
     let lost = rig.renew(&old).await;
     let new = rig.renew(&old).await;
     rig.admit(&old).await.unwrap();
-    assert_eq!(rig.admit(&lost).await, Err(AgentDenied::NotActive), "a later renewal replaced it");
+    assert_eq!(
+        rig.admit(&lost).await,
+        Err(AgentDenied::NotActive),
+        "a later renewal replaced it"
+    );
     rig.admit(&new).await.unwrap();
     rig.admit(&new).await.unwrap();
     assert_eq!(rig.admit(&old).await, Err(AgentDenied::NotActive));
@@ -220,10 +273,19 @@ async fn a_ban_stops_calls_issuance_renewal_and_attestation() {
     let caller = Caller::Spiffe(agent.id.clone());
     let issued = rig.server.issuer.issue_x509(&caller, vec![request]).await;
     assert!(matches!(issued[0], Err(IssueRefusal::NotAuthorised(_))));
-    let renewal = rig.server.attestation.renew(&agent.id, &csr()).await.unwrap_err();
+    let renewal = rig
+        .server
+        .attestation
+        .renew(&agent.id, &csr())
+        .await
+        .unwrap_err();
     assert_eq!(renewal.kind(), Kind::Denied);
     assert_eq!(rig.count(AuditKind::NodeBan, AuditOutcome::Granted), 1);
-    rig.server.attestation.evict(&ADMIN, &agent.id).await.unwrap();
+    rig.server
+        .attestation
+        .evict(&ADMIN, &agent.id)
+        .await
+        .unwrap();
     assert_eq!(rig.admit(&agent).await, Err(AgentDenied::NotAttested));
 }
 
@@ -243,7 +305,11 @@ async fn expired_tokens_are_swept_with_their_aliases() {
         alias: Some(rig.id("/rack/2")),
         ..TokenOrder::default()
     };
-    rig.server.attestation.create_token(&ADMIN, order).await.unwrap();
+    rig.server
+        .attestation
+        .create_token(&ADMIN, order)
+        .await
+        .unwrap();
     assert_eq!(rig.server.attestation.sweep_tokens().await, Ok(0));
     rig.clock.advance(Duration::from_secs(601));
     rig.settle().await;
@@ -257,7 +323,11 @@ async fn a_version_is_kept_without_what_could_hurt_a_terminal() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
     let hostile = format!("1.2\u{1b}[31m\n{}", "x".repeat(100));
-    rig.server.attestation.post_status(&agent.id, &hostile).await.unwrap();
+    rig.server
+        .attestation
+        .post_status(&agent.id, &hostile)
+        .await
+        .unwrap();
     let registry = rig.server.state.registry();
     let kept = &registry.node(&agent.id).unwrap().agent_version;
     assert!(kept.starts_with("1.2[31mxxx") && kept.len() == 64, "{kept}");

@@ -88,11 +88,13 @@ impl Attestation {
         }
         parts.audit.append(drafts).await?;
         parts.state.commit(conditions, writes).await?;
-        Ok(CreatedToken {
+        let created = CreatedToken {
             token,
             expires_at: row.expires_at,
             agent,
-        })
+        };
+        tracing::info!(agent = %created.agent, by = %caller, "join token created");
+        Ok(created)
     }
 
     fn token_ttl(&self, asked: Option<Seconds>) -> Result<Seconds, Failure> {

@@ -19,7 +19,7 @@ use crate::failure::{Failure, Kind};
 use crate::limits;
 use crate::metrics::{self, Meters};
 
-pub(crate) use read::{AuditFilter, AuditOrder, Checked, Seen};
+pub(crate) use read::{AuditFilter, AuditOrder, Seen};
 
 /// The decision log. Cheap to clone.
 #[derive(Clone)]
@@ -177,10 +177,6 @@ impl Audit {
     pub(crate) fn head(&self) -> journal::Head {
         self.0.journal.head()
     }
-
-    pub(crate) fn journal(&self) -> &Journal {
-        &self.0.journal
-    }
 }
 
 /// A refusal worth a record and a log line.
@@ -218,3 +214,6 @@ fn clip(text: &str, most: usize) -> &str {
     }
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

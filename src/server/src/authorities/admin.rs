@@ -44,20 +44,6 @@ impl Authorities {
         self.named(profile, id)
     }
 
-    /// Prepares, publishes and activates a successor in one go: the next key signs
-    /// when this returns.
-    ///
-    /// # Errors
-    /// As [`Authorities::prepare`] and [`Authorities::activate`].
-    pub(crate) async fn rotate(
-        &self,
-        caller: &Caller,
-        profile: AuthorityProfile,
-    ) -> Result<KeyStatus, Failure> {
-        let successor = self.prepare(caller, profile).await?;
-        self.activate(caller, profile, &successor.id).await
-    }
-
     /// No longer relies on a key: holders replace what it signed.
     ///
     /// # Errors

@@ -17,7 +17,11 @@ const X509: AuthorityProfile = AuthorityProfile::X509;
 impl Rig {
     fn states(&self, profile: AuthorityProfile) -> Vec<&'static str> {
         let status = self.server.authorities.status();
-        status.iter().filter(|key| key.profile == profile).map(|key| key.state).collect()
+        status
+            .iter()
+            .filter(|key| key.profile == profile)
+            .map(|key| key.state)
+            .collect()
     }
 
     async fn pass(&self, seconds: u64) {
@@ -35,8 +39,23 @@ impl Rig {
             },
             key: subject_key(),
         };
-        let issued = self.server.issuer.issue_x509(&ADMIN, vec![request]).await.remove(0);
+        let issued = self
+            .server
+            .issuer
+            .issue_x509(&ADMIN, vec![request])
+            .await
+            .remove(0);
         issued.unwrap().svid
+    }
+
+    /// Prepares, publishes and activates a successor.
+    async fn rotate(&self, profile: AuthorityProfile) -> KeyStatus {
+        let authorities = &self.server.authorities;
+        let next = authorities.prepare(&ADMIN, profile).await.unwrap();
+        authorities
+            .activate(&ADMIN, profile, &next.id)
+            .await
+            .unwrap()
     }
 
     fn own_bundle(&self) -> Arc<identity::Bundle> {
@@ -51,12 +70,20 @@ async fn a_first_start_makes_one_authority_of_each_kind() {
     assert_eq!(rig.states(X509), ["active"]);
     assert_eq!(rig.states(AuthorityProfile::Jwt), ["active"]);
     let bundle = rig.own_bundle();
-    assert_eq!((bundle.x509_authorities.len(), bundle.jwt_authorities.len()), (1, 1));
-    assert_eq!(bundle.jwt_authorities[0].key_id, *rig.server.authorities.jwt().unwrap().key_id());
+    assert_eq!(
+        (bundle.x509_authorities.len(), bundle.jwt_authorities.len()),
+        (1, 1)
+    );
+    assert_eq!(
+        bundle.jwt_authorities[0].key_id,
+        *rig.server.authorities.jwt().unwrap().key_id()
+    );
     assert_eq!(bundle.refresh_hint, Some(Seconds(30)));
     assert_eq!(rig.count(AuditKind::CaX509, AuditOutcome::Granted), 1);
     assert_eq!(rig.count(AuditKind::CaJwt, AuditOutcome::Granted), 1);
-    let pin = rig.server.authorities.status()[0].certificate_sha256.unwrap();
+    let pin = rig.server.authorities.status()[0]
+        .certificate_sha256
+        .unwrap();
     let digest = ring::digest::digest(&ring::digest::SHA256, &bundle.x509_authorities[0].der);
     assert_eq!(pin, digest.as_ref());
 }
@@ -82,13 +109,25 @@ async fn keys_rotate_by_the_clock_and_no_svid_ever_fails() {
         assert!(bundle.sequence >= sequence);
         sequence = bundle.sequence;
         let active = rig.server.authorities.x509().unwrap();
-        assert!(bundle.x509_authorities.iter().any(|a| a.der == *active.certificate_der()));
+        assert!(
+            bundle
+                .x509_authorities
+                .iter()
+                .any(|a| a.der == *active.certificate_der())
+        );
         seen_signing.insert(active.id().to_owned());
         assert!(rig.states(X509).len() <= 3);
     }
-    assert!(seen_signing.len() >= 4, "{} keys signed in four days", seen_signing.len());
+    assert!(
+        seen_signing.len() >= 4,
+        "{} keys signed in four days",
+        seen_signing.len()
+    );
     let status = rig.server.authorities.status();
-    assert!(status.iter().all(|key| key.id != first), "the first key is long gone");
+    assert!(
+        status.iter().all(|key| key.id != first),
+        "the first key is long gone"
+    );
     assert!(rig.own_bundle().x509_authorities.len() <= 3);
 }
 
@@ -108,33 +147,54 @@ async fn a_manual_rotation_keeps_the_old_key_for_what_it_signed() {
     let rig = Rig::memory().await;
     let old = rig.svid().await;
     let first = rig.server.authorities.x509().unwrap().id().to_owned();
-    let next = rig.server.authorities.rotate(&ADMIN, X509).await.unwrap();
+    let next = rig.rotate(X509).await;
     assert_ne!(next.id, first);
     assert_eq!(next.state, "active");
     assert_eq!(rig.states(X509), ["retired", "active"]);
     let new = rig.svid().await;
     assert!(rig.verifies(&old) && rig.verifies(&new));
-    let refused = rig.server.authorities.revoke(&ADMIN, X509, &next.id).await.unwrap_err();
+    let refused = rig
+        .server
+        .authorities
+        .revoke(&ADMIN, X509, &next.id)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), Kind::Precondition);
-    rig.server.authorities.taint(&ADMIN, X509, &first).await.unwrap();
+    rig.server
+        .authorities
+        .taint(&ADMIN, X509, &first)
+        .await
+        .unwrap();
     assert!(rig.own_bundle().x509_authorities[0].tainted);
-    rig.server.authorities.revoke(&ADMIN, X509, &first).await.unwrap();
+    rig.server
+        .authorities
+        .revoke(&ADMIN, X509, &first)
+        .await
+        .unwrap();
     assert_eq!(rig.states(X509), ["active"]);
     assert!(!rig.verifies(&old) && rig.verifies(&new));
-    let unknown = rig.server.authorities.taint(&ADMIN, X509, "00").await.unwrap_err();
+    let unknown = rig
+        .server
+        .authorities
+        .taint(&ADMIN, X509, "00")
+        .await
+        .unwrap_err();
     assert_eq!(unknown.kind(), Kind::NotFound);
 }
 
 #[tokio::test]
 async fn a_restart_takes_the_same_keys_back() {
     let rig = Rig::memory().await;
-    rig.server.authorities.rotate(&ADMIN, X509).await.unwrap();
+    rig.rotate(X509).await;
     let svid = rig.svid().await;
     let before = rig.server.authorities.status();
     let bundle = rig.own_bundle();
     let rig = rig.restart_in_memory(60).await.unwrap();
     let ids = |status: &[KeyStatus]| -> Vec<(String, &'static str)> {
-        status.iter().map(|key| (key.id.clone(), key.state)).collect()
+        status
+            .iter()
+            .map(|key| (key.id.clone(), key.state))
+            .collect()
     };
     assert_eq!(ids(&rig.server.authorities.status()), ids(&before));
     assert_eq!(rig.own_bundle(), bundle);
@@ -194,12 +254,38 @@ async fn authorities_of_others_are_added_and_left_alone() {
     };
     let caller = Caller::Spiffe(rig.id("/downstream"));
     let added = vec![downstream];
-    rig.server.authorities.append_to_bundle(&caller, Vec::new(), added.clone()).await.unwrap();
+    rig.server
+        .authorities
+        .append_to_bundle(&caller, Vec::new(), added.clone())
+        .await
+        .unwrap();
     let sequence = rig.own_bundle().sequence;
-    rig.server.authorities.append_to_bundle(&caller, Vec::new(), added.clone()).await.unwrap();
-    assert_eq!(rig.own_bundle().sequence, sequence, "the same again changes nothing");
-    rig.server.authorities.rotate(&ADMIN, AuthorityProfile::Jwt).await.unwrap();
+    rig.server
+        .authorities
+        .append_to_bundle(&caller, Vec::new(), added.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        rig.own_bundle().sequence,
+        sequence,
+        "the same again changes nothing"
+    );
+    rig.rotate(AuthorityProfile::Jwt).await;
     let bundle = rig.own_bundle();
     assert_eq!(bundle.jwt_authorities.len(), 3);
     assert!(bundle.jwt_authorities.contains(&added[0]));
+}
+
+#[tokio::test]
+async fn every_key_type_signs() {
+    for key_type in ["ec-p384", "rsa-2048"] {
+        let rig = Rig::with(|config| {
+            config.ca.key_type = key_type.into();
+            config.jwt.key_type = key_type.into();
+        })
+        .await;
+        let svid = rig.svid().await;
+        assert!(rig.verifies(&svid), "{key_type}");
+        assert_eq!(rig.server.authorities.status()[1].key_type, key_type);
+    }
 }

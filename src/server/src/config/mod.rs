@@ -5,6 +5,7 @@
 mod duration;
 mod file;
 mod settings;
+mod value;
 
 pub use file::{
     AttestationSection, AuditSection, CaSection, Config, JwtSection, KeysSection, LimitsSection,

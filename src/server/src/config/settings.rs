@@ -1,14 +1,17 @@
 //! Checked settings: what the rest of the server may rely on without looking again.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use identity::{Seconds, TrustDomain};
 use keys::KeyType;
 
-use super::{Config, ConfigError, LogFormat, StoreEngine, duration};
+use super::value::{
+    absolute, address, advertise, issuer, key_type, log_level, range, refuse, schedule,
+    socket_path, span, trust_domain,
+};
+use super::{Config, ConfigError, LogFormat, StoreEngine, SvidSection};
 
 /// The server's settings, checked.
 #[derive(Debug, Clone)]
@@ -81,99 +84,94 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
+const DAY: u32 = 86_400;
+const YEAR: u32 = 365 * DAY;
+
 pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
-    let svid = &config.svid;
+    let [x509_ttl, max_x509_ttl, jwt_ttl, max_jwt_ttl, agent_ttl] = svid_lifetimes(&config.svid)?;
+    let tokens = &config.attestation;
+    let limits = &config.limits;
+    let ops = config.ops.listen.as_deref();
     let settings = Settings {
         trust_domain: trust_domain(&config.trust_domain)?,
         data_dir: absolute("data_dir", &config.data_dir)?,
         listen: address("listen", &config.listen)?,
         advertise: config.advertise.as_deref().map(advertise).transpose()?,
         admin_socket: socket_path("admin_socket", &config.admin_socket)?,
-        worker_threads: usize::from(range("worker_threads", config.worker_threads, 1, 1024)?),
+        worker_threads: number("worker_threads", config.worker_threads, 1, 1024)?,
         server_number: range("server_number", config.server_number, 1, 127)?,
         store: config.store.engine,
-        store_cache_bytes: u64::from(range("store.cache_mib", config.store.cache_mib, 4, 4096)?)
-            << 20,
-        ca_key: ca_key(&config.ca.key_type)?,
-        ca_ttl: span("ca.ttl", &config.ca.ttl, 600, 10 * 365 * 86_400)?,
-        x509_ttl: span("svid.x509_ttl", &svid.x509_ttl, 10, 7 * 86_400)?,
-        max_x509_ttl: span("svid.max_x509_ttl", &svid.max_x509_ttl, 10, 30 * 86_400)?,
-        jwt_ttl: span("svid.jwt_ttl", &svid.jwt_ttl, 10, 86_400)?,
-        max_jwt_ttl: span("svid.max_jwt_ttl", &svid.max_jwt_ttl, 10, 7 * 86_400)?,
-        agent_ttl: span("svid.agent_ttl", &svid.agent_ttl, 10, 7 * 86_400)?,
+        store_cache_bytes: mebibytes("store.cache_mib", config.store.cache_mib, 4)?,
+        ca_key: key_type("ca.key_type", &config.ca.key_type)?,
+        ca_ttl: span("ca.ttl", &config.ca.ttl, 600, 10 * YEAR)?,
+        x509_ttl,
+        max_x509_ttl,
+        jwt_ttl,
+        max_jwt_ttl,
+        agent_ttl,
         jwt_key: key_type("jwt.key_type", &config.jwt.key_type)?,
-        jwt_key_ttl: span("jwt.ttl", &config.jwt.ttl, 600, 10 * 365 * 86_400)?,
+        jwt_key_ttl: span("jwt.ttl", &config.jwt.ttl, 600, 10 * YEAR)?,
         jwt_issuer: config.jwt.issuer.as_deref().map(issuer).transpose()?,
         passphrase_file: config.keys.passphrase_file.clone(),
-        rotation_schedule: config.rotation.schedule.clone(),
-        propagation: span(
-            "rotation.propagation",
-            &config.rotation.propagation,
-            0,
-            7 * 86_400,
-        )?,
-        join_token_ttl: span(
-            "attestation.join_token_ttl",
-            &config.attestation.join_token_ttl,
-            1,
-            7 * 86_400,
-        )?,
-        max_join_token_ttl: span(
+        rotation_schedule: schedule(&config.rotation.schedule)?,
+        propagation: propagation(&config.rotation.propagation)?,
+        join_token_ttl: token_span("attestation.join_token_ttl", &tokens.join_token_ttl)?,
+        max_join_token_ttl: token_span(
             "attestation.max_join_token_ttl",
-            &config.attestation.max_join_token_ttl,
-            1,
-            30 * 86_400,
+            &tokens.max_join_token_ttl,
         )?,
-        attest_concurrency: usize::from(range(
-            "attestation.concurrency",
-            config.attestation.concurrency,
-            1,
-            4096,
-        )?),
-        journal_segment_bytes: u64::from(range(
-            "audit.segment_mib",
-            config.audit.segment_mib,
-            1,
-            4096,
-        )?) << 20,
-        max_connections: count(
-            "limits.connections",
-            config.limits.connections,
-            1,
-            1_000_000,
-        )?,
-        max_handshakes: usize::from(range(
-            "limits.handshakes",
-            config.limits.handshakes,
-            1,
-            4096,
-        )?),
-        max_streams: u32::from(range(
-            "limits.streams_per_connection",
-            config.limits.streams_per_connection,
-            1,
-            4096,
-        )?),
-        connection_age: Duration::from_secs(u64::from(
-            span(
-                "limits.connection_age",
-                &config.limits.connection_age,
-                1,
-                86_400,
-            )?
-            .0,
-        )),
-        ops_listen: config
-            .ops
-            .listen
-            .as_deref()
-            .map(|a| address("ops.listen", a))
-            .transpose()?,
+        attest_concurrency: number("attestation.concurrency", tokens.concurrency, 1, 4096)?,
+        journal_segment_bytes: mebibytes("audit.segment_mib", config.audit.segment_mib, 1)?,
+        max_connections: connections(limits.connections)?,
+        max_handshakes: number("limits.handshakes", limits.handshakes, 1, 4096)?,
+        max_streams: streams(limits.streams_per_connection)?,
+        connection_age: connection_age(&limits.connection_age)?,
+        ops_listen: ops.map(|text| address("ops.listen", text)).transpose()?,
         log_level: log_level(&config.log.level)?,
         log_format: config.log.format,
     };
     orders(config, &settings)?;
     Ok(settings)
+}
+
+fn svid_lifetimes(svid: &SvidSection) -> Result<[Seconds; 5], ConfigError> {
+    Ok([
+        span("svid.x509_ttl", &svid.x509_ttl, 10, 7 * DAY)?,
+        span("svid.max_x509_ttl", &svid.max_x509_ttl, 10, 30 * DAY)?,
+        span("svid.jwt_ttl", &svid.jwt_ttl, 10, DAY)?,
+        span("svid.max_jwt_ttl", &svid.max_jwt_ttl, 10, 7 * DAY)?,
+        span("svid.agent_ttl", &svid.agent_ttl, 10, 7 * DAY)?,
+    ])
+}
+
+fn propagation(text: &str) -> Result<Seconds, ConfigError> {
+    span("rotation.propagation", text, 0, 7 * DAY)
+}
+
+fn token_span(key: &'static str, text: &str) -> Result<Seconds, ConfigError> {
+    span(key, text, 1, 30 * DAY)
+}
+
+fn connections(count: u32) -> Result<usize, ConfigError> {
+    let count = range("limits.connections", count, 1, 1_000_000)?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+fn streams(count: u16) -> Result<u32, ConfigError> {
+    range("limits.streams_per_connection", count, 1, 4096).map(u32::from)
+}
+
+fn connection_age(text: &str) -> Result<Duration, ConfigError> {
+    let age = span("limits.connection_age", text, 1, DAY)?;
+    Ok(Duration::from_secs(u64::from(age.0)))
+}
+
+fn number(key: &'static str, value: u16, least: u16, most: u16) -> Result<usize, ConfigError> {
+    range(key, value, least, most).map(usize::from)
+}
+
+fn mebibytes(key: &'static str, value: u16, least: u16) -> Result<u64, ConfigError> {
+    range(key, value, least, 4096).map(|count| u64::from(count) << 20)
 }
 
 /// Lifetimes that must not exceed one another.
@@ -232,157 +230,4 @@ fn orders(config: &Config, s: &Settings) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-fn refuse(key: &'static str, value: impl ToString, problem: impl Into<String>) -> ConfigError {
-    ConfigError::Value {
-        key,
-        value: value.to_string(),
-        problem: problem.into(),
-    }
-}
-
-fn trust_domain(text: &str) -> Result<TrustDomain, ConfigError> {
-    TrustDomain::parse(text).map_err(|error| refuse("trust_domain", text, error.to_string()))
-}
-
-fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    if path.is_absolute() {
-        Ok(path.to_path_buf())
-    } else {
-        Err(refuse(
-            key,
-            path.display(),
-            "it is not an absolute path; write it from /",
-        ))
-    }
-}
-
-/// A Unix socket's path fits `sockaddr_un`: 107 bytes.
-fn socket_path(key: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    let path = absolute(key, path)?;
-    if path.as_os_str().len() > 107 {
-        return Err(refuse(
-            key,
-            path.display(),
-            "a socket path has at most 107 bytes; choose a shorter one",
-        ));
-    }
-    Ok(path)
-}
-
-fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_: std::net::AddrParseError| {
-        refuse(
-            key,
-            text,
-            "it is not an IP address with a port; write 127.0.0.1:8081 or [::]:8081",
-        )
-    })
-}
-
-/// An OIDC issuer: an https URL without query or fragment (OIDC Discovery 1.0, section 3).
-fn issuer(text: &str) -> Result<String, ConfigError> {
-    let host = text.strip_prefix("https://").unwrap_or_default();
-    let plain = host.len() <= 512
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"?#\"\\<>@".contains(&b));
-    if plain && !host.is_empty() && !host.starts_with('/') {
-        Ok(text.into())
-    } else {
-        Err(refuse(
-            "jwt.issuer",
-            text,
-            "it is not an https URL without query and fragment; write https://oidc.example.org",
-        ))
-    }
-}
-
-/// What agents dial: a host name or address, and a port.
-fn advertise(text: &str) -> Result<String, ConfigError> {
-    let ok = text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty()
-            && host.len() <= 255
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b))
-            && port.parse::<u16>().is_ok_and(|p| p != 0)
-    });
-    if ok {
-        Ok(text.into())
-    } else {
-        Err(refuse(
-            "advertise",
-            text,
-            "it is not host:port; write what agents can reach, such as bulla.example.org:8081",
-        ))
-    }
-}
-
-fn range<N: PartialOrd + ToString + Copy>(
-    key: &'static str,
-    value: N,
-    least: N,
-    most: N,
-) -> Result<N, ConfigError> {
-    if value < least || value > most {
-        let problem = format!(
-            "it must be between {} and {}",
-            least.to_string(),
-            most.to_string()
-        );
-        return Err(refuse(key, value.to_string(), problem));
-    }
-    Ok(value)
-}
-
-fn count(key: &'static str, value: u32, least: u32, most: u32) -> Result<usize, ConfigError> {
-    let value = range(key, value, least, most)?;
-    Ok(usize::try_from(value).unwrap_or(usize::MAX))
-}
-
-fn span(key: &'static str, text: &str, least: u32, most: u32) -> Result<Seconds, ConfigError> {
-    let parsed = duration::parse(text).ok_or_else(|| {
-        refuse(
-            key,
-            text,
-            "it is not a span of time; write a whole number and s, m, h or d, such as 1h",
-        )
-    })?;
-    if parsed.0 < least || parsed.0 > most {
-        return Err(refuse(
-            key,
-            text,
-            format!("it must be between {least}s and {most}s"),
-        ));
-    }
-    Ok(parsed)
-}
-
-fn key_type(key: &'static str, text: &str) -> Result<KeyType, ConfigError> {
-    KeyType::from_str(text).map_err(|_| {
-        refuse(
-            key,
-            text,
-            "it is no key type; write ec-p256, ec-p384, rsa-2048 or rsa-4096",
-        )
-    })
-}
-
-/// X.509 authorities sign with ECDSA: the certificate template knows no RSA signer.
-fn ca_key(text: &str) -> Result<KeyType, ConfigError> {
-    key_type("ca.key_type", text)
-}
-
-fn log_level(text: &str) -> Result<String, ConfigError> {
-    if ["error", "warn", "info", "debug", "trace"].contains(&text) {
-        Ok(text.into())
-    } else {
-        Err(refuse(
-            "log.level",
-            text,
-            "it is no level; write error, warn, info, debug or trace",
-        ))
-    }
 }

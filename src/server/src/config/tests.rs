@@ -72,6 +72,10 @@ fn bad_values_name_key_value_and_remedy() {
         ("[ca]\nttl = \"1 day\"", "ca.ttl"),
         ("[svid]\nx509_ttl = \"48h\"", "svid.x509_ttl"),
         ("[svid]\nagent_ttl = \"0s\"", "svid.agent_ttl"),
+        (
+            "[rotation]\nschedule = \"every ten seconds\"",
+            "rotation.schedule",
+        ),
         ("[jwt]\nissuer = \"http://example.org\"", "jwt.issuer"),
         (
             "[attestation]\njoin_token_ttl = \"40d\"",

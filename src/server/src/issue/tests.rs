@@ -30,7 +30,11 @@ fn token_for(agent: &Agent, entry: &EntryId, audience: &[&str]) -> JwtRequest {
 }
 
 impl Rig {
-    async fn issue(&self, agent: &Agent, requests: Vec<X509Request>) -> Vec<Result<IssuedX509, IssueRefusal>> {
+    async fn issue(
+        &self,
+        agent: &Agent,
+        requests: Vec<X509Request>,
+    ) -> Vec<Result<IssuedX509, IssueRefusal>> {
         let caller = Caller::Spiffe(agent.id.clone());
         self.server.issuer.issue_x509(&caller, requests).await
     }
@@ -44,7 +48,11 @@ impl Rig {
             },
             key: subject_key(),
         };
-        self.server.issuer.issue_x509(&ADMIN, vec![request]).await.remove(0)
+        self.server
+            .issuer
+            .issue_x509(&ADMIN, vec![request])
+            .await
+            .remove(0)
     }
 }
 
@@ -61,7 +69,10 @@ async fn a_batch_is_answered_in_order_and_recorded_item_by_item() {
     assert_eq!(svid.spiffe_id, mine.spiffe_id);
     assert!(rig.verifies(svid));
     for (n, id) in [(1, &theirs.id), (2, &nobody)] {
-        assert_eq!(issued[n].as_ref().unwrap_err(), &IssueRefusal::NotAuthorised(id.clone()));
+        assert_eq!(
+            issued[n].as_ref().unwrap_err(),
+            &IssueRefusal::NotAuthorised(id.clone())
+        );
         assert_eq!(issued[n].as_ref().unwrap_err().kind(), Kind::Denied);
     }
     assert_eq!(rig.count(AuditKind::IssueX509, AuditOutcome::Granted), 1);
@@ -73,14 +84,21 @@ async fn the_record_names_the_serial_the_entry_and_the_authority() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
     let entry = rig.create(rig.entry(&agent.id, "web")).await;
-    let issued = rig.issue(&agent, vec![by_entry(&agent.id, &entry.id)]).await.remove(0).unwrap();
+    let issued = rig
+        .issue(&agent, vec![by_entry(&agent.id, &entry.id)])
+        .await
+        .remove(0)
+        .unwrap();
     let records = rig.records();
     let record = records.last().unwrap().view();
     assert_eq!(record.serial, serial_of(&issued.svid).as_bytes());
     assert_eq!(record.entry_id, entry.id.as_str());
     assert_eq!(record.for_whom, entry.spiffe_id.as_str());
     assert_eq!(record.not_after, issued.svid.not_after.0);
-    assert_eq!(record.authority_id, rig.server.authorities.x509().unwrap().id());
+    assert_eq!(
+        record.authority_id,
+        rig.server.authorities.x509().unwrap().id()
+    );
     assert_eq!(record.caller, records::Caller::Spiffe(agent.id.as_str()));
 }
 
@@ -91,14 +109,31 @@ async fn no_record_no_credential() {
     let entry = rig.create(rig.entry(&agent.id, "web")).await;
     let token = rig.token().await;
     rig.journal.close();
-    let issued = rig.issue(&agent, vec![by_entry(&agent.id, &entry.id)]).await.remove(0);
+    let issued = rig
+        .issue(&agent, vec![by_entry(&agent.id, &entry.id)])
+        .await
+        .remove(0);
     assert_eq!(issued.unwrap_err().kind(), Kind::Unavailable);
     let caller = Caller::Spiffe(agent.id.clone());
-    let jwt = rig.server.issuer.issue_jwt(&caller, token_for(&agent, &entry.id, &["db"])).await;
+    let jwt = rig
+        .server
+        .issuer
+        .issue_jwt(&caller, token_for(&agent, &entry.id, &["db"]))
+        .await;
     assert_eq!(jwt.unwrap_err().kind(), Kind::Unavailable);
-    assert_eq!(rig.mint("/x", None).await.unwrap_err().kind(), Kind::Unavailable);
-    assert_eq!(rig.attest(&token).await.unwrap_err().kind(), Kind::Unavailable);
-    assert_eq!(rig.server.state.token_count(), 1, "the token was not used up");
+    assert_eq!(
+        rig.mint("/x", None).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    assert_eq!(
+        rig.attest(&token).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    assert_eq!(
+        rig.server.state.token_count(),
+        1,
+        "the token was not used up"
+    );
 }
 
 #[tokio::test]
@@ -111,7 +146,8 @@ async fn lifetimes_are_clamped_to_the_most_and_to_the_authority() {
     assert_eq!(greedy.not_after, now.plus(Seconds(7_200)));
     // Without rotation, near the authority's end.
     let end = rig.server.authorities.x509().unwrap().not_after();
-    rig.clock.advance(Duration::from_secs(u64::from(end.since(now).0) - 100));
+    rig.clock
+        .advance(Duration::from_secs(u64::from(end.since(now).0) - 100));
     rig.settle().await;
     let late = rig.mint("/a", None).await.unwrap().svid;
     assert_eq!(late.not_after, end);
@@ -121,7 +157,11 @@ async fn lifetimes_are_clamped_to_the_most_and_to_the_authority() {
 async fn reserved_and_foreign_identities_are_not_minted() {
     let rig = Rig::memory().await;
     for path in ["/spire/server", "/spire/agent/join_token/x"] {
-        assert_eq!(rig.mint(path, None).await.unwrap_err().kind(), Kind::Invalid, "{path}");
+        assert_eq!(
+            rig.mint(path, None).await.unwrap_err().kind(),
+            Kind::Invalid,
+            "{path}"
+        );
     }
     let request = JwtRequest {
         right: JwtRight::Mint {
@@ -130,7 +170,12 @@ async fn reserved_and_foreign_identities_are_not_minted() {
         },
         audience: vec!["db".into()],
     };
-    let refused = rig.server.issuer.issue_jwt(&ADMIN, request).await.unwrap_err();
+    let refused = rig
+        .server
+        .issuer
+        .issue_jwt(&ADMIN, request)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
     assert_eq!(rig.count(AuditKind::MintJwt, AuditOutcome::Refused), 1);
 }
@@ -141,7 +186,12 @@ async fn a_jwt_is_bound_to_its_record_by_its_jti() {
     let agent = rig.agent().await;
     let entry = rig.create(rig.entry(&agent.id, "web")).await;
     let caller = Caller::Spiffe(agent.id.clone());
-    let issued = rig.server.issuer.issue_jwt(&caller, token_for(&agent, &entry.id, &["db"])).await.unwrap();
+    let issued = rig
+        .server
+        .issuer
+        .issue_jwt(&caller, token_for(&agent, &entry.id, &["db"]))
+        .await
+        .unwrap();
     assert_eq!(issued.svid.expires_at, rig.clock.now().plus(Seconds(300)));
     let records = rig.records();
     let record = records.last().unwrap().view();
@@ -152,7 +202,11 @@ async fn a_jwt_is_bound_to_its_record_by_its_jti() {
     let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(claims["jti"], record.jti);
     assert_eq!(claims["sub"], entry.spiffe_id.as_str());
-    let empty = rig.server.issuer.issue_jwt(&caller, token_for(&agent, &entry.id, &[])).await;
+    let empty = rig
+        .server
+        .issuer
+        .issue_jwt(&caller, token_for(&agent, &entry.id, &[]))
+        .await;
     assert_eq!(empty.unwrap_err().kind(), Kind::Invalid);
 }
 
@@ -174,12 +228,18 @@ async fn an_expired_entry_authorises_nothing() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
     let end = rig.clock.now().plus(Seconds(10));
-    let entry = rig.create(rig.entry_with(&agent.id, "web", |fields| fields.expires_at = Some(end))).await;
-    let issued = rig.issue(&agent, vec![by_entry(&agent.id, &entry.id)]).await;
+    let entry = rig
+        .create(rig.entry_with(&agent.id, "web", |fields| fields.expires_at = Some(end)))
+        .await;
+    let issued = rig
+        .issue(&agent, vec![by_entry(&agent.id, &entry.id)])
+        .await;
     assert!(issued[0].is_ok());
     rig.clock.advance(Duration::from_secs(10));
     rig.settle().await;
-    let issued = rig.issue(&agent, vec![by_entry(&agent.id, &entry.id)]).await;
+    let issued = rig
+        .issue(&agent, vec![by_entry(&agent.id, &entry.id)])
+        .await;
     assert!(issued[0].is_err());
     crate::housekeeping::sweep(&rig.server).await;
     assert_eq!(rig.server.state.registry().counts().entries, 0);
@@ -190,6 +250,11 @@ async fn the_servers_own_svid_is_recorded_and_shown() {
     let rig = Rig::memory().await;
     assert!(rig.server.identity.is_set());
     assert_eq!(rig.count(AuditKind::ServerX509, AuditOutcome::Granted), 1);
-    let renewed = rig.server.issuer.renew_server_svid(&rig.server.identity).await.unwrap();
+    let renewed = rig
+        .server
+        .issuer
+        .renew_server_svid(&rig.server.identity)
+        .await
+        .unwrap();
     assert_eq!(renewed.renew_at, rig.clock.now().plus(Seconds(1_800)));
 }

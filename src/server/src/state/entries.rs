@@ -64,7 +64,11 @@ struct Batch {
 
 impl State {
     /// Creates entries. Items answer in order; a refused item leaves the others alone.
-    pub(crate) async fn create_entries(&self, caller: &Caller, entries: Vec<Entry>) -> Vec<Outcome> {
+    pub(crate) async fn create_entries(
+        &self,
+        caller: &Caller,
+        entries: Vec<Entry>,
+    ) -> Vec<Outcome> {
         if let Err(failure) = check_batch(entries.len()) {
             return entries
                 .iter()

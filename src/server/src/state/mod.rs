@@ -113,7 +113,11 @@ impl State {
     ///
     /// # Errors
     /// The view is too old to authorise anything.
-    pub(crate) fn agent_view(&self, agent: &SpiffeId, now: Timestamp) -> Result<AgentView, Failure> {
+    pub(crate) fn agent_view(
+        &self,
+        agent: &SpiffeId,
+        now: Timestamp,
+    ) -> Result<AgentView, Failure> {
         self.check_fresh()?;
         let view = self.read();
         Ok(AgentView {
@@ -197,10 +201,6 @@ impl State {
     /// The store itself, for the few who read rows: renewal, authorities.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
-    }
-
-    pub(crate) fn live_bundles(&self) -> &Arc<LiveBundles> {
-        &self.0.live_bundles
     }
 
     fn read(&self) -> RwLockReadGuard<'_, View> {

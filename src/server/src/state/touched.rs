@@ -97,10 +97,14 @@ impl Subscribers {
                 "this server follows as many agents as it can; try another or come back later",
             ));
         }
-        by_agent
-            .entry(agent.clone())
-            .or_default()
-            .push(Arc::downgrade(&marks));
+        let of_agent = by_agent.entry(agent.clone()).or_default();
+        if of_agent.len() >= limits::MAX_SUBSCRIPTIONS_PER_AGENT {
+            return Err(Failure::new(
+                Kind::Exhausted,
+                "this agent follows over as many streams as it may; close one",
+            ));
+        }
+        of_agent.push(Arc::downgrade(&marks));
         Ok(AgentSubscription {
             marks,
             agent: agent.clone(),
@@ -119,11 +123,6 @@ impl Subscribers {
                 }
             }
         }
-    }
-
-    /// Marks one agent's view: its own row changed.
-    pub(crate) fn mark_agent(&self, agent: &SpiffeId) {
-        mark_list(self.lock().get(agent), VIEW);
     }
 
     /// Marks everybody's bundles.
@@ -191,7 +190,7 @@ mod tests {
         let mut a = all.subscribe(&agent("a")).unwrap();
         let mut b = all.subscribe(&agent("b")).unwrap();
         for _ in 0..1_000 {
-            all.mark_agent(&agent("a"));
+            all.mark_views(&Touched::Agents([agent("a")].into()));
         }
         all.mark_bundles();
         assert_eq!(
