@@ -85,9 +85,6 @@ pub enum EntryError {
     /// The parent has no path.
     #[error("parent ID {0} has no path; give an agent's, a node alias's or /spire/server")]
     ParentNoPath(SpiffeId),
-    /// The entry is its own parent.
-    #[error("entry {0} is its own parent")]
-    OwnParent(SpiffeId),
     /// No selector.
     #[error("entry has no selectors; give at least one, such as unix:uid:1000")]
     NoSelectors,

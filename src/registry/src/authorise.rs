@@ -85,10 +85,15 @@ impl Registry {
         self.slots.under(id).map(|(_, entry)| entry)
     }
 
-    /// Whether a chain of parents would lead from the entry back to itself, once
-    /// it is put: such entries are nobody's unless something else leads there.
+    /// Whether a chain of parents would lead from the entry, through others, back
+    /// to itself once it is put: such entries are nobody's unless something else
+    /// leads there. An entry directly under its own SPIFFE ID does not count: it
+    /// is a dead end, and the SPIRE controller manager creates one as a probe.
     #[must_use]
     pub fn would_cycle(&self, entry: &Entry) -> bool {
+        if entry.parent_id == entry.spiffe_id {
+            return false;
+        }
         let mut seen = HashSet::new();
         let mut parents = vec![&entry.parent_id];
         while let Some(parent) = parents.pop() {

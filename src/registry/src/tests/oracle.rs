@@ -99,28 +99,24 @@ fn any_parent() -> impl Strategy<Value = SpiffeId> {
 fn any_entry() -> impl Strategy<Value = Arc<Entry>> {
     let who = (0..ENTRIES, any_parent(), 0..NAMES);
     let what = (1..16_u8, 0..4_u8, 0..4_i64, 0..3_u8, any::<bool>());
-    (who, what, prop::option::weighted(0.2, 0..10_i64))
-        .prop_filter("its own parent", |((_, parent, n), _, _)| {
-            *parent != name(*n)
-        })
-        .prop_map(
-            |((n, parent, gives), (bits, fed, created, hint, downstream), expires)| {
-                let mut fields = fields(n, parent, name(gives));
-                fields.selectors = selectors(bits);
-                let federated = (0..2).filter(|b| fed & (1 << b) != 0);
-                let domain = |b| TrustDomain::parse(&format!("fed{b}.org")).unwrap();
-                fields.federates_with = federated.map(domain).collect();
-                fields.created_at = Timestamp(created);
-                fields.hint = ["", "a", "b"]
-                    .get(usize::from(hint))
-                    .copied()
-                    .unwrap_or_default()
-                    .into();
-                fields.downstream = downstream;
-                fields.expires_at = expires.map(Timestamp);
-                entry(fields)
-            },
-        )
+    (who, what, prop::option::weighted(0.2, 0..10_i64)).prop_map(
+        |((n, parent, gives), (bits, fed, created, hint, downstream), expires)| {
+            let mut fields = fields(n, parent, name(gives));
+            fields.selectors = selectors(bits);
+            let federated = (0..2).filter(|b| fed & (1 << b) != 0);
+            let domain = |b| TrustDomain::parse(&format!("fed{b}.org")).unwrap();
+            fields.federates_with = federated.map(domain).collect();
+            fields.created_at = Timestamp(created);
+            fields.hint = ["", "a", "b"]
+                .get(usize::from(hint))
+                .copied()
+                .unwrap_or_default()
+                .into();
+            fields.downstream = downstream;
+            fields.expires_at = expires.map(Timestamp);
+            entry(fields)
+        },
+    )
 }
 
 pub(super) fn any_change() -> impl Strategy<Value = Change> {
