@@ -60,6 +60,11 @@ impl Gate {
         }
     }
 
+    /// The time by which the gate decides.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Lets a call through or says why not.
     pub(crate) async fn admit(
         &self,

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
+use identity::Timestamp;
 use records::AuditKind;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -16,24 +17,45 @@ use tower::Service;
 
 use super::gate::{Denial, Gate};
 use super::origin::Origin;
+use super::quota::Quota;
 use crate::audit::{Audit, Refusal};
+use crate::caller::Caller;
+use crate::grpc::caller_mistake;
+use crate::limits;
 
 /// Calls of which RPCs were refused or panicked.
 const CALLS_REFUSED: &str = "bulla_calls_refused_total";
 const CALLS_PANICKED: &str = "bulla_calls_panicked_total";
+/// Refusals of strangers that were too many to record.
+const STRANGERS_UNRECORDED: &str = "bulla_refusals_unrecorded_total";
 
 /// A service behind the gate.
 #[derive(Clone)]
 pub(crate) struct Guard<S> {
     gate: Arc<Gate>,
-    audit: Audit,
+    refusals: Arc<Refusals>,
     inner: S,
+}
+
+/// Where refusals are written down.
+struct Refusals {
+    audit: Audit,
+    /// For callers that anybody on the network can be.
+    strangers: Quota,
 }
 
 impl<S> Guard<S> {
     /// Puts the gate before a service.
-    pub(crate) const fn new(gate: Arc<Gate>, audit: Audit, inner: S) -> Self {
-        Self { gate, audit, inner }
+    pub(crate) fn new(gate: Gate, audit: Audit, inner: S) -> Self {
+        let refusals = Refusals {
+            audit,
+            strangers: Quota::new(limits::MAX_STRANGER_RECORDS),
+        };
+        Self {
+            gate: Arc::new(gate),
+            refusals: Arc::new(refusals),
+            inner,
+        }
     }
 }
 
@@ -55,42 +77,60 @@ where
         let clone = self.inner.clone();
         // The one that is ready is the one to call.
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let (gate, audit) = (Arc::clone(&self.gate), self.audit.clone());
+        let (gate, refusals) = (Arc::clone(&self.gate), Arc::clone(&self.refusals));
         Box::pin(async move {
             let origin = Origin::of(request.extensions());
             let method = request.uri().path();
             match gate.admit(method, origin.as_ref()).await {
                 Ok(admitted) => request.extensions_mut().insert(admitted),
                 Err(denial) => {
-                    record(&audit, &denial, method).await;
+                    refusals.record(&denial, method, gate.now()).await;
                     return Ok(denial.status.into_http());
                 }
             };
             let answered = AssertUnwindSafe(inner.call(request)).catch_unwind().await;
-            answered.unwrap_or_else(|_panic| {
+            let response = answered.unwrap_or_else(|_panic| {
                 metrics::counter!(CALLS_PANICKED).increment(1);
                 tracing::error!("a handler panicked; its call alone is lost");
                 Ok(Status::internal("a defect in the server; it is logged there").into_http())
+            });
+            // A call that failed before its answer began has its status here.
+            Ok(match response {
+                Ok(response) => match Status::from_header_map(response.headers()) {
+                    Some(status) if status.code() != Code::Ok => caller_mistake(status).into_http(),
+                    _ => response,
+                },
+                Err(never) => match never {},
             })
         })
     }
 }
 
-/// One record for a refusal that says something about a caller; what merely
-/// could not be decided now is none.
-async fn record(audit: &Audit, denial: &Denial, method: &str) {
-    metrics::counter!(CALLS_REFUSED).increment(1);
-    let (Some(caller), Code::PermissionDenied) = (&denial.caller, denial.status.code()) else {
-        return;
-    };
-    let reason = format!("{method}: {}", denial.status.message());
-    audit
-        .refuse(Refusal {
-            kind: AuditKind::Refusal,
-            caller,
-            for_whom: "",
-            entry_id: "",
-            reason: &reason,
-        })
-        .await;
+impl Refusals {
+    /// One record for a refusal that says something about a caller; what merely
+    /// could not be decided now is none.
+    async fn record(&self, denial: &Denial, method: &str, now: Timestamp) {
+        metrics::counter!(CALLS_REFUSED).increment(1);
+        let (Some(caller), Code::PermissionDenied) = (&denial.caller, denial.status.code()) else {
+            return;
+        };
+        if matches!(caller, Caller::Anonymous(_)) && !self.strangers.take(now) {
+            metrics::counter!(STRANGERS_UNRECORDED).increment(1);
+            return;
+        }
+        let reason = format!("{method}: {}", denial.status.message());
+        self.audit
+            .refuse(Refusal {
+                kind: AuditKind::Refusal,
+                caller,
+                for_whom: "",
+                entry_id: "",
+                reason: &reason,
+            })
+            .await;
+    }
 }
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod tests;

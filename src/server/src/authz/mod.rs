@@ -7,6 +7,7 @@ mod coverage;
 mod gate;
 mod layer;
 mod origin;
+mod quota;
 mod roles;
 mod table;
 

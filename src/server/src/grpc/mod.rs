@@ -11,6 +11,7 @@ mod entry;
 mod info;
 mod issuance;
 mod items;
+mod malformed;
 mod refused;
 mod svid;
 mod sync;
@@ -32,6 +33,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use crate::authz::{Gate, Guard};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::server::Server;
+pub(crate) use malformed::caller_mistake;
 
 /// The services on the network.
 pub(crate) fn tcp(server: Arc<Server>) -> Guard<Routes> {
@@ -54,7 +56,7 @@ fn services(server: Arc<Server>) -> Guard<Routes> {
     );
     let audit = server.audit.clone();
     let routes = routes(server).routes().prepare();
-    Guard::new(Arc::new(gate), audit, routes)
+    Guard::new(gate, audit, routes)
 }
 
 fn routes(server: Arc<Server>) -> RoutesBuilder {

@@ -11,6 +11,7 @@ use futures_util::{Stream, stream};
 use tokio::time::Sleep;
 use tonic::{Status, Streaming};
 
+use super::super::caller_mistake;
 use crate::attest::{Attestation, Session, Step};
 use crate::caller::Caller;
 use crate::failure::Kind;
@@ -61,7 +62,7 @@ pub(super) fn steps(
 impl Exchange {
     async fn next(&mut self) -> Result<Option<Step>, Status> {
         let message = tokio::select! {
-            message = self.requests.message() => message?,
+            message = self.requests.message() => message.map_err(caller_mistake)?,
             () = &mut self.deadline => {
                 return Err(Status::deadline_exceeded("the attestation took too long"));
             }

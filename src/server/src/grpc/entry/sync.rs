@@ -14,6 +14,7 @@ use identity::{Entry, EntryId, SpiffeId};
 use prost::Message;
 use tonic::{Status, Streaming};
 
+use super::super::caller_mistake;
 use super::super::items::MAX_ANSWER_BYTES;
 use crate::failure::Kind;
 use crate::limits::MAX_BATCH;
@@ -50,7 +51,7 @@ async fn next(
     requests: &mut Streaming<SyncAuthorizedEntriesRequest>,
 ) -> Result<Option<SyncAuthorizedEntriesRequest>, Status> {
     match tokio::time::timeout(PATIENCE, requests.message()).await {
-        Ok(message) => message,
+        Ok(message) => message.map_err(caller_mistake),
         Err(_elapsed) => Err(Status::deadline_exceeded(
             "the agent sent nothing for too long",
         )),

@@ -16,6 +16,7 @@ use registry::{Delta, ViewDigest, delta};
 use store::Position;
 use tonic::{Status, Streaming};
 
+use super::super::caller_mistake;
 use super::bundles::Sent;
 use super::pages::{Pages, What};
 use crate::attest::AgentDenied;
@@ -125,7 +126,7 @@ impl Follower {
                     None
                 }
                 request = self.requests.message() => {
-                    self.take(request?)?;
+                    self.take(request.map_err(caller_mistake)?)?;
                     None
                 }
                 () = tokio::time::sleep(patience) => Some(self.heartbeat()),

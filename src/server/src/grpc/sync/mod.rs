@@ -19,6 +19,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::caller_mistake;
 use crate::authz;
 use crate::failure::Kind;
 use crate::server::Server;
@@ -50,7 +51,10 @@ async fn hello(requests: &mut Streaming<FollowRequest>) -> Result<Hello, Status>
     let first = first.or(Err(Status::deadline_exceeded(
         "hello: the agent did not say it in time",
     )))?;
-    let Some(follow_request::Message::Hello(hello)) = first?.and_then(|first| first.message) else {
+    let Some(follow_request::Message::Hello(hello)) = first
+        .map_err(caller_mistake)?
+        .and_then(|first| first.message)
+    else {
         return Err(Kind::Invalid.status("hello: it is expected in the first message"));
     };
     if hello.version == 0 {

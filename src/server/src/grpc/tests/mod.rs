@@ -5,6 +5,7 @@ mod agents;
 mod authority;
 mod bundles;
 mod entries;
+mod hostile;
 mod info;
 mod svids;
 mod sync;
