@@ -84,6 +84,9 @@ fn a_token_works_once() {
     let mut domain = Domain::server_alone(Settings::default());
     let token = token(&domain, &[]);
     domain.start_agent(Some(&token));
+    eventually("it joined", || {
+        (domain.audit("attest").len() == 1).then_some(())
+    });
     domain.agent.take().unwrap().kill();
     std::fs::remove_dir_all(domain.path("agent/data")).unwrap();
     let ran = Ran::of(&mut domain.agent_command(Some(&token)));

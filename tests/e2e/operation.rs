@@ -43,11 +43,7 @@ fn live_ready_and_metrics_are_served_on_loopback() {
         assert!(text.contains("# TYPE bulla_"), "{text}");
         assert_eq!(get(port, "/nothing").0, 404);
     }
-    assert!(
-        get(server, "/metrics")
-            .1
-            .contains("bulla_server_sign_total")
-    );
+    assert!(get(server, "/metrics").1.contains("bulla_sign_total"));
 }
 
 #[test]

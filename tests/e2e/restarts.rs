@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bulla_tests::{Domain, Settings};
+use bulla_tests::{Domain, Settings, eventually};
 
 #[test]
 fn a_killed_server_has_every_entry_it_acknowledged() {
@@ -41,6 +41,11 @@ fn a_restarted_agent_serves_what_it_has_while_the_server_is_away() {
     let mut domain = Domain::start();
     domain.register("/service", []);
     let before = domain.await_svid("/service");
+    // What is held is written within a second of a change.
+    eventually("the SVID is kept", || {
+        let kept = std::fs::read(domain.path("agent/data/workloads.bin")).ok()?;
+        kept.windows(8).any(|w| w == b"/service").then_some(())
+    });
     domain.server.take().unwrap().kill();
     domain.agent.take().unwrap().kill();
     domain.start_agent(None);

@@ -153,6 +153,9 @@ impl Domain {
             .ok()
             .json();
         self.start_agent(Some(&token));
+        eventually("the agent has joined", || {
+            (self.fetch(["x509"]).code != 3).then_some(())
+        });
     }
 
     /// Starts the agent, with a join token (as `bulla token create --json` gives
@@ -215,7 +218,7 @@ impl Domain {
     }
 
     /// Registers `path` for this user under `/node` and gives the entry's id.
-    pub fn register<'a>(&self, path: &str, more: impl IntoIterator<Item = &'a str>) -> String {
+    pub fn register<const N: usize>(&self, path: &str, more: [&str; N]) -> String {
         let uid = format!("unix:uid:{}", nix::unistd::getuid());
         let (id, node) = (self.id(path), self.id("/node"));
         let mut args = vec!["entry", "create", "--spiffe-id", &id, "--parent-id", &node];
