@@ -100,8 +100,10 @@ async fn accept_loop<L, H, F>(
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection was not accepted");
+                    // Anyone can connect and vanish; only our own state is worth a warning.
+                    tracing::debug!(%error, "a connection was not accepted");
                     if is_exhaustion(&error) {
+                        tracing::warn!(%error, "no connection can be accepted");
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                 }
