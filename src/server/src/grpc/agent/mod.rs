@@ -102,7 +102,7 @@ impl AgentRpc for AgentService {
         let size = PageSize::from_wire(request.page_size);
         let after = match request.page_token.as_str() {
             "" => None,
-            token => Some(SpiffeId::parse(token).or(Err(bad_token()))?),
+            token => Some(SpiffeId::parse(token).ok().ok_or_else(bad_token)?),
         };
         let page = self
             .server

@@ -197,7 +197,7 @@ impl BundleRpc for BundleService {
         let size = PageSize::from_wire(request.page_size);
         let after = match request.page_token.as_str() {
             "" => None,
-            token => Some(TrustDomain::parse(token).or(Err(bad_token()))?),
+            token => Some(TrustDomain::parse(token).ok().ok_or_else(bad_token)?),
         };
         let own = self.server.state.trust_domain();
         let mut bundles: Vec<Arc<Bundle>> = {

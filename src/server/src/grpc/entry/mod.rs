@@ -142,7 +142,7 @@ impl EntryRpc for EntryService {
         let size = PageSize::from_wire(request.page_size);
         let after = match request.page_token.as_str() {
             "" => None,
-            token => Some(EntryId::parse(token).or(Err(bad_token()))?),
+            token => Some(EntryId::parse(token).ok().ok_or_else(bad_token)?),
         };
         let page = self
             .server

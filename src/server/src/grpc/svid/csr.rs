@@ -20,7 +20,8 @@ pub(super) struct Wanted {
 pub(super) fn mint(der: &[u8]) -> Result<Wanted, Failure> {
     let key = SubjectKey::from_csr(der).map_err(invalid)?;
     let (_, csr) = X509CertificationRequest::from_der(der)
-        .or(Err(invalid("it is not one DER-encoded PKCS#10 request")))?;
+        .ok()
+        .ok_or_else(|| invalid("it is not one DER-encoded PKCS#10 request"))?;
     let mut uris = Vec::new();
     let mut dns_names = Vec::new();
     for extension in csr.requested_extensions().into_iter().flatten() {

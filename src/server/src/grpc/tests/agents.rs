@@ -186,6 +186,22 @@ async fn admins_list_ban_and_evict() {
     assert_eq!(agents.len(), 1);
     assert_eq!(agents[0].id, Some(id_to_wire(&one.id)));
 
+    let evict = |id: &SpiffeId| DeleteAgentRequest {
+        id: Some(id_to_wire(id)),
+    };
+    admin.agents.delete_agent(evict(&two.id)).await.unwrap();
+    let error = admin.agents.delete_agent(evict(&two.id)).await;
+    assert_eq!(error.unwrap_err().code(), Code::NotFound);
+    let web = rig.id("/web");
+    let error = admin.agents.ban_agent(ban(&web)).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn agents_are_paged_and_filtered_by_expiry() {
+    let rig = Rig::memory().await;
+    let _two = (rig.agent().await, rig.agent().await);
+    let mut admin = connect(&rig, Who::Local).await;
     let page = ListAgentsRequest {
         page_size: 1,
         ..Default::default()
@@ -223,25 +239,6 @@ async fn admins_list_ban_and_evict() {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
-
-    let evict = |id: &SpiffeId| DeleteAgentRequest {
-        id: Some(id_to_wire(id)),
-    };
-    admin.agents.delete_agent(evict(&two.id)).await.unwrap();
-    assert_eq!(
-        admin
-            .agents
-            .delete_agent(evict(&two.id))
-            .await
-            .unwrap_err()
-            .code(),
-        Code::NotFound
-    );
-    let web = rig.id("/web");
-    assert_eq!(
-        admin.agents.ban_agent(ban(&web)).await.unwrap_err().code(),
-        Code::InvalidArgument
-    );
 }
 
 #[tokio::test]

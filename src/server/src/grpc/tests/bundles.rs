@@ -66,7 +66,7 @@ async fn anyone_reads_the_own_bundle() {
 }
 
 #[tokio::test]
-async fn federated_bundles_live_and_die() {
+async fn federated_bundles_are_checked_one_by_one() {
     let rig = Rig::memory().await;
     let mut admin = connect(&rig, Who::Local).await;
     let request = BatchCreateFederatedBundleRequest {
@@ -88,7 +88,7 @@ async fn federated_bundles_live_and_die() {
         .into_inner()
         .results;
     let codes: Vec<_> = results.iter().map(|r| code(r.status.as_ref())).collect();
-    use Code::{AlreadyExists, InvalidArgument, NotFound, Ok};
+    use Code::{AlreadyExists, InvalidArgument, Ok};
     assert_eq!(
         codes,
         [
@@ -104,7 +104,21 @@ async fn federated_bundles_live_and_die() {
         results[0].bundle.as_ref().unwrap().trust_domain,
         "other.test"
     );
+}
 
+#[tokio::test]
+async fn federated_bundles_are_read_and_updated() {
+    use Code::NotFound;
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
+    let set = BatchSetFederatedBundleRequest {
+        bundle: vec![
+            bundle("other.test", ca(true)),
+            bundle("third.test", ca(true)),
+        ],
+        output_mask: None,
+    };
+    admin.bundles.batch_set_federated_bundle(set).await.unwrap();
     // An agent may read it, and not change it.
     let node = rig.agent().await;
     let mut agent = connect(&rig, Who::agent(&node)).await;
@@ -155,9 +169,17 @@ async fn federated_bundles_live_and_die() {
         (60, 1)
     );
     assert_eq!(code(results[1].status.as_ref()), NotFound);
+}
 
+#[tokio::test]
+async fn federated_bundles_are_listed_in_pages() {
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
     let set = BatchSetFederatedBundleRequest {
-        bundle: vec![bundle("third.test", ca(true))],
+        bundle: vec![
+            bundle("other.test", ca(true)),
+            bundle("third.test", ca(true)),
+        ],
         output_mask: None,
     };
     admin.bundles.batch_set_federated_bundle(set).await.unwrap();

@@ -31,13 +31,9 @@ async fn create(
         .results
 }
 
-#[tokio::test]
-async fn each_item_of_a_batch_has_its_own_outcome() {
-    let rig = Rig::memory().await;
-    let parent = rig.id("/spire/agent/join_token/a");
-    let mut admin = connect(&rig, Who::Local).await;
-    let good = wire_entry(&parent, "web");
-    let bad = [
+/// Entries that are refused, with a part of what is said.
+fn refused_entries(good: &types::Entry) -> Vec<(types::Entry, &'static str)> {
+    vec![
         (
             types::Entry {
                 spiffe_id: None,
@@ -104,7 +100,16 @@ async fn each_item_of_a_batch_has_its_own_outcome() {
             },
             "other.test",
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn each_item_of_a_batch_has_its_own_outcome() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let good = wire_entry(&parent, "web");
+    let bad = refused_entries(&good);
     let mut batch = vec![good.clone(), good.clone()];
     batch.extend(bad.iter().map(|(entry, _)| entry.clone()));
     let results = create(&mut admin, batch).await;
@@ -256,8 +261,16 @@ async fn lists_are_filtered_masked_and_paged() {
     seen.sort();
     seen.dedup();
     assert_eq!((whole, seen.len()), (5, 5));
+}
 
-    // No page size asks for all; nothing is allocated by a client's number.
+#[tokio::test]
+async fn no_page_size_asks_for_all_and_odd_requests_are_refused() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let entries = (0..25).map(|n| wire_entry(&parent, &format!("w{n}")));
+    create(&mut admin, entries.collect()).await;
+    // Nothing is allocated by a client's number.
     for page_size in [0, -1, i32::MAX] {
         let request = ListEntriesRequest {
             page_size,
