@@ -2,22 +2,45 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use keys::der;
-use keys::spki::{self, Numbers};
 use serde_json::{Map, Value};
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
-/// `SEQUENCE { SEQUENCE { id-ecPublicKey, secp521r1 }, BIT STRING { 04 ...`. No key
-/// of ours is on P-521, but other trust domains' may be, and pass through.
-const P521_PREFIX: [u8; 26] = [
-    0x30, 0x81, 0x9b, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05,
-    0x2b, 0x81, 0x04, 0x00, 0x23, 0x03, 0x81, 0x86, 0x00, 0x04,
+use crate::on_curve;
+
+/// `SEQUENCE { SEQUENCE { id-ecPublicKey, curve }, BIT STRING { 04 ...` (RFC 5480).
+/// P-521 signs nothing of ours, and ring cannot verify it; but other trust domains
+/// may use it, and their bundles pass through.
+const EC: [(Kind, &[u8]); 3] = [
+    (
+        Kind::P256,
+        &[
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+            0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+        ],
+    ),
+    (
+        Kind::P384,
+        &[
+            0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+            0x05, 0x2b, 0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00, 0x04,
+        ],
+    ),
+    (
+        Kind::P521,
+        &[
+            0x30, 0x81, 0x9b, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01,
+            0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23, 0x03, 0x81, 0x86, 0x00, 0x04,
+        ],
+    ),
 ];
-const P521_BYTES: usize = 66;
+/// `SEQUENCE { rsaEncryption, NULL }`.
 const RSA_ALGORITHM: [u8; 15] = [
     0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
 ];
 
-/// What kind of key a SubjectPublicKeyInfo holds, as far as JWS cares.
+/// What kind of key it is, as far as JWS cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     P256,
@@ -26,56 +49,72 @@ pub(crate) enum Kind {
     Rsa,
 }
 
-/// A key taken apart: its kind, and x and y or n and e.
-pub(crate) struct Parts<'a> {
-    pub(crate) kind: Kind,
-    first: &'a [u8],
-    second: &'a [u8],
-}
-
-/// Takes a SubjectPublicKeyInfo apart; `None` for kinds no SVID uses.
-pub(crate) fn parts(spki: &[u8]) -> Option<Parts<'_>> {
-    if let Some(point) = spki.strip_prefix(&P521_PREFIX) {
-        let (first, second) = point.split_at_checked(P521_BYTES)?;
-        let kind = Kind::P521;
-        return (second.len() == P521_BYTES).then_some(Parts {
-            kind,
-            first,
-            second,
-        });
+impl Kind {
+    /// The JWK name of the curve; none for RSA.
+    const fn curve(self) -> Option<&'static str> {
+        match self {
+            Self::P256 => Some("P-256"),
+            Self::P384 => Some("P-384"),
+            Self::P521 => Some("P-521"),
+            Self::Rsa => None,
+        }
     }
-    let (kind, first, second): (_, &[u8], &[u8]) = match spki::parse(spki) {
-        Ok(Numbers::EcP256 { x, y }) => (Kind::P256, x, y),
-        Ok(Numbers::EcP384 { x, y }) => (Kind::P384, x, y),
-        Ok(Numbers::Rsa { n, e }) => (Kind::Rsa, n, e),
-        Err(_) => return other_rsa(spki),
+}
+
+/// A key that an SVID may be signed with, taken apart.
+pub(crate) struct Parts {
+    pub(crate) kind: Kind,
+    /// The content of the BIT STRING: a point, or `RSAPublicKey` DER.
+    pub(crate) raw: Vec<u8>,
+    /// x and y, or n and e.
+    numbers: [Vec<u8>; 2],
+}
+
+/// Takes a SubjectPublicKeyInfo apart; `None` for keys no SVID can be signed with:
+/// other kinds, points off their curve, RSA below 2048 or above 8192 bits.
+pub(crate) fn parts(spki: &[u8]) -> Option<Parts> {
+    let ec = EC.iter().find_map(|(kind, prefix)| {
+        let point = spki.strip_prefix(*prefix)?;
+        Some((*kind, point))
+    });
+    let Some((kind, point)) = ec else {
+        return rsa(spki);
     };
-    Some(Parts {
+    let (x, y) = point.split_at_checked(point.len() / 2)?;
+    let on_curve = match kind {
+        Kind::P256 => on_curve::p256(x, y),
+        Kind::P384 => on_curve::p384(x, y),
+        Kind::P521 => on_curve::p521(x, y),
+        Kind::Rsa => false,
+    };
+    on_curve.then(|| Parts {
         kind,
-        first,
-        second,
+        raw: [&[4], point].concat(),
+        numbers: [x.to_vec(), y.to_vec()],
     })
 }
 
-/// RSA keys of other trust domains may be larger, or have other exponents, than
-/// ours may; ring verifies up to 8192 bits.
-fn other_rsa(spki: &[u8]) -> Option<Parts<'_>> {
-    let (content, rest) = der::take(spki, der::SEQUENCE)?;
-    let raw = content.strip_prefix(&RSA_ALGORITHM)?;
-    let (bits, after) = der::take(raw, der::BIT_STRING)?;
-    let (pair, end) = der::take(bits.strip_prefix(&[0])?, der::SEQUENCE)?;
-    let (n, second) = der::take(pair, der::INTEGER)?;
-    let (e, last) = der::take(second, der::INTEGER)?;
-    let clean = rest.is_empty() && after.is_empty() && end.is_empty() && last.is_empty();
-    let (first, second) = (der::strip_zeros(n), der::strip_zeros(e));
-    (clean && is_usable_rsa(first, second)).then_some(Parts {
+fn rsa(spki: &[u8]) -> Option<Parts> {
+    let (rest, info) = SubjectPublicKeyInfo::from_der(spki).ok()?;
+    let Ok(PublicKey::RSA(key)) = info.parsed() else {
+        return None;
+    };
+    let (n, e) = (magnitude(key.modulus), magnitude(key.exponent));
+    (rest.is_empty() && is_usable_rsa(n, e)).then(|| Parts {
         kind: Kind::Rsa,
-        first,
-        second,
+        raw: info.subject_public_key.data.to_vec(),
+        numbers: [n.to_vec(), e.to_vec()],
     })
 }
 
-/// 2048 to 8192 bits, odd, with an odd exponent of 3 or more that fits 32 bits.
+/// Big-endian digits without leading zeros.
+fn magnitude(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|b| **b == 0).count();
+    digits.get(zeros..).unwrap_or_default()
+}
+
+/// 2048 to 8192 bits, odd, with an odd exponent of 3 or more that fits 32 bits: the
+/// keys of other trust domains need not be as ours are.
 fn is_usable_rsa(n: &[u8], e: &[u8]) -> bool {
     let top = n.first().copied().unwrap_or_default();
     let bits = (n.len() * 8).saturating_sub(top.leading_zeros() as usize);
@@ -83,28 +122,26 @@ fn is_usable_rsa(n: &[u8], e: &[u8]) -> bool {
     (2048..=8192).contains(&bits) && odd(n) && odd(e) && e.len() <= 4 && e != [1]
 }
 
-impl Parts<'_> {
-    /// `kty` and the key members, in RFC 7518's order.
+impl Parts {
+    /// `kty` and the key members.
     pub(crate) fn members(&self) -> Map<String, Value> {
-        let text = |bytes: &[u8]| Value::from(URL_SAFE_NO_PAD.encode(bytes));
-        let curve = match self.kind {
-            Kind::P256 => "P-256",
-            Kind::P384 => "P-384",
-            Kind::P521 => "P-521",
-            Kind::Rsa => {
-                return Map::from_iter([
-                    ("kty".into(), Value::from("RSA")),
-                    ("n".into(), text(self.first)),
-                    ("e".into(), text(self.second)),
-                ]);
-            }
-        };
-        Map::from_iter([
-            ("kty".into(), Value::from("EC")),
-            ("crv".into(), Value::from(curve)),
-            ("x".into(), text(self.first)),
-            ("y".into(), text(self.second)),
-        ])
+        let [first, second] = self
+            .numbers
+            .each_ref()
+            .map(|number| Value::from(URL_SAFE_NO_PAD.encode(number)));
+        match self.kind.curve() {
+            Some(curve) => Map::from_iter([
+                ("kty".into(), Value::from("EC")),
+                ("crv".into(), Value::from(curve)),
+                ("x".into(), first),
+                ("y".into(), second),
+            ]),
+            None => Map::from_iter([
+                ("kty".into(), Value::from("RSA")),
+                ("n".into(), first),
+                ("e".into(), second),
+            ]),
+        }
     }
 }
 
@@ -116,27 +153,42 @@ pub(crate) fn spki_of(jwk: &Map<String, Value>) -> Option<Vec<u8>> {
         URL_SAFE_NO_PAD.decode(text).ok()
     };
     let spki = match jwk.get("kty")?.as_str()? {
-        "RSA" => {
-            let (n, e) = (bytes("n")?, bytes("e")?);
-            spki::encode(&Numbers::Rsa { n: &n, e: &e })
-        }
+        "RSA" => rsa_spki(&bytes("n")?, &bytes("e")?),
         "EC" => {
+            let curve = jwk.get("crv")?.as_str()?;
+            let (_, prefix) = EC.iter().find(|(kind, _)| kind.curve() == Some(curve))?;
             let (x, y) = (bytes("x")?, bytes("y")?);
-            match jwk.get("crv")?.as_str()? {
-                "P-256" => spki::encode(&Numbers::EcP256 {
-                    x: x.as_slice().try_into().ok()?,
-                    y: y.as_slice().try_into().ok()?,
-                }),
-                "P-384" => spki::encode(&Numbers::EcP384 {
-                    x: x.as_slice().try_into().ok()?,
-                    y: y.as_slice().try_into().ok()?,
-                }),
-                "P-521" => [&P521_PREFIX[..], &x, &y].concat(),
-                _ => return None,
-            }
+            // Each coordinate has the size of the field (RFC 7518 section 6.2.1.2).
+            (x.len() == y.len()).then(|| [prefix, &x[..], &y[..]].concat())?
         }
         _ => return None,
     };
     // Reading it back holds it to every rule: sizes, the curve's equation, oddness.
     parts(&spki).is_some().then_some(spki)
+}
+
+fn rsa_spki(n: &[u8], e: &[u8]) -> Vec<u8> {
+    let unsigned = |digits| {
+        let digits = magnitude(digits);
+        let sign: &[u8] = match digits.first() {
+            Some(top) if *top < 0x80 => &[],
+            _ => &[0],
+        };
+        element(0x02, &[sign, digits].concat())
+    };
+    let key = element(0x30, &[unsigned(n), unsigned(e)].concat());
+    let bits = element(0x03, &[&[0], &key[..]].concat());
+    element(0x30, &[&RSA_ALGORITHM[..], &bits].concat())
+}
+
+/// One DER element; content beyond 64 KiB does not occur, as documents are bounded
+/// and larger keys are refused when read back.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [.., high, low] = content.len().to_be_bytes();
+    let header = match content.len() {
+        0..=0x7f => vec![tag, low],
+        0x80..=0xff => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [&header[..], content].concat()
 }

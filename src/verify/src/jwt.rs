@@ -215,9 +215,8 @@ fn verify_signature(
     algorithm: &str,
     key: &JwtAuthorityKey,
 ) -> Result<(), JwtFault> {
-    let kind = jwk::parts(&key.spki).ok_or(JwtFault::Signature)?.kind;
-    let raw = keys::spki::raw_key(&key.spki).ok_or(JwtFault::Signature)?;
-    let algorithm = match (kind, algorithm) {
+    let parsed = jwk::parts(&key.spki).ok_or(JwtFault::Signature)?;
+    let algorithm = match (parsed.kind, algorithm) {
         (Kind::P256, "ES256") => Algorithm::ES256,
         (Kind::P384, "ES384") => Algorithm::ES384,
         (Kind::P521, "ES512") => return Err(JwtFault::Unsupported),
@@ -229,9 +228,9 @@ fn verify_signature(
         (Kind::Rsa, "PS512") => Algorithm::PS512,
         (_, other) => return Err(JwtFault::Algorithm(other.to_owned())),
     };
-    let key = match kind {
-        Kind::Rsa => DecodingKey::from_rsa_der(raw),
-        Kind::P256 | Kind::P384 | Kind::P521 => DecodingKey::from_ec_der(raw),
+    let key = match parsed.kind {
+        Kind::Rsa => DecodingKey::from_rsa_der(&parsed.raw),
+        Kind::P256 | Kind::P384 | Kind::P521 => DecodingKey::from_ec_der(&parsed.raw),
     };
     provider::ensure();
     let message = parts.signed.as_bytes();

@@ -13,6 +13,7 @@ pub mod bundle_format;
 mod bundle_source;
 mod jwk;
 mod jwt;
+mod on_curve;
 mod provider;
 mod strict_json;
 mod x509;

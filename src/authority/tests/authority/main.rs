@@ -16,3 +16,4 @@ mod openssl;
 mod reference;
 mod rotation;
 mod template;
+mod world;

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::StorageError;
@@ -15,9 +14,12 @@ const MAX_FILE_BYTES: u64 = 16 * 1024;
 
 const LOCK_FILE: &str = "lock";
 const TEMPORARY: &str = ".new-";
+const PROBE: &str = ".new-probe";
 
 pub(super) struct Directory {
     path: PathBuf,
+    /// Our user id on this file system.
+    us: u32,
     /// For syncing entries.
     handle: File,
     /// Held as long as the directory is in use.
@@ -42,10 +44,12 @@ impl Directory {
         if !metadata.is_dir() {
             return Err(fail("use")(ErrorKind::NotADirectory.into()));
         }
-        check_private(path, &metadata, "700")?;
+        let us = who_are_we(path)?;
+        check_private(path, &metadata, us, "700")?;
         let lock = open_lock(path)?;
         let directory = Self {
             path: path.to_owned(),
+            us,
             handle,
             _lock: lock,
         };
@@ -71,7 +75,7 @@ impl Directory {
             }
             let metadata = fs::symlink_metadata(&path).map_err(failure("inspect", &path))?;
             if metadata.is_file() {
-                check_private(&path, &metadata, "600")?;
+                check_private(&path, &metadata, self.us, "600")?;
             }
         }
         Ok(())
@@ -97,24 +101,24 @@ impl Directory {
     /// what is read must be what lies here.
     pub(super) fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         let path = self.path.join(name);
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
-            .open(&path);
-        let file = match opened {
-            Ok(file) => file,
+        let entry = match fs::symlink_metadata(&path) {
+            Ok(entry) => entry,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failure("open", &path)(error)),
+            Err(error) => return Err(failure("inspect", &path)(error)),
         };
-        let metadata = file.metadata().map_err(failure("inspect", &path))?;
         let damaged = |what| StorageError::Damaged {
             path: path.display().to_string(),
             what,
         };
-        if !metadata.is_file() {
+        if !entry.is_file() {
             return Err(damaged("it is not a regular file"));
         }
-        check_private(&path, &metadata, "600")?;
+        let file = File::open(&path).map_err(failure("open", &path))?;
+        let metadata = file.metadata().map_err(failure("inspect", &path))?;
+        if (metadata.dev(), metadata.ino()) != (entry.dev(), entry.ino()) {
+            return Err(damaged("it was replaced while it was opened"));
+        }
+        check_private(&path, &metadata, self.us, "600")?;
         // Room for everything at once: growing would leave copies of a secret behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(
             usize::try_from(MAX_FILE_BYTES + 1).unwrap_or(usize::MAX),
@@ -155,11 +159,6 @@ impl Directory {
     }
 }
 
-fn flags(flags: OFlags) -> i32 {
-    // All flags in use lie below the sign bit.
-    i32::try_from(flags.bits()).unwrap_or_default()
-}
-
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -178,7 +177,6 @@ fn open_lock(directory: &Path) -> Result<File, StorageError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(flags(OFlags::NOFOLLOW))
         .open(&path)
         .map_err(failure("open", &path))?;
     match lock.try_lock() {
@@ -201,10 +199,26 @@ fn sync_parent(path: &Path) -> Result<(), StorageError> {
         .map_err(failure("sync", parent))
 }
 
+/// The owner that a file gets which we make there. Asking the system for our user
+/// id would take another crate, and give the wrong answer on a mapped file system.
+fn who_are_we(directory: &Path) -> Result<u32, StorageError> {
+    let path = directory.join(PROBE);
+    // A leftover of a process that was killed right here, which may not be ours.
+    let _ = fs::remove_file(&path);
+    write_new(&path, b"").map_err(failure("write", &path))?;
+    let owner = fs::symlink_metadata(&path).map(|m| m.uid());
+    fs::remove_file(&path).map_err(failure("remove", &path))?;
+    owner.map_err(failure("inspect", &path))
+}
+
 /// Refuses what others may read or write, or what is not ours.
-fn check_private(path: &Path, metadata: &Metadata, wanted: &str) -> Result<(), StorageError> {
+fn check_private(
+    path: &Path,
+    metadata: &Metadata,
+    us: u32,
+    wanted: &str,
+) -> Result<(), StorageError> {
     let mode = metadata.mode() & 0o7777;
-    let us = rustix::process::geteuid().as_raw();
     if mode & 0o077 == 0 && metadata.uid() == us {
         return Ok(());
     }
