@@ -4,6 +4,7 @@
 
 mod folder;
 mod process;
+mod renewals;
 pub mod service;
 mod steps;
 mod tour;

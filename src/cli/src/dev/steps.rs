@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::TRUST_DOMAIN;
 use super::process::Part;
 use super::tour::Tour;
+use super::{TRUST_DOMAIN, renewals};
 use crate::command::{AuditFilter, TokenCreate};
 use crate::failure::{Exit, Failure};
 use crate::fetch::svid_value;
@@ -21,11 +21,11 @@ use crate::workload_client::WorkloadClient;
 use crate::{admin, audit, node};
 
 /// Lifetime of the caller's SVID, so short that a renewal can be watched.
-const SHORT_TTL: i32 = 6;
+pub const SHORT_TTL: i32 = 6;
 /// How long anything in the tour may take.
-const STEP_MAX: Duration = Duration::from_secs(15);
+pub const STEP_MAX: Duration = Duration::from_secs(15);
 /// How often we ask again for what is on its way.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Takes all steps in order.
 ///
@@ -40,7 +40,8 @@ pub async fn all(tour: &mut Tour<'_>) -> Result<(), Failure> {
     intruder(tour, &address).await?;
     drop(backend);
     token(tour).await?;
-    renewal(tour).await?;
+    renewals::renewal(tour).await?;
+    renewals::rotation(tour).await?;
     trail(tour).await
 }
 
@@ -299,34 +300,6 @@ async fn token(tour: &mut Tour<'_>) -> Result<(), Failure> {
         "a JWT-SVID is accepted by its audience and by no other",
         &seen,
     )
-}
-
-async fn renewal(tour: &mut Tour<'_>) -> Result<(), Failure> {
-    let mut client = WorkloadClient::connect(&tour.workload_socket(), STEP_MAX).await?;
-    let mut stream = client.x509_stream().await?;
-    let mut serials: Vec<Value> = Vec::new();
-    let watching = async {
-        while serials.len() < 2 {
-            let answer = WorkloadClient::next(&mut stream).await?;
-            let svid = answer
-                .svids
-                .first()
-                .ok_or_else(|| Failure::refused("no SVID"))?;
-            let serial = svid_value(svid)?["serial"].clone();
-            if !serials.contains(&serial) {
-                serials.push(serial);
-            }
-        }
-        Ok::<_, Failure>(())
-    };
-    let late = |_| Failure::unreachable("no renewal was pushed");
-    timeout(STEP_MAX, watching).await.map_err(late)??;
-    let seen = [
-        ("lifetime", format!("{SHORT_TTL} s").into()),
-        ("before", serials.first().cloned().unwrap_or_default()),
-        ("after", serials.last().cloned().unwrap_or_default()),
-    ];
-    tour.held("a renewal was pushed while we watched", &seen)
 }
 
 async fn trail(tour: &mut Tour<'_>) -> Result<(), Failure> {
