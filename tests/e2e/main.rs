@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod dev;
 mod entries;
+mod guides;
 mod joining;
 mod nodes;
 mod operation;

@@ -1,0 +1,47 @@
+//! The guides, run as they are written.
+
+use std::path::Path;
+use std::process::Command;
+
+use bulla_tests::Ran;
+
+/// The indented command blocks of a guide, in order.
+fn commands(guide: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs")
+        .join(guide);
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_first_steps_guide_works_as_written() {
+    let script = commands("first-steps.md");
+    // The tests' own build stands in for the guide's release build.
+    let (build, steps) = script.split_once("mkdir").unwrap();
+    assert!(build.starts_with("cargo build --release --bins"), "{build}");
+    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
+    let old = Path::new("/tmp/bulla-first");
+    if old.exists() {
+        std::fs::remove_dir_all(old).unwrap();
+    }
+    let script = format!(
+        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\nexport PATH=\"{}:$PATH\"\nmkdir{steps}",
+        programs.display()
+    );
+    let mut command = Command::new("timeout");
+    command
+        .args(["60", "bash", "-c", &script])
+        .env_remove("BULLA_JOIN_TOKEN");
+    let ran = Ran::of(&mut command).ok();
+    for seen in [
+        "refused, as it should be",
+        "spiffe://example.org/api",
+        "svid.pem: OK",
+        "intact: ",
+    ] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
+    std::fs::remove_dir_all(old).unwrap();
+}
