@@ -18,7 +18,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Nobody listens there, or the socket may not be opened.
-pub async fn connect(socket: &AdminSocket) -> Result<Channel, Failure> {
+pub(crate) async fn connect(socket: &AdminSocket) -> Result<Channel, Failure> {
     let options = ChannelOptions {
         call_timeout: Some(CALL_TIMEOUT),
         ..ChannelOptions::default()
@@ -34,7 +34,7 @@ pub async fn connect(socket: &AdminSocket) -> Result<Channel, Failure> {
 }
 
 /// The innermost reason of an error.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;
@@ -46,7 +46,7 @@ pub fn root_cause(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// The text is no SPIFFE ID.
-pub fn wire_id(text: &str) -> Result<types::Spiffeid, Failure> {
+pub(crate) fn wire_id(text: &str) -> Result<types::Spiffeid, Failure> {
     let id = identity::SpiffeId::parse(text)
         .map_err(|error| Failure::usage(format!("{text:?} is no SPIFFE ID: {error}")))?;
     Ok(types::Spiffeid {
@@ -59,7 +59,7 @@ pub fn wire_id(text: &str) -> Result<types::Spiffeid, Failure> {
 ///
 /// # Errors
 /// The text is no selector.
-pub fn wire_selector(text: &str) -> Result<types::Selector, Failure> {
+pub(crate) fn wire_selector(text: &str) -> Result<types::Selector, Failure> {
     let selector = identity::Selector::parse(text)
         .map_err(|error| Failure::usage(format!("{text:?} is no selector: {error}")))?;
     Ok(types::Selector {
@@ -70,14 +70,14 @@ pub fn wire_selector(text: &str) -> Result<types::Selector, Failure> {
 
 /// A SPIFFE ID as text.
 #[must_use]
-pub fn id_text(id: Option<&types::Spiffeid>) -> String {
+pub(crate) fn id_text(id: Option<&types::Spiffeid>) -> String {
     id.map(|id| format!("spiffe://{}{}", id.trust_domain, id.path))
         .unwrap_or_default()
 }
 
 /// Selectors as texts.
 #[must_use]
-pub fn selector_texts(selectors: &[types::Selector]) -> Vec<String> {
+pub(crate) fn selector_texts(selectors: &[types::Selector]) -> Vec<String> {
     selectors
         .iter()
         .map(|s| format!("{}:{}", s.r#type, s.value))
@@ -86,7 +86,7 @@ pub fn selector_texts(selectors: &[types::Selector]) -> Vec<String> {
 
 /// An entry for people and scripts.
 #[must_use]
-pub fn entry_value(entry: &types::Entry) -> Value {
+pub(crate) fn entry_value(entry: &types::Entry) -> Value {
     json!({
         "id": entry.id,
         "spiffe_id": id_text(entry.spiffe_id.as_ref()),
@@ -107,7 +107,7 @@ pub fn entry_value(entry: &types::Entry) -> Value {
 
 /// A node for people and scripts.
 #[must_use]
-pub fn node_value(node: &types::Agent) -> Value {
+pub(crate) fn node_value(node: &types::Agent) -> Value {
     json!({
         "id": id_text(node.id.as_ref()),
         "attestor": node.attestation_type,
@@ -124,7 +124,7 @@ pub fn node_value(node: &types::Agent) -> Value {
 ///
 /// # Errors
 /// The status carries a code other than OK.
-pub fn check_item(status: Option<&types::Status>) -> Result<(), Failure> {
+pub(crate) fn check_item(status: Option<&types::Status>) -> Result<(), Failure> {
     match status {
         None => Err(Failure::refused("the server answered without a status")),
         Some(status) if status.code == 0 => Ok(()),

@@ -26,7 +26,7 @@ const COLUMNS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// The server is away, a record does not exist, or the chain does not hold.
-pub async fn run(command: AuditCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: AuditCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
         AuditCommand::List { filter, admin } => {
             let rows: Vec<Value> = list(&filter, &admin).await?.iter().map(value).collect();
@@ -52,7 +52,10 @@ pub async fn run(command: AuditCommand, out: &mut Output) -> Result<(), Failure>
 ///
 /// # Errors
 /// The server is away.
-pub async fn list(filter: &AuditFilter, admin: &AdminSocket) -> Result<Vec<Record>, Failure> {
+pub(crate) async fn list(
+    filter: &AuditFilter,
+    admin: &AdminSocket,
+) -> Result<Vec<Record>, Failure> {
     let request = ListRequest {
         limit: filter.last,
         kinds: filter.kind.iter().cloned().collect(),
@@ -78,7 +81,7 @@ async fn collect(request: ListRequest, admin: &AdminSocket) -> Result<Vec<Record
 
 /// A record for people and scripts.
 #[must_use]
-pub fn value(record: &Record) -> Value {
+pub(crate) fn value(record: &Record) -> Value {
     json!({
         "seq": record.seq,
         "time": utc(record.at_ms.div_euclid(1000)),

@@ -15,7 +15,7 @@ use crate::wire::types;
 ///
 /// # Errors
 /// The server is away, or its bundle cannot be read.
-pub async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure> {
     let BundleCommand::Show { format, admin } = command;
     let bundle = get(&admin).await?;
     match format.as_str() {

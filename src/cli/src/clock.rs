@@ -7,7 +7,7 @@ use identity::Timestamp;
 /// The wall clock, in whole seconds.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the shell's one wall clock")]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -17,6 +17,6 @@ pub fn now() -> Timestamp {
 /// A point to measure spans from.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the shell's one stopwatch")]
-pub fn instant() -> Instant {
+pub(crate) fn instant() -> Instant {
     Instant::now()
 }

@@ -24,7 +24,7 @@ const COLUMNS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// The server is away, or refuses.
-pub async fn run(command: EntryCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: EntryCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
         EntryCommand::Create {
             contents,
@@ -94,7 +94,7 @@ fn warn_of_weak_selectors(selectors: &[types::Selector]) {
 
 /// What is weak about these selectors, if anything is.
 #[must_use]
-pub fn weakness(selectors: &[types::Selector]) -> Option<&'static str> {
+pub(crate) fn weakness(selectors: &[types::Selector]) -> Option<&'static str> {
     let has = |prefix: &str| selectors.iter().any(|s| s.value.starts_with(prefix));
     let unix = selectors.iter().all(|s| s.r#type == "unix");
     let (uid, path) = (has("uid:") || has("user:"), has("path:") || has("sha256:"));

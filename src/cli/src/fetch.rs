@@ -20,7 +20,7 @@ use crate::workload_client::WorkloadClient;
 ///
 /// # Errors
 /// The agent is away or refuses, or a file cannot be written.
-pub async fn run(command: FetchCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: FetchCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
         FetchCommand::X509 {
             write,
@@ -102,7 +102,7 @@ fn show_x509(
 ///
 /// # Errors
 /// The agent sent something that is no certificate.
-pub fn svid_value(svid: &X509svid) -> Result<Value, Failure> {
+pub(crate) fn svid_value(svid: &X509svid) -> Result<Value, Failure> {
     let chain = pem::split_der(&svid.x509_svid);
     let leaf = chain.first().copied().unwrap_or_default();
     let (_, certificate) = X509Certificate::from_der(leaf)
@@ -214,7 +214,7 @@ async fn bundle(agent: &FetchArgs, out: &mut Output) -> Result<(), Failure> {
                 "trust_domain": domain,
                 "x509_authorities": certificates.len(),
                 "sha256": certificates.iter().map(|c| pem::sha256_hex(c)).collect::<Vec<_>>(),
-                "jwt_authorities": keys["keys"].as_array().map_or(0, Vec::len),
+                "jwt_authorities": keys.get("keys").and_then(Value::as_array).map_or(0, Vec::len),
                 "jwks": keys,
             })
         })

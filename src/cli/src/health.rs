@@ -18,7 +18,7 @@ const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 ///
 /// # Errors
 /// One is away or not ready; the reasons are in the answer.
-pub async fn run(
+pub(crate) async fn run(
     only: Option<Part>,
     server_socket: &Path,
     agent_socket: &Path,
@@ -39,7 +39,10 @@ pub async fn run(
         &[("PART", "part"), ("READY", "ready"), ("REASONS", "reasons")],
         "",
     )?;
-    if rows.iter().all(|row| row["ready"] == Value::Bool(true)) {
+    if rows
+        .iter()
+        .all(|row| crate::output::member(row, "ready") == Value::Bool(true))
+    {
         return Ok(());
     }
     Err(Failure::unreachable("not everything is ready"))
@@ -57,7 +60,7 @@ async fn ready(socket: &Path) -> Result<(bool, Value), Failure> {
     let asking = tokio::time::timeout(WAIT_MAX, get(socket, "/ready"));
     let answer = asking
         .await
-        .map_err(|_| Failure::unreachable("no answer in time"))?;
+        .map_err(|_elapsed| Failure::unreachable("no answer in time"))?;
     let (ok, body) = answer.map_err(|error| {
         Failure::unreachable(format!("no answer at {}: {error}", socket.display()))
     })?;

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::failure::Failure;
 
 /// Starts logging at `level`, as JSON lines or as text.
-pub fn start(level: &str, json: bool) {
+pub(crate) fn start(level: &str, json: bool) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -24,7 +24,7 @@ pub fn start(level: &str, json: bool) {
 }
 
 /// Starts logging for a command: what people should know, without decoration.
-pub fn start_for_command() {
+pub(crate) fn start_for_command() {
     let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("warn,cli=info"));
     let builder = builder
         .with_writer(std::io::stderr)
@@ -36,7 +36,7 @@ pub fn start_for_command() {
 }
 
 /// Writes a failure to standard error.
-pub fn report(failure: &Failure) {
+pub(crate) fn report(failure: &Failure) {
     // Nothing can be done when even that fails.
     let _ = writeln!(std::io::stderr(), "{failure}");
 }

@@ -24,7 +24,7 @@ const COLUMNS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// The server is away, refuses, or knows no such node.
-pub async fn run(command: NodeCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: NodeCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
         NodeCommand::List { banned, admin } => list(banned, &admin, out).await,
         NodeCommand::Show { id, admin } => {
@@ -108,7 +108,7 @@ async fn list(banned: bool, admin: &AdminSocket, out: &mut Output) -> Result<(),
 ///
 /// # Errors
 /// The server is away or refuses.
-pub async fn token(command: TokenCommand, out: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn token(command: TokenCommand, out: &mut Output) -> Result<(), Failure> {
     let TokenCommand::Create(args) = command;
     let join = create_token(&args).await?;
     if out.is_json() {
@@ -122,7 +122,7 @@ pub async fn token(command: TokenCommand, out: &mut Output) -> Result<(), Failur
 }
 
 /// All that a new agent needs to join.
-pub struct Join {
+pub(crate) struct Join {
     token: String,
     expires_at: String,
     /// The agent's readable alias, when one was asked for.
@@ -134,7 +134,7 @@ pub struct Join {
 ///
 /// # Errors
 /// The server is away or refuses.
-pub async fn create_token(args: &TokenCreate) -> Result<Join, Failure> {
+pub(crate) async fn create_token(args: &TokenCreate) -> Result<Join, Failure> {
     let channel = connect(&args.admin).await?;
     let info = InfoClient::new(channel.clone())
         .get(info_v1::GetRequest {})
@@ -162,13 +162,13 @@ pub async fn create_token(args: &TokenCreate) -> Result<Join, Failure> {
 impl Join {
     /// The token itself: a secret.
     #[must_use]
-    pub fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         &self.token
     }
 
     /// What the server says of itself.
     #[must_use]
-    pub const fn info(&self) -> &info_v1::GetResponse {
+    pub(crate) const fn info(&self) -> &info_v1::GetResponse {
         &self.info
     }
 

@@ -101,6 +101,22 @@ impl Output {
     }
 }
 
+/// A member of an object; null when there is none.
+#[must_use]
+pub(crate) fn member(value: &Value, name: &str) -> Value {
+    value.get(name).cloned().unwrap_or_default()
+}
+
+/// A member of an object as text; empty when there is none.
+#[must_use]
+pub(crate) fn text(value: &Value, name: &str) -> String {
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// A value as a table shows it.
 fn cell(value: &Value) -> String {
     match value {

@@ -18,7 +18,7 @@ const JOIN_TOKEN: &str = "BULLA_JOIN_TOKEN";
 ///
 /// # Errors
 /// As the command fails.
-pub fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Server(args) => server(args, out),
         Command::Agent(args) => agent(args, out),
@@ -66,7 +66,7 @@ fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
     let settings = load(&args.config)?;
     let json = settings.log_format == server::config::LogFormat::Json;
     logging::start(&settings.log_level, json);
-    let workers = usize::from(settings.worker_threads);
+    let workers = settings.worker_threads;
     let clock = server::clock::Clock::machine();
     runtime(workers)?
         .block_on(server::run_with(

@@ -4,7 +4,7 @@ use ring::digest;
 
 /// One PEM block with the label given.
 #[must_use]
-pub fn encode(label: &str, der: &[u8]) -> String {
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
     let body = base64(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in body.as_bytes().chunks(64) {
@@ -23,7 +23,7 @@ fn base64(bytes: &[u8]) -> String {
 /// Splits concatenated DER certificates, as the Workload API carries them.
 /// Stops at the first byte that begins no DER SEQUENCE.
 #[must_use]
-pub fn split_der(mut bytes: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn split_der(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();
     while let Some(length) = sequence_length(bytes) {
         let Some((one, rest)) = bytes.split_at_checked(length) else {
@@ -53,7 +53,7 @@ fn sequence_length(bytes: &[u8]) -> Option<usize> {
 
 /// SHA-256 in hexadecimal.
 #[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest::digest(&digest::SHA256, bytes))
 }
 

@@ -19,7 +19,7 @@ use crate::wire::workload::{
 };
 
 /// A connection to the agent's workload socket.
-pub struct WorkloadClient {
+pub(crate) struct WorkloadClient {
     client: SpiffeWorkloadApiClient<Channel>,
     timeout: Duration,
 }
@@ -29,7 +29,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// Nobody listens there.
-    pub async fn connect(socket: &str, timeout: Duration) -> Result<Self, Failure> {
+    pub(crate) async fn connect(socket: &str, timeout: Duration) -> Result<Self, Failure> {
         let path = PathBuf::from(socket_path(socket));
         let channel = uds_channel(&path, &ChannelOptions::default())
             .await
@@ -51,7 +51,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// The agent refuses.
-    pub async fn x509_stream(&mut self) -> Result<Streaming<X509svidResponse>, Failure> {
+    pub(crate) async fn x509_stream(&mut self) -> Result<Streaming<X509svidResponse>, Failure> {
         let call = self.client.fetch_x509svid(with_header(X509svidRequest {}));
         Ok(within(self.timeout, call).await?.into_inner())
     }
@@ -60,7 +60,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// The agent refuses, or ends the stream.
-    pub async fn next(
+    pub(crate) async fn next(
         stream: &mut Streaming<X509svidResponse>,
     ) -> Result<X509svidResponse, Failure> {
         let message = stream.message().await.map_err(explain)?;
@@ -71,19 +71,19 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// The agent refuses, or does not answer in time.
-    pub async fn x509(&mut self) -> Result<X509svidResponse, Failure> {
+    pub(crate) async fn x509(&mut self) -> Result<X509svidResponse, Failure> {
         let timeout = self.timeout;
         let mut stream = self.x509_stream().await?;
         tokio::time::timeout(timeout, Self::next(&mut stream))
             .await
-            .map_err(|_| late(timeout))?
+            .map_err(|_elapsed| late(timeout))?
     }
 
     /// The X.509 bundles.
     ///
     /// # Errors
     /// The agent refuses, or does not answer in time.
-    pub async fn x509_bundles(&mut self) -> Result<X509BundlesResponse, Failure> {
+    pub(crate) async fn x509_bundles(&mut self) -> Result<X509BundlesResponse, Failure> {
         let call = self
             .client
             .fetch_x509_bundles(with_header(X509BundlesRequest {}));
@@ -96,7 +96,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// The agent refuses, or does not answer in time.
-    pub async fn jwt_bundles(&mut self) -> Result<JwtBundlesResponse, Failure> {
+    pub(crate) async fn jwt_bundles(&mut self) -> Result<JwtBundlesResponse, Failure> {
         let call = self
             .client
             .fetch_jwt_bundles(with_header(JwtBundlesRequest {}));
@@ -109,7 +109,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// The agent refuses, or does not answer in time.
-    pub async fn jwt(
+    pub(crate) async fn jwt(
         &mut self,
         audience: Vec<String>,
         spiffe_id: Option<String>,
@@ -126,7 +126,7 @@ impl WorkloadClient {
     ///
     /// # Errors
     /// It is not, or the agent does not answer in time.
-    pub async fn validate(
+    pub(crate) async fn validate(
         &mut self,
         audience: &str,
         svid: &str,
@@ -142,7 +142,7 @@ impl WorkloadClient {
 
 /// The file path of a socket given as a path, `unix:path` or `unix:///path`.
 #[must_use]
-pub fn socket_path(socket: &str) -> &str {
+pub(crate) fn socket_path(socket: &str) -> &str {
     let path = socket.strip_prefix("unix:").unwrap_or(socket);
     path.strip_prefix("//").unwrap_or(path)
 }
@@ -161,7 +161,7 @@ async fn within<T>(
 ) -> Result<T, Failure> {
     let answer = tokio::time::timeout(timeout, call)
         .await
-        .map_err(|_| late(timeout))?;
+        .map_err(|_elapsed| late(timeout))?;
     answer.map_err(explain)
 }
 

@@ -14,14 +14,14 @@ const MARK: &str = ".bulla-dev";
 const PATH_BYTES_MAX: usize = 80;
 
 /// A prepared folder.
-pub struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes the folder, or empties the one an earlier run left.
     ///
     /// # Errors
     /// It exists and is not ours, or cannot be written.
-    pub fn prepare(path: PathBuf) -> Result<Self, Failure> {
+    pub(super) fn prepare(path: PathBuf) -> Result<Self, Failure> {
         if path.as_os_str().len() > PATH_BYTES_MAX {
             return Err(
                 Failure::usage(format!("{} is too long for Unix sockets", path.display()))
@@ -54,25 +54,25 @@ impl Folder {
 
     /// The folder of this user when none is named.
     #[must_use]
-    pub fn of_user() -> PathBuf {
+    pub(super) fn of_user() -> PathBuf {
         std::env::temp_dir().join(format!("bulla-dev-{}", nix::unistd::getuid()))
     }
 
     /// The folder itself.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
     /// The server's admin socket.
     #[must_use]
-    pub fn admin_socket(&self) -> PathBuf {
+    pub(super) fn admin_socket(&self) -> PathBuf {
         self.0.join("server/admin.sock")
     }
 
     /// The agent's workload socket.
     #[must_use]
-    pub fn workload_socket(&self) -> PathBuf {
+    pub(super) fn workload_socket(&self) -> PathBuf {
         self.0.join("agent/workload.sock")
     }
 
@@ -81,7 +81,7 @@ impl Folder {
     ///
     /// # Errors
     /// The program cannot be linked or copied.
-    pub fn service(&self, program: &Path, name: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn service(&self, program: &Path, name: &str) -> Result<PathBuf, Failure> {
         let path = self.0.join("bin").join(name);
         if fs::hard_link(program, &path).is_err() {
             fs::copy(program, &path)?;
@@ -93,7 +93,7 @@ impl Folder {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write_configuration(&self, trust_domain: &str) -> Result<(), Failure> {
+    pub(super) fn write_configuration(&self, trust_domain: &str) -> Result<(), Failure> {
         let at = |name: &str| self.0.join(name).display().to_string();
         let server = format!(
             "trust_domain = {trust_domain:?}\ndata_dir = {:?}\nlisten = \"127.0.0.1:0\"\n\
@@ -110,7 +110,7 @@ impl Folder {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn write_agent_configuration(
+    pub(super) fn write_agent_configuration(
         &self,
         trust_domain: &str,
         server: &str,

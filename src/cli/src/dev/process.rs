@@ -20,7 +20,7 @@ const STOP_MAX: Duration = Duration::from_secs(12);
 const LOOK_EVERY: Duration = Duration::from_millis(3);
 
 /// One running part.
-pub struct Part {
+pub(super) struct Part {
     name: &'static str,
     log: std::path::PathBuf,
     child: Child,
@@ -31,7 +31,7 @@ impl Part {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn start(
+    pub(super) fn start(
         program: &Path,
         name: &'static str,
         folder: &Folder,
@@ -60,7 +60,7 @@ impl Part {
 
     /// The process id, while it runs.
     #[must_use]
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
@@ -68,7 +68,7 @@ impl Part {
     ///
     /// # Errors
     /// The part ended, or took too long; its log says why.
-    pub async fn listening(&mut self, socket: &Path) -> Result<(), Failure> {
+    pub(super) async fn listening(&mut self, socket: &Path) -> Result<(), Failure> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let waiting = async {
             loop {
@@ -99,7 +99,7 @@ impl Part {
     ///
     /// # Errors
     /// It did not stop in time and was killed, or ended badly.
-    pub async fn stop(mut self) -> Result<(), Failure> {
+    pub(super) async fn stop(mut self) -> Result<(), Failure> {
         let Some(pid) = self.child.id() else {
             return Ok(());
         };

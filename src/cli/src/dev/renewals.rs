@@ -12,6 +12,7 @@ use super::tour::Tour;
 use crate::admin;
 use crate::failure::Failure;
 use crate::fetch::svid_value;
+use crate::output::member;
 use crate::pem;
 use crate::wire::localauthority::local_authority_client::LocalAuthorityClient;
 use crate::wire::localauthority::{ActivateX509AuthorityRequest, PrepareX509AuthorityRequest};
@@ -22,17 +23,17 @@ use crate::workload_client::WorkloadClient;
 ///
 /// # Errors
 /// None came.
-pub async fn renewal(tour: &mut Tour<'_>) -> Result<(), Failure> {
+pub(super) async fn renewal(tour: &mut Tour<'_>) -> Result<(), Failure> {
     let before = watch(tour, |_| true).await?;
-    let old = svid_value(&before)?["serial"].clone();
+    let old = member(&svid_value(&before)?, "serial");
     let after = watch(tour, |svid| {
-        svid_value(svid).is_ok_and(|v| v["serial"] != old)
+        svid_value(svid).is_ok_and(|v| member(&v, "serial") != old)
     })
     .await?;
     let seen = [
         ("lifetime", format!("{SHORT_TTL} s").into()),
         ("before", old.clone()),
-        ("after", svid_value(&after)?["serial"].clone()),
+        ("after", member(&svid_value(&after)?, "serial")),
     ];
     tour.held("a renewal was pushed while we watched", &seen)
 }
@@ -42,7 +43,7 @@ pub async fn renewal(tour: &mut Tour<'_>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// The key was not published, not activated, or did not sign.
-pub async fn rotation(tour: &mut Tour<'_>) -> Result<(), Failure> {
+pub(super) async fn rotation(tour: &mut Tour<'_>) -> Result<(), Failure> {
     let mut keys = LocalAuthorityClient::new(admin::connect(&tour.admin()).await?);
     let old = signer(&watch(tour, |_| true).await?);
     let prepared = keys
@@ -112,7 +113,7 @@ async fn within<T>(
 ) -> Result<T, Failure> {
     timeout(limit, what)
         .await
-        .map_err(|_| Failure::unreachable(late))?
+        .map_err(|_elapsed| Failure::unreachable(late))?
 }
 
 /// The key that signed an SVID: its authority key identifier, in hex.

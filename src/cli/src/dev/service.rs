@@ -195,7 +195,7 @@ async fn call(
         .map_err(|error| Failure::refused(error.to_string()))?;
     let answer = tokio::time::timeout(ANSWER_MAX, ask(config, to))
         .await
-        .map_err(|_| Failure::unreachable(format!("{to} did not answer")))?
+        .map_err(|_elapsed| Failure::unreachable(format!("{to} did not answer")))?
         .map_err(|error| Failure::refused(format!("{to} is not {server}: {error}")))?;
     out.record(&json!({ "id": own.id.as_str(), "server": server.as_str(), "answer": answer }))?;
     if answer.starts_with("welcome ") {

@@ -14,6 +14,7 @@ use super::{TRUST_DOMAIN, renewals};
 use crate::command::{AuditFilter, TokenCreate};
 use crate::failure::{Exit, Failure};
 use crate::fetch::svid_value;
+use crate::output::{member, text};
 use crate::wire::entry_v1::BatchCreateEntryRequest;
 use crate::wire::entry_v1::entry_client::EntryClient;
 use crate::wire::types;
@@ -21,17 +22,17 @@ use crate::workload_client::WorkloadClient;
 use crate::{admin, audit, node};
 
 /// Lifetime of the caller's SVID, so short that a renewal can be watched.
-pub const SHORT_TTL: i32 = 6;
+pub(super) const SHORT_TTL: i32 = 6;
 /// How long anything in the tour may take.
-pub const STEP_MAX: Duration = Duration::from_secs(15);
+pub(super) const STEP_MAX: Duration = Duration::from_secs(15);
 /// How often we ask again for what is on its way.
-pub const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// Takes all steps in order.
 ///
 /// # Errors
 /// The first that does not hold.
-pub async fn all(tour: &mut Tour<'_>) -> Result<(), Failure> {
+pub(super) async fn all(tour: &mut Tour<'_>) -> Result<(), Failure> {
     server(tour).await?;
     agent(tour).await?;
     first_svid(tour).await?;
@@ -162,9 +163,9 @@ async fn first_svid(tour: &mut Tour<'_>) -> Result<(), Failure> {
         .ok_or_else(|| Failure::refused("the agent sent no SVID"))?;
     let value = svid_value(svid)?;
     let seen = [
-        ("SPIFFE ID", value["spiffe_id"].clone()),
-        ("serial", value["serial"].clone()),
-        ("valid until", value["not_after"].clone()),
+        ("SPIFFE ID", member(&value, "spiffe_id")),
+        ("serial", member(&value, "serial")),
+        ("valid until", member(&value, "not_after")),
     ];
     tour.held("this process was attested and has an X.509-SVID", &seen)
 }
@@ -191,13 +192,13 @@ async fn start_backend(tour: &mut Tour<'_>) -> Result<(Child, String), Failure> 
     let mut lines = BufReader::new(stdout).lines();
     let line = timeout(STEP_MAX, lines.next_line())
         .await
-        .map_err(|_| Failure::unreachable("the backend did not start"))??
+        .map_err(|_elapsed| Failure::unreachable("the backend did not start"))??
         .ok_or_else(|| Failure::refused("the backend ended at once"))?;
     let line: Value = serde_json::from_str(&line).unwrap_or_default();
-    let address = line["listening"].as_str().unwrap_or_default().to_owned();
+    let address = text(&line, "listening");
     let seen = [
-        ("SPIFFE ID", line["id"].clone()),
-        ("listening", line["listening"].clone()),
+        ("SPIFFE ID", member(&line, "id")),
+        ("listening", member(&line, "listening")),
     ];
     tour.held("a backend serves mutual TLS with its own SVID", &seen)?;
     Ok((child, address))
@@ -219,29 +220,29 @@ async fn call(tour: &Tour<'_>, name: &str, to: &str) -> Result<super::tour::Fini
 
 async fn mutual_tls(tour: &mut Tour<'_>, to: &str) -> Result<(), Failure> {
     let done = call(tour, "frontend", to).await?;
-    if !done.success || done.answer["id"] != format!("spiffe://{TRUST_DOMAIN}/frontend") {
+    if !done.success || text(&done.answer, "id") != format!("spiffe://{TRUST_DOMAIN}/frontend") {
         return Err(Failure::refused(format!(
             "the frontend was not served: {}",
             done.errors
         )));
     }
     let seen = [
-        ("client", done.answer["id"].clone()),
-        ("server", done.answer["server"].clone()),
-        ("answer", done.answer["answer"].clone()),
+        ("client", member(&done.answer, "id")),
+        ("server", member(&done.answer, "server")),
+        ("answer", member(&done.answer, "answer")),
     ];
     tour.held("a frontend called it; both proved who they are", &seen)
 }
 
 async fn intruder(tour: &mut Tour<'_>, to: &str) -> Result<(), Failure> {
     let done = call(tour, "intruder", to).await?;
-    let answer = done.answer["answer"].as_str().unwrap_or_default();
+    let answer = text(&done.answer, "answer");
     if done.success || !answer.starts_with("refused ") {
         return Err(Failure::refused("the backend served an intruder"));
     }
     let seen = [
-        ("client", done.answer["id"].clone()),
-        ("answer", done.answer["answer"].clone()),
+        ("client", member(&done.answer, "id")),
+        ("answer", member(&done.answer, "answer")),
     ];
     tour.held(
         "an intruder with a valid SVID of its own was refused",
@@ -289,7 +290,7 @@ async fn token(tour: &mut Tour<'_>) -> Result<(), Failure> {
         return Err(Failure::refused("another audience accepted the token"));
     }
     let seen = [
-        ("token of", accepted.answer["spiffe_id"].clone()),
+        ("token of", member(&accepted.answer, "spiffe_id")),
         ("backend", "accepted".into()),
         (
             "reporting",

@@ -21,7 +21,7 @@ use crate::output::Output;
 const SERVICE_MAX: Duration = Duration::from_secs(15);
 
 /// A running tour.
-pub struct Tour<'a> {
+pub(super) struct Tour<'a> {
     /// Where everything lives.
     pub folder: Folder,
     /// This program.
@@ -37,7 +37,7 @@ pub struct Tour<'a> {
 
 impl<'a> Tour<'a> {
     /// A tour in a prepared folder.
-    pub fn new(folder: Folder, program: PathBuf, out: &'a mut Output) -> Self {
+    pub(super) fn new(folder: Folder, program: PathBuf, out: &'a mut Output) -> Self {
         let started = clock::instant();
         Self {
             folder,
@@ -52,7 +52,7 @@ impl<'a> Tour<'a> {
 
     /// The server's admin socket, as the commands take it.
     #[must_use]
-    pub fn admin(&self) -> AdminSocket {
+    pub(super) fn admin(&self) -> AdminSocket {
         AdminSocket {
             path: self.folder.admin_socket(),
         }
@@ -60,7 +60,7 @@ impl<'a> Tour<'a> {
 
     /// The agent's workload socket, as the commands take it.
     #[must_use]
-    pub fn workload_socket(&self) -> String {
+    pub(super) fn workload_socket(&self) -> String {
         self.folder.workload_socket().display().to_string()
     }
 
@@ -68,16 +68,15 @@ impl<'a> Tour<'a> {
     ///
     /// # Errors
     /// Standard output is closed.
-    pub fn held(&mut self, title: &str, seen: &[(&str, Value)]) -> Result<(), Failure> {
+    pub(super) fn held(&mut self, title: &str, seen: &[(&str, Value)]) -> Result<(), Failure> {
         self.step += 1;
-        let at = self.started.elapsed().as_millis();
+        let at = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.out.is_json() {
             let seen: serde_json::Map<String, Value> = seen
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect();
-            let record =
-                json!({ "step": self.step, "title": title, "at_ms": at as u64, "seen": seen });
+            let record = json!({ "step": self.step, "title": title, "at_ms": at, "seen": seen });
             return Ok(self.out.record(&record)?);
         }
         self.out
@@ -103,7 +102,7 @@ impl<'a> Tour<'a> {
     ///
     /// # Errors
     /// The program cannot be linked.
-    pub fn service(&self, name: &str) -> Result<Command, Failure> {
+    pub(super) fn service(&self, name: &str) -> Result<Command, Failure> {
         let path = self.folder.path().join("bin").join(name);
         let path = if path.exists() {
             path
@@ -123,14 +122,18 @@ impl<'a> Tour<'a> {
     ///
     /// # Errors
     /// It cannot be run, or takes too long.
-    pub async fn finish(&self, command: &mut Command, input: &str) -> Result<Finished, Failure> {
+    pub(super) async fn finish(
+        &self,
+        command: &mut Command,
+        input: &str,
+    ) -> Result<Finished, Failure> {
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).await?;
         }
         let output = timeout(SERVICE_MAX, child.wait_with_output())
             .await
-            .map_err(|_| Failure::unreachable("a demo service did not finish in time"))??;
+            .map_err(|_elapsed| Failure::unreachable("a demo service did not finish in time"))??;
         Ok(Finished {
             success: output.status.success(),
             answer: serde_json::from_slice(&output.stdout).unwrap_or_default(),
@@ -143,7 +146,7 @@ impl<'a> Tour<'a> {
     ///
     /// # Errors
     /// Standard output is closed.
-    pub fn what_next(&mut self) -> Result<(), Failure> {
+    pub(super) fn what_next(&mut self) -> Result<(), Failure> {
         if self.out.is_json() {
             return Ok(());
         }
@@ -169,7 +172,7 @@ impl<'a> Tour<'a> {
     ///
     /// # Errors
     /// One of them did not drain.
-    pub async fn stop(mut self) -> Result<(), Failure> {
+    pub(super) async fn stop(mut self) -> Result<(), Failure> {
         if let Some(agent) = self.agent.take() {
             agent.stop().await?;
         }
@@ -181,7 +184,7 @@ impl<'a> Tour<'a> {
 }
 
 /// How a demo service ended.
-pub struct Finished {
+pub(super) struct Finished {
     /// Whether it ended with success.
     pub success: bool,
     /// Its standard output, when that was JSON.
@@ -195,7 +198,7 @@ pub struct Finished {
 impl Finished {
     /// The first line of what it complained about.
     #[must_use]
-    pub fn complaint(&self) -> String {
+    pub(super) fn complaint(&self) -> String {
         let line = self.errors.lines().find(|line| line.starts_with("error: "));
         line.unwrap_or_default()
             .trim_start_matches("error: ")
