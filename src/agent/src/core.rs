@@ -12,7 +12,7 @@ use crate::enrol::Enroller;
 use crate::entropy::Entropy;
 use crate::health::{Health, Part};
 use crate::hub::Hub;
-use crate::server_link::{LinkError, ServerLink};
+use crate::server_link::ServerLink;
 
 /// One agent.
 pub(crate) struct Core {
@@ -95,11 +95,6 @@ impl Core {
             clock: &self.clock,
             entropy: &self.entropy,
         }
-    }
-
-    /// A connection to the server; what goes wrong is told to the health report.
-    pub(crate) async fn server(&self) -> Result<tonic::transport::Channel, LinkError> {
-        self.link.channel().await
     }
 
     /// Notes a problem, and logs it when it is news.

@@ -24,6 +24,8 @@ mod renew;
 mod run;
 mod server_link;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod workload_api;
 
 pub use config::{Config, ConfigError, JoinToken};

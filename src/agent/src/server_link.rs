@@ -8,6 +8,7 @@ use identity::{SpiffeId, TrustDomain};
 use rustls::ClientConfig;
 use tokio::sync::Mutex;
 use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 use crate::clock::Clock;
 use crate::limits;
@@ -89,6 +90,28 @@ impl ServerLink {
     /// A connection of its own without showing an identity: to enrol.
     pub(crate) async fn anonymous(&self) -> Result<Channel, LinkError> {
         self.connect(None).await
+    }
+
+    /// Makes one call over the shared connection. A server ends connections after
+    /// some minutes; a call that it never read is made once more.
+    pub(crate) async fn call<T, F>(&self, make: impl Fn(Channel) -> F) -> Result<T, Status>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let channel = self
+            .channel()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let twice = async {
+            match make(channel.clone()).await {
+                Err(status) if channel::was_never_sent(&status) => make(channel).await,
+                outcome => outcome,
+            }
+        };
+        tokio::time::timeout(limits::SERVER_CALL, twice)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the server did not answer")))
+            .map(Response::into_inner)
     }
 
     /// Forgets the shared connection: the next call makes a new one, with the

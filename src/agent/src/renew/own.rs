@@ -7,7 +7,6 @@ use std::time::Duration;
 use api::agent::agent_client::AgentClient;
 use api::agent::{AgentX509svidParams, RenewAgentRequest};
 use identity::{PrivateKeyDer, Seconds, Timestamp, X509Svid};
-use tonic::Status;
 
 use crate::backoff::Backoff;
 use crate::core::Core;
@@ -86,12 +85,11 @@ async fn renew(core: &Core) -> Result<(), EnrolError> {
     let request = RenewAgentRequest {
         params: Some(AgentX509svidParams { csr: csr.into() }),
     };
-    let mut client = AgentClient::new(core.server().await?);
-    let answer = tokio::time::timeout(limits::SERVER_CALL, client.renew_agent(request))
-        .await
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to RenewAgent")))
-        .map_err(EnrolError::Refused)?
-        .into_inner();
+    let renew = |channel| {
+        let request = request.clone();
+        async move { AgentClient::new(channel).renew_agent(request).await }
+    };
+    let answer = core.link.call(renew).await.map_err(EnrolError::Refused)?;
     let chain = answer
         .svid
         .ok_or(EnrolError::Answer("it has no SVID"))?

@@ -10,7 +10,6 @@ use api::issuance::{IssueX509Request, IssueX509Response};
 use bytes::Bytes;
 use identity::{Entry, PrivateKeyDer, Timestamp, X509Svid};
 use keys::{KeyError, KeyType, PublicKey};
-use tonic::Status;
 use workload::Issued;
 use zeroize::Zeroizing;
 
@@ -105,13 +104,17 @@ async fn issue(core: &Core, due: &[Arc<Entry>]) -> Result<(), String> {
 }
 
 async fn call(core: &Core, request: IssueX509Request) -> Result<IssueX509Response, String> {
-    let channel = core.server().await.map_err(|e| e.to_string())?;
-    let mut client = IssuanceClient::new(channel).max_decoding_message_size(limits::SERVER_MESSAGE);
-    tokio::time::timeout(limits::SERVER_CALL, client.issue_x509(request))
-        .await
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to IssueX509")))
-        .map(tonic::Response::into_inner)
-        .map_err(|status| format!("{} ({})", status.message(), status.code()))
+    let issue = |channel| {
+        let request = request.clone();
+        async move {
+            IssuanceClient::new(channel)
+                .max_decoding_message_size(limits::SERVER_MESSAGE)
+                .issue_x509(request)
+                .await
+        }
+    };
+    let answer = core.link.call(issue).await;
+    answer.map_err(|status| format!("{} ({})", status.message(), status.code()))
 }
 
 /// Checks what was issued against what was asked for.

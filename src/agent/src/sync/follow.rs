@@ -40,7 +40,7 @@ pub(crate) enum Ended {
 pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
     let mut renewed = std::pin::pin!(core.renewed.notified());
     renewed.as_mut().enable();
-    let channel = match core.server().await {
+    let channel = match core.link.channel().await {
         Ok(channel) => channel,
         Err(error) => return Ended::Lost(error.to_string()),
     };

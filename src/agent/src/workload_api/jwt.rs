@@ -173,20 +173,19 @@ impl Tokens {
         if !self.core.has_valid_identity() {
             return Err(away("the agent has no valid SVID of its own".to_owned()));
         }
-        let channel = self.core.server().await.map_err(|e| away(e.to_string()))?;
         let request = NewJwtsvidRequest {
             entry_id: entry.id.to_string(),
             audience: audience.to_vec(),
         };
-        let mut client = SvidClient::new(channel);
-        let answer = tokio::time::timeout(limits::SERVER_CALL, client.new_jwtsvid(request))
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the server did not answer")))
-            .map_err(|status| match status.code() {
-                Code::InvalidArgument => Status::invalid_argument(status.message().to_owned()),
-                code => away(format!("{} ({code})", status.message())),
-            })?
-            .into_inner();
+        let issue = |channel| {
+            let request = request.clone();
+            async move { SvidClient::new(channel).new_jwtsvid(request).await }
+        };
+        let answer = self.core.link.call(issue).await;
+        let answer = answer.map_err(|status| match status.code() {
+            Code::InvalidArgument => Status::invalid_argument(status.message().to_owned()),
+            code => away(format!("{} ({code})", status.message())),
+        })?;
         let svid = answer
             .svid
             .ok_or_else(|| away("the answer has none".to_owned()))?;

@@ -1,0 +1,13 @@
+//! A whole agent against a server made for the tests, through real sockets: TLS
+//! to the server, a Unix socket to the workloads.
+
+mod authority;
+mod enrolment;
+mod fake_server;
+mod http;
+mod node;
+mod outage;
+mod renewal;
+mod streams;
+mod tokens;
+mod workload_api;
