@@ -3,12 +3,14 @@
 
 mod agents;
 mod authority;
+mod authorized;
 mod bundles;
 mod entries;
 mod hostile;
 mod info;
 mod svids;
 mod sync;
+mod sync_end;
 
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};

@@ -1,38 +1,36 @@
-//! Push sync: a follower always ends up with exactly the view the registry has, is
-//! told at once, and is thrown out with its standing.
+//! Push sync: a follower always ends up with exactly the view the registry has, and is
+//! told at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::status::denial_reason;
 use api::sync::follow_response::Message;
-use api::sync::{Ack, Bundles, FollowRequest, FollowResponse, Hello, directive, follow_request};
-use api::types::permission_denied_details::Reason;
+use api::sync::{Ack, Bundles, FollowRequest, FollowResponse, Hello, follow_request};
 use bytes::Bytes;
 use identity::{Bundle, TrustDomain, X509AuthorityCertificate};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::*;
-use crate::rig::{ADMIN, csr, serial_of};
+use crate::rig::ADMIN;
 use crate::state::BundlePut;
 
 /// A follower that applies what it hears, as an agent does.
-struct Follower {
+pub(super) struct Follower {
     to: mpsc::Sender<FollowRequest>,
-    from: Streaming<FollowResponse>,
+    pub(super) from: Streaming<FollowResponse>,
     held: BTreeMap<String, types::Entry>,
     digest: Bytes,
     bundles: Option<Bundles>,
     /// Complete snapshots and deltas so far.
-    snapshots: usize,
+    pub(super) snapshots: usize,
     deltas: usize,
     pending: Vec<types::Entry>,
 }
 
 impl Follower {
-    async fn start(clients: &mut Clients, hello: Hello) -> Result<Self, Status> {
+    pub(super) async fn start(clients: &mut Clients, hello: Hello) -> Result<Self, Status> {
         let (to, requests) = mpsc::channel(8);
         let message = Some(follow_request::Message::Hello(hello));
         to.send(FollowRequest { message }).await.unwrap();
@@ -53,7 +51,7 @@ impl Follower {
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Message>, Status> {
+    pub(super) async fn next(&mut self) -> Result<Option<Message>, Status> {
         let answer = tokio::time::timeout(Duration::from_secs(20), self.from.message()).await;
         Ok(answer
             .expect("a heartbeat at least")
@@ -64,7 +62,7 @@ impl Follower {
     }
 
     /// Takes messages until `done` holds.
-    async fn until(&mut self, done: impl Fn(&Self) -> bool) {
+    pub(super) async fn until(&mut self, done: impl Fn(&Self) -> bool) {
         while !done(self) {
             match self.next().await.unwrap().expect("the stream goes on") {
                 Message::Snapshot(part) => {
@@ -104,7 +102,7 @@ impl Follower {
     }
 }
 
-fn hello() -> Hello {
+pub(super) fn hello() -> Hello {
     Hello {
         version: 1,
         agent_version: "0.1.0".into(),
@@ -266,75 +264,6 @@ async fn federated_bundles_follow_the_entries() {
         .await;
 }
 
-/// Reads to the end: the directive on the way, and the status the stream ends with.
-async fn dismissed(follower: &mut Follower) -> (directive::Kind, Option<Reason>) {
-    let mut kind = directive::Kind::Unspecified;
-    loop {
-        match follower.from.message().await {
-            Ok(Some(response)) => {
-                if let Some(Message::Directive(order)) = response.message {
-                    kind = order.kind();
-                }
-            }
-            Ok(None) => panic!("the stream ended in order"),
-            Err(status) => return (kind, denial_reason(&status)),
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_ban_or_an_eviction_ends_the_stream() {
-    let rig = Rig::memory().await;
-    let (one, two) = (rig.agent().await, rig.agent().await);
-    let mut clients = connect(&rig, Who::agent(&one)).await;
-    let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
-    follower.until(|f| f.snapshots == 1).await;
-    rig.server.attestation.ban(&ADMIN, &one.id).await.unwrap();
-    let ended = dismissed(&mut follower).await;
-    assert_eq!(ended, (directive::Kind::Banned, Some(Reason::AgentBanned)));
-
-    let mut clients = connect(&rig, Who::agent(&two)).await;
-    let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
-    follower.until(|f| f.snapshots == 1).await;
-    rig.server.attestation.evict(&ADMIN, &two.id).await.unwrap();
-    let ended = dismissed(&mut follower).await;
-    assert_eq!(
-        ended,
-        (directive::Kind::Reattest, Some(Reason::AgentNotAttested))
-    );
-}
-
-#[tokio::test]
-async fn the_stream_of_a_retired_svid_is_closed_in_order() {
-    let rig = Rig::memory().await;
-    let node = rig.agent().await;
-    let mut clients = connect(&rig, Who::agent(&node)).await;
-    let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
-    follower.until(|f| f.snapshots == 1).await;
-    let renewed = rig
-        .server
-        .attestation
-        .renew(&node.id, &csr())
-        .await
-        .unwrap();
-    let next = Agent {
-        id: node.id.clone(),
-        serial: serial_of(&renewed),
-        svid: renewed,
-    };
-    let mut newer = connect(&rig, Who::agent(&next)).await;
-    let mut second = Follower::start(&mut newer, hello()).await.unwrap();
-    second.until(|f| f.snapshots == 1).await;
-    loop {
-        match follower.next().await.unwrap() {
-            Some(Message::Goodbye(_)) => break,
-            Some(Message::Heartbeat(_) | Message::Delta(_) | Message::Bundles(_)) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(follower.next().await.unwrap().is_none());
-}
-
 #[tokio::test]
 async fn acknowledged_bundles_let_a_new_key_sign() {
     let rig = Rig::memory().await;
@@ -361,41 +290,4 @@ async fn acknowledged_bundles_let_a_new_key_sign() {
     while rig.server.state.followers_behind_bundle() > 0 {
         tokio::task::yield_now().await;
     }
-}
-
-#[tokio::test]
-async fn what_is_no_hello_is_refused() {
-    let rig = Rig::memory().await;
-    let node = rig.agent().await;
-    let mut clients = connect(&rig, Who::agent(&node)).await;
-    let bad = [
-        Hello {
-            version: 0,
-            ..hello()
-        },
-        Hello {
-            features: vec!["x".into(); 65],
-            ..hello()
-        },
-    ];
-    for hello in bad {
-        let error = Follower::start(&mut clients, hello).await.err().unwrap();
-        assert_eq!(error.code(), Code::InvalidArgument);
-    }
-    let ack = FollowRequest {
-        message: Some(follow_request::Message::Ack(Ack::default())),
-    };
-    let error = clients
-        .sync
-        .follow(tokio_stream::iter([ack]))
-        .await
-        .unwrap_err();
-    assert_eq!(error.code(), Code::InvalidArgument);
-    let admin = connect(&rig, Who::Local)
-        .await
-        .sync
-        .follow(tokio_stream::iter([]))
-        .await
-        .unwrap_err();
-    assert_eq!(admin.code(), Code::PermissionDenied);
 }
