@@ -316,3 +316,44 @@ async fn no_page_size_asks_for_all_and_odd_requests_are_refused() {
         .unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument);
 }
+
+/// The controller manager creates and deletes this at start, and switches features
+/// off that the answer does not echo.
+#[tokio::test]
+async fn the_controller_managers_probe_is_echoed() {
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
+    let id = wire_id("/spire-controller-manager/unsupported-fields-test");
+    let probe = types::Entry {
+        spiffe_id: id.clone(),
+        parent_id: id,
+        selectors: vec![wire_selector("a", "1")],
+        x509_svid_ttl: 60,
+        jwt_svid_ttl: 60,
+        store_svid: true,
+        hint: "hint".into(),
+        ..Default::default()
+    };
+    let result = create(&mut admin, vec![probe.clone()]).await.remove(0);
+    assert_eq!(
+        code(result.status.as_ref()),
+        Code::Ok,
+        "{:?}",
+        result.status
+    );
+    let echoed = result.entry.unwrap();
+    let expected = types::Entry {
+        id: echoed.id.clone(),
+        created_at: echoed.created_at,
+        ..probe
+    };
+    assert_eq!(echoed, expected);
+    let ids = vec![echoed.id];
+    let deleted = admin
+        .entries
+        .batch_delete_entry(BatchDeleteEntryRequest { ids })
+        .await
+        .unwrap();
+    let results = deleted.into_inner().results;
+    assert_eq!(code(results[0].status.as_ref()), Code::Ok);
+}

@@ -11,6 +11,7 @@ mod info;
 mod svids;
 mod sync;
 mod sync_end;
+mod sync_random;
 
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};

@@ -20,8 +20,8 @@ use crate::state::BundlePut;
 pub(super) struct Follower {
     to: mpsc::Sender<FollowRequest>,
     pub(super) from: Streaming<FollowResponse>,
-    held: BTreeMap<String, types::Entry>,
-    digest: Bytes,
+    pub(super) held: BTreeMap<String, types::Entry>,
+    pub(super) digest: Bytes,
     bundles: Option<Bundles>,
     /// Complete snapshots and deltas so far.
     pub(super) snapshots: usize,
