@@ -10,8 +10,10 @@ use identity::Timestamp;
 /// A part of the agent that can have a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// The agent's own SVID.
+    /// The agent's own SVID, as the server sees it.
     Identity,
+    /// Renewing it.
+    Renewal,
     /// The stream that entries and bundles come over.
     Sync,
     /// What came over it.
@@ -27,6 +29,7 @@ impl Part {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
+            Self::Renewal => "renewal",
             Self::Sync => "sync",
             Self::Contents => "contents",
             Self::Issuance => "issuance",

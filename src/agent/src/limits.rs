@@ -44,8 +44,8 @@ impl Default for Limits {
             connections_per_uid: 10_000,
             streams_per_uid: 10_000,
             streams_per_connection: 1_000,
-            calls_per_second_per_uid: 20_000,
-            call_burst_per_uid: 20_000,
+            calls_per_second_per_uid: 50_000,
+            call_burst_per_uid: 50_000,
             entries: 100_000,
             cached_jwt_svids: 10_000,
             views: 10_000,
@@ -85,6 +85,8 @@ pub(crate) const ISSUE_BATCH: usize = 500;
 pub(crate) const SERVER_CALL: Duration = Duration::from_secs(30);
 /// How long making a connection to the server may take.
 pub(crate) const SERVER_CONNECT: Duration = Duration::from_secs(10);
+/// How long a failure to connect is the answer to others who want to.
+pub(crate) const FAILURE_SHARED: Duration = Duration::from_millis(50);
 /// The shortest wait between two attempts to reach the server.
 pub(crate) const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to reach the server.

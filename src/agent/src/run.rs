@@ -117,6 +117,7 @@ pub(crate) async fn live(
     core: Arc<Core>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    raise_descriptor_limit();
     let (stop, stopped) = watch::channel(false);
     let mut serving = Listeners::open(&core.settings)
         .await?
@@ -141,6 +142,20 @@ pub(crate) async fn live(
     working.shutdown().await;
     persist::save(&core).await;
     outcome
+}
+
+/// Each workload costs two descriptors, a connection and a process handle; the
+/// usual soft limit of 1024 would be 500 workloads.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files could not be raised");
+    }
 }
 
 fn seal_key(settings: &Settings) -> Result<Option<SealKey>, RunError> {

@@ -2,6 +2,7 @@
 //! agent's calls share, made anew when the agent's SVID changes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use channel::{ChannelOptions, Expect, LiveBundles, LiveIdentity};
 use identity::{SpiffeId, TrustDomain};
@@ -14,7 +15,7 @@ use crate::clock::Clock;
 use crate::limits;
 
 /// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum LinkError {
     /// Nobody answers there.
     #[error("the server at {address} cannot be reached: {why}")]
@@ -34,7 +35,15 @@ pub enum LinkError {
     },
     /// rustls refused the parameters.
     #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] channel::ConfigError),
+    Tls(String),
+}
+
+/// The shared connection, or the last failure to make one.
+#[derive(Debug, Default)]
+struct Current {
+    channel: Option<Channel>,
+    /// What went wrong, and when by the boot clock.
+    failed: Option<(Duration, LinkError)>,
 }
 
 /// The agent's connection to its server.
@@ -45,7 +54,7 @@ pub(crate) struct ServerLink {
     identity: Arc<LiveIdentity>,
     bundles: Arc<LiveBundles>,
     clock: Clock,
-    current: Mutex<Option<Channel>>,
+    current: Mutex<Current>,
 }
 
 impl ServerLink {
@@ -79,12 +88,28 @@ impl ServerLink {
     /// The shared connection, made when there is none.
     pub(crate) async fn channel(&self) -> Result<Channel, LinkError> {
         let mut current = self.current.lock().await;
-        if let Some(channel) = &*current {
+        if let Some(channel) = &current.channel {
             return Ok(channel.clone());
         }
-        let channel = self.connect(Some(Arc::clone(&self.identity))).await?;
-        *current = Some(channel.clone());
-        Ok(channel)
+        // Callers that waited for an attempt share its failure: a server that
+        // swallows connections must not hold them up one after the other.
+        let now = self.clock.boottime();
+        if let Some((at, error)) = &current.failed
+            && now.saturating_sub(*at) < limits::FAILURE_SHARED
+        {
+            return Err(error.clone());
+        }
+        match self.connect(Some(Arc::clone(&self.identity))).await {
+            Ok(channel) => {
+                current.failed = None;
+                current.channel = Some(channel.clone());
+                Ok(channel)
+            }
+            Err(error) => {
+                current.failed = Some((self.clock.boottime(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
     /// A connection of its own without showing an identity: to enrol.
@@ -117,7 +142,7 @@ impl ServerLink {
     /// Forgets the shared connection: the next call makes a new one, with the
     /// identity and the address of that time.
     pub(crate) async fn reset(&self) {
-        self.current.lock().await.take();
+        *self.current.lock().await = Current::default();
     }
 
     async fn connect(&self, identity: Option<Arc<LiveIdentity>>) -> Result<Channel, LinkError> {
@@ -127,7 +152,8 @@ impl ServerLink {
         };
         let clock = self.clock.clone();
         let clock = channel::Clock::new(move || clock.now());
-        let config = channel::client_config(identity, expect, clock)?;
+        let config = channel::client_config(identity, expect, clock)
+            .map_err(|error| LinkError::Tls(error.to_string()))?;
         self.connect_with(config).await
     }
 

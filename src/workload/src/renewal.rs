@@ -102,6 +102,20 @@ impl Cache {
         self.settle(now, Effects::default())
     }
 
+    /// Makes everything due whose last issuance failed: the server is back, and
+    /// nobody should sit out a pause that grew while it was away.
+    pub fn retry_failed(&mut self, now: Timestamp) -> Effects {
+        let failed = self.held.iter_mut().filter(|(_, held)| held.failures > 0);
+        let ids: Vec<EntryId> = failed
+            .map(|(id, held)| {
+                held.due_at = held.due_at.min(now);
+                id.clone()
+            })
+            .collect();
+        ids.iter().for_each(|id| self.reschedule(id));
+        self.settle(now, Effects::default())
+    }
+
     pub(crate) fn expire(&mut self, now: Timestamp) {
         if now < self.next_expiry {
             return;

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::{DiskError, SealKey};
 use crate::entropy::Entropy;
@@ -14,6 +15,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     seal: Option<SealKey>,
     entropy: Entropy,
+    /// Taken for each write; true once nothing may be written any more.
+    closed: Mutex<bool>,
     // Held for its lock.
     _lock: File,
 }
@@ -36,6 +39,7 @@ impl Folder {
             path: path.to_owned(),
             seal,
             entropy,
+            closed: Mutex::new(false),
             _lock: lock,
         })
     }
@@ -64,6 +68,10 @@ impl Folder {
     /// Writes a file whole, mode 0600. When this returns, the old contents or
     /// the new survive a power cut, and `Ok` says that it is the new.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            return Err(DiskError::Closed);
+        }
         let path = self.file(name);
         match &self.seal {
             None => self.replace(&path, bytes),
@@ -74,6 +82,12 @@ impl Folder {
                 self.replace(&path, &sealed)
             }
         }
+    }
+
+    /// Refuses every later write; one under way is waited for. What is removed
+    /// after this stays removed.
+    pub(crate) fn close(&self) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
     /// Removes a file; that it is not there is no error.

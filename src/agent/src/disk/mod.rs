@@ -75,6 +75,9 @@ pub enum DiskError {
         /// What is wrong with it; never its contents.
         why: String,
     },
+    /// The node was banned meanwhile.
+    #[error("nothing is stored any more: this node was banned")]
+    Closed,
     /// The system gave no randomness.
     #[error("the system gave no random bytes")]
     Entropy,

@@ -154,7 +154,8 @@ impl Enroller<'_> {
     }
 
     async fn recognise_by_pin(&self) -> Result<(Channel, Arc<Bundle>), EnrolError> {
-        let (config, captured) = channel::capture_config().map_err(LinkError::from)?;
+        let (config, captured) =
+            channel::capture_config().map_err(|error| LinkError::Tls(error.to_string()))?;
         let channel = self.link.connect_with(config).await?;
         let bundle = self.get_bundle(&channel).await?;
         let chain = captured.chain().unwrap_or_default();

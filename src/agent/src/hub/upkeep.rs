@@ -68,6 +68,13 @@ impl Hub {
         self.due.notify_one();
     }
 
+    /// The server is back: what failed while it was away is due again.
+    pub(crate) fn retry_failed(&self) {
+        let mut state = self.lock();
+        let effects = state.cache.retry_failed(self.clock.now());
+        self.settle(&mut state, &effects);
+    }
+
     /// Drops what has expired.
     pub(crate) fn tick(&self) {
         let mut state = self.lock();

@@ -25,7 +25,7 @@ pub(crate) async fn keep_own_young(core: Arc<Core>) {
         let mut backoff = Backoff::up_to(longest_pause(&core));
         while let Err(error) = renew(&core).await {
             core.problem(
-                Part::Identity,
+                Part::Renewal,
                 format!("the agent's SVID was not renewed: {error}"),
             );
             if !core.has_valid_identity() {
@@ -107,7 +107,7 @@ async fn renew(core: &Core) -> Result<(), EnrolError> {
     core.become_known_as(renewed)
         .await
         .map_err(|e| EnrolError::Key(e.to_string()))?;
-    core.works(Part::Identity);
+    core.works(Part::Renewal);
     Ok(())
 }
 

@@ -54,6 +54,7 @@ pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
         Err(_) => return Ended::Lost("the server did not open the sync stream in time".to_owned()),
     };
     let mut delivered = core.hub.delivered();
+    core.hub.retry_failed();
     loop {
         tokio::select! {
             biased;
@@ -98,8 +99,14 @@ async fn take(
 ) -> Option<Ended> {
     use follow_response::Message;
     match message {
-        Message::Snapshot(part) => applier.snapshot(part),
-        Message::Delta(part) => applier.delta(part),
+        Message::Snapshot(part) => {
+            core.works(Part::Identity);
+            applier.snapshot(part);
+        }
+        Message::Delta(part) => {
+            core.works(Part::Identity);
+            applier.delta(part);
+        }
         Message::Bundles(bundles) => applier.bundles(bundles).await,
         Message::Heartbeat(beat) => applier.heartbeat(&beat),
         Message::Goodbye(goodbye) => {

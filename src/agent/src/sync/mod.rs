@@ -22,43 +22,38 @@ pub(crate) use follow::Ended;
 
 /// Enrols when needed and follows the server, until something final happens.
 pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
-    let mut backoff = Backoff::default();
+    let mut link = Backoff::default();
+    let mut attestation = Backoff::default();
+    let mut attest = (!core.has_valid_identity()).then_some("this agent is not enrolled yet");
     loop {
-        if !core.has_valid_identity()
-            && let Err(error) = enrol(&core, "the agent's SVID has expired").await
-        {
-            // With workloads to serve, an agent that cannot attest stays up.
-            if !error.is_transient() && !core.hub.is_ready() {
-                return error.into();
+        if let Some(why) = attest {
+            match enrol(&core, why).await {
+                Ok(()) => attestation.succeeded(),
+                // With workloads to serve, an agent that cannot attest stays up.
+                Err(error) if !error.is_transient() && !core.hub.is_ready() => return error.into(),
+                Err(error) => {
+                    core.problem(Part::Identity, error.to_string());
+                    tokio::time::sleep(attestation.next(core.entropy.fraction())).await;
+                }
             }
-            core.problem(Part::Identity, error.to_string());
-            tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+        }
+        attest = None;
+        if !core.has_valid_identity() {
+            attest = Some("the agent's SVID has expired");
             continue;
         }
-        core.works(Part::Identity);
-        let ended = follow::follow(&core, &mut backoff).await;
-        match ended {
+        match follow::follow(&core, &mut link).await {
             Ended::Banned(reason) => return banned(&core, reason),
             Ended::Reconnect => {}
             Ended::Goodbye(after) => tokio::time::sleep(spread(&core, after)).await,
             Ended::Reattest(reason) => {
-                core.problem(
-                    Part::Identity,
-                    format!("the server asks to attest again: {reason}"),
-                );
-                if let Err(error) = enrol(&core, "the server asks this agent to attest again").await
-                {
-                    if !error.is_transient() && !core.hub.is_ready() {
-                        return error.into();
-                    }
-                    core.problem(Part::Identity, error.to_string());
-                    tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
-                }
+                tracing::warn!(reason, "the server asks this agent to attest again");
+                attest = Some("the server asks this agent to attest again");
             }
             Ended::Lost(reason) => {
                 core.problem(Part::Sync, reason);
                 core.link.reset().await;
-                tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
+                tokio::time::sleep(link.next(core.entropy.fraction())).await;
             }
         }
     }
@@ -76,6 +71,7 @@ async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolError> {
 fn banned(core: &Core, reason: String) -> RunError {
     core.hub.ban();
     core.forget_identity();
+    core.folder.close();
     for removed in [
         OwnIdentity::remove(&core.folder),
         HeldState::remove(&core.folder),

@@ -106,6 +106,29 @@ async fn a_failed_issuance_is_tried_again_and_does_not_hold_up_the_rest() {
 }
 
 #[tokio::test]
+async fn what_failed_while_the_server_was_away_is_tried_as_soon_as_it_is_back() {
+    let (_clock, mut server, node, _dir) = with_one_svid().await;
+    server.state.refuse_issuance.store(true, Ordering::SeqCst);
+    server.put(&entry("e2", "/b"));
+    eventually("the failure is told of", || {
+        let problems = node.core.health.problems();
+        problems
+            .iter()
+            .any(|(_, p)| p.reason.contains("not issued"))
+    })
+    .await;
+    server.stop().await;
+    server.state.refuse_issuance.store(false, Ordering::SeqCst);
+    server.come_back().await;
+    // The clock stands still: no pause runs out.
+    eventually("the SVID is there", || {
+        node.core.hub.counts().x509_svids == 2
+    })
+    .await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_agents_own_svid_is_renewed_in_time() {
     let (clock, server, node, _dir) = with_one_svid().await;
     let before = node.core.own().unwrap();

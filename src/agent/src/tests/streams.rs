@@ -186,6 +186,23 @@ async fn a_ban_ends_streams_wipes_the_node_and_stops_the_agent() {
 }
 
 #[tokio::test]
+async fn an_agent_that_cannot_attest_again_says_so_and_serves_on() {
+    let (server, node, _dir) = ready().await;
+    put(&server, &node, "e1", "/a").await;
+    server.order(Kind::Reattest);
+    // Its token was used, so the server refuses it.
+    eventually("the problem is told of", || {
+        let problems = node.core.health.problems();
+        problems
+            .iter()
+            .any(|(_, p)| p.reason.contains("bulla token create"))
+    })
+    .await;
+    assert_eq!(next(&mut open(&node).await).await.svids.len(), 1);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_poison_entry_costs_only_its_own_workload() {
     let (server, node, _dir) = ready().await;
     let mut poison = api::convert::entry_to_wire(&entry("bad", "/bad"), None);

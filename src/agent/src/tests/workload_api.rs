@@ -23,7 +23,7 @@ pub(super) async fn ready() -> (FakeServer, Node, TempDir) {
     (server, node, dir)
 }
 
-const METHODS: [&str; 11] = [
+const METHODS: [&str; 12] = [
     "/SpiffeWorkloadAPI/FetchX509SVID",
     "/SpiffeWorkloadAPI/FetchX509Bundles",
     "/SpiffeWorkloadAPI/FetchJWTSVID",
@@ -34,6 +34,7 @@ const METHODS: [&str; 11] = [
     "/SpiffeWorkloadAPI/Foo",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "/grpc.health.v1.Health/Check",
     "/some.other.Service/Method",
 ];
 
@@ -97,6 +98,38 @@ async fn unknown_methods_and_wit_are_unimplemented() {
         .unwrap_err();
     assert_eq!(wit.code(), Code::Unimplemented);
     node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn reflection_shows_the_workload_api_and_health_says_serving() {
+    let (_server, node, _dir) = ready().await;
+    // ServerReflectionRequest{list_services = ""}, and the same of v1alpha.
+    for version in ["v1", "v1alpha"] {
+        let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let answer = exchange(&node, &path, b"\0\0\0\0\x02\x3a\0").await;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(text.contains("SpiffeWorkloadAPI"), "{version}: {text:?}");
+    }
+    let health = exchange(&node, "/grpc.health.v1.Health/Check", b"\0\0\0\0\0").await;
+    assert_eq!(health, b"\0\0\0\0\x02\x08\x01");
+    node.stop().await.unwrap();
+}
+
+/// The bytes answered to one raw request.
+async fn exchange(node: &Node, path: &str, request: &'static [u8]) -> Vec<u8> {
+    let body = tonic::body::Body::new(Full::new(Bytes::from_static(request)));
+    let request = http::Request::post(format!("http://localhost{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("workload.spiffe.io", "true")
+        .body(body)
+        .unwrap();
+    let answer = within(node.channel().await.oneshot(request)).await.unwrap();
+    within(answer.into_body().collect())
+        .await
+        .unwrap()
+        .to_bytes()
+        .to_vec()
 }
 
 async fn refusals(client: &mut Client) -> Vec<tonic::Status> {

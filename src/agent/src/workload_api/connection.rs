@@ -16,7 +16,7 @@ use tower::Service;
 use super::WorkloadApi;
 use super::admission::Admitted;
 use super::wire::{self, Answer};
-use super::{header, streams, validate};
+use super::{header, health, streams, validate};
 use crate::hub;
 use crate::process::{AttestError, Attested, Caller};
 use contract::ProcessError;
@@ -79,6 +79,9 @@ impl Connection {
             .admit(uid, self.api.core.clock.boottime())?;
         let path = request.uri().path();
         let Some(method) = path.strip_prefix(PREFIX) else {
+            if path == health::CHECK {
+                return Ok(health::answer(self.api.core.hub.is_ready()));
+            }
             return self.api.reflection.answer(request, admitted).await;
         };
         let answer = match method {

@@ -9,6 +9,7 @@
 mod admission;
 mod connection;
 mod header;
+mod health;
 mod jwt;
 mod reflection;
 mod refusal;
