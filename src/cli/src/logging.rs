@@ -9,7 +9,9 @@ use crate::failure::Failure;
 
 /// Starts logging at `level`, as JSON lines or as text.
 pub(crate) fn start(level: &str, json: bool) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The cron crate reports its own construction at info.
+    let quiet = format!("{level},tokio_cron_scheduler=warn");
+    let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
