@@ -24,6 +24,7 @@ mod renew;
 mod run;
 mod server_link;
 mod sync;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod workload_api;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use channel::uds::{self, SocketOptions};
 use contract::Attestor;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use sd_notify::NotifyState;
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use crate::config::Settings;
 use crate::core::Core;
 use crate::process::{Options, ProcessHost};
 use crate::run::RunError;
+use crate::systemd;
 use crate::workload_api::WorkloadApi;
 
 /// Connections to the admin socket at once.
@@ -166,18 +168,11 @@ fn announce(settings: &Settings, ready: &Ready) -> Result<(), RunError> {
             source,
         })?;
     }
-    notify(&[sd_notify::NotifyState::Ready]);
+    systemd::notify(NotifyState::Ready);
     tracing::info!(
         workload_socket = %ready.workload_socket.display(),
         admin_socket = %ready.admin_socket.display(),
         "the agent's sockets are open"
     );
     Ok(())
-}
-
-/// Tells systemd; without systemd this does nothing.
-pub(crate) fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "systemd was not notified");
-    }
 }

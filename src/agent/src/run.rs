@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use channel::uds::BindError;
 use contract::ProcessError;
+use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,8 +21,8 @@ use crate::disk::{
 use crate::enrol::EnrolError;
 use crate::entropy::Entropy;
 use crate::health::Part;
-use crate::listeners::{Listeners, notify};
-use crate::{limits, persist, renew, sync};
+use crate::listeners::Listeners;
+use crate::{limits, persist, renew, sync, systemd};
 
 /// Why an agent stopped or never started.
 #[derive(Debug, thiserror::Error)]
@@ -126,13 +127,14 @@ pub(crate) async fn live(
     working.spawn(renew::keep_own_young(Arc::clone(&core)));
     working.spawn(renew::keep_workloads_young(Arc::clone(&core)));
     working.spawn(persist::keep_saved(Arc::clone(&core)));
+    working.spawn(systemd::keep_alive(Arc::clone(&core)));
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         fatal = sync::supervise(Arc::clone(&core)) => Err(fatal),
         _ = working.join_next() => Err(RunError::Ended),
         _ = serving.join_next() => Err(RunError::Ended),
     };
-    notify(&[sd_notify::NotifyState::Stopping]);
+    systemd::notify(NotifyState::Stopping);
     tracing::info!("the agent is stopping");
     let _nobody_left = stop.send(true);
     let drained = async { while serving.join_next().await.is_some() {} };
@@ -148,7 +150,11 @@ pub(crate) async fn live(
 /// usual soft limit of 1024 would be 500 workloads.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // Also keeps to units whose system call filter knows no setrlimit.
+    if current == maximum {
+        return;
+    }
     let limit = Rlimit {
         current: maximum,
         maximum,
