@@ -43,12 +43,15 @@ impl EntryId {
         }
     }
 
-    /// Makes a UUID-shaped (version 4) id from 16 random bytes.
+    /// Makes an id that sorts by when it was made: a UUID of version 7 (RFC 9562)
+    /// from the time in milliseconds since the Unix epoch, a turn that orders
+    /// what one call makes (of which 12 bits count), and random bytes.
     #[must_use]
-    pub fn from_random(random: [u8; 16]) -> Self {
-        let mut n = u128::from_be_bytes(random);
-        n = (n & !(0xf << 76)) | (0x4 << 76);
-        n = (n & !(0x3 << 62)) | (0x2 << 62);
+    pub fn in_order(at_ms: i64, turn: usize, random: [u8; 8]) -> Self {
+        let at = u128::from(at_ms.max(0).unsigned_abs()) & 0xffff_ffff_ffff;
+        let turn = (turn & 0xfff) as u128;
+        let random = u128::from(u64::from_be_bytes(random)) >> 2;
+        let n = at << 80 | 0x7 << 76 | turn << 64 | 0x2 << 62 | random;
         let hex = format!("{n:032x}");
         let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
         let text = [

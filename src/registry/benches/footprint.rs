@@ -71,11 +71,12 @@ fn per_call<T>(what: &str, calls: u32, mut call: impl FnMut() -> T) {
 }
 
 fn fields(td: &TrustDomain, parent: &SpiffeId, n: usize) -> EntryFields {
-    let spread = u128::try_from(n)
+    let n_bytes = u64::try_from(n)
         .unwrap()
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .to_be_bytes();
     EntryFields {
-        id: EntryId::from_random(spread.to_be_bytes()),
+        id: EntryId::in_order(i64::try_from(n).unwrap(), 0, n_bytes),
         spiffe_id: SpiffeId::new(td, &format!("/ns/prod/sa/service-{n}")).unwrap(),
         // Parsed anew, as a decoder does: sharing is the registry's doing.
         parent_id: SpiffeId::parse(parent.as_str()).unwrap(),

@@ -220,7 +220,7 @@ impl Rig {
         name: &str,
         change: impl FnOnce(&mut EntryFields),
     ) -> Entry {
-        let id = EntryId::from_random(self.server.entropy.bytes().unwrap());
+        let id = EntryId::in_order(self.server.clock.now_ms(), 0, self.server.entropy.bytes().unwrap());
         let mut fields = EntryFields {
             id,
             spiffe_id: self.id(&format!("/{name}")),

@@ -111,7 +111,7 @@ fn caller(n: u32) -> Selectors {
 fn entry(td: &TrustDomain, n: u32) -> Arc<Entry> {
     let uid = Selector::parse(&format!("unix:uid:{n}")).unwrap();
     let fields = EntryFields {
-        id: EntryId::from_random((u128::from(n) << 64).to_be_bytes()),
+        id: EntryId::in_order(i64::from(n), 0, [0; 8]),
         spiffe_id: SpiffeId::new(td, &format!("/service-{n}")).unwrap(),
         parent_id: SpiffeId::new(td, "/spire/agent/join_token/0").unwrap(),
         selectors: Selectors::new(vec![uid]).unwrap(),

@@ -264,14 +264,16 @@ fn entry_ids() {
 
 proptest! {
     #[test]
-    fn random_ids_are_uuids_of_version_4(bytes: [u8; 16]) {
-        let id = EntryId::from_random(bytes);
+    fn made_ids_are_uuids_of_version_7_that_sort_by_age(at in 0..1_i64 << 47, turn in 0..4095_usize, bytes: [u8; 8], later: [u8; 8]) {
+        let id = EntryId::in_order(at, turn, bytes);
+        prop_assert!(id < EntryId::in_order(at, turn + 1, later));
+        prop_assert!(id < EntryId::in_order(at + 1, 0, later));
         let text = id.as_str();
         prop_assert_eq!(text.len(), 36);
         prop_assert_eq!(EntryId::parse(text)?, id.clone());
         let shape: Vec<usize> = text.split('-').map(str::len).collect();
         prop_assert_eq!(shape, [8, 4, 4, 4, 12]);
-        prop_assert_eq!(text.as_bytes()[14], b'4');
+        prop_assert_eq!(text.as_bytes()[14], b'7');
         prop_assert!(b"89ab".contains(&text.as_bytes()[19]));
     }
 

@@ -136,7 +136,7 @@ impl Attestation {
     ) -> Result<Entry, Failure> {
         let selector = Selector::new(AGENT_SELECTOR, agent.as_str()).map_err(Failure::internal)?;
         let fields = EntryFields {
-            id: EntryId::from_random(self.0.entropy.bytes()?),
+            id: EntryId::in_order(self.0.clock.now_ms(), 0, self.0.entropy.bytes()?),
             spiffe_id: alias,
             parent_id: agent.clone(),
             selectors: Selectors::new(vec![selector]).map_err(Failure::internal)?,

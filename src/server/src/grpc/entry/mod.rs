@@ -45,9 +45,9 @@ impl EntryService {
     }
 
     /// Parses one new entry; an id is made when none is given.
-    fn parse_new(&self, wire: &types::Entry) -> Result<Entry, Failure> {
+    fn parse_new(&self, turn: usize, wire: &types::Entry) -> Result<Entry, Failure> {
         let id = if wire.id.is_empty() {
-            EntryId::from_random(self.server.entropy.bytes()?)
+            EntryId::in_order(self.server.clock.now_ms(), turn, self.server.entropy.bytes()?)
         } else {
             entry_id(&wire.id)?
         };
@@ -68,7 +68,8 @@ impl EntryService {
         let mut good = Vec::with_capacity(wires.len());
         let parsed: Vec<Result<(), Failure>> = wires
             .into_iter()
-            .map(|wire| match self.parse_new(&wire) {
+            .enumerate()
+            .map(|(turn, wire)| match self.parse_new(turn, &wire) {
                 Ok(entry) => {
                     good.push(entry);
                     Ok(())
