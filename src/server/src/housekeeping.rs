@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::EntryId;
+use records::AuditKind;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
@@ -69,6 +70,7 @@ pub(crate) async fn run(server: Arc<Server>, schedule: Schedule) {
         tokio::select! {
             () = &mut stopped => break,
             () = schedule.rotate.notified() => svid = rotate(&server, svid).await,
+            () = server.authorities.changed() => svid = rotate(&server, svid).await,
             () = tokio::time::sleep(wait) => svid = rotate(&server, svid).await,
             () = schedule.sweep.notified() => sweep(&server).await,
         }
@@ -113,8 +115,23 @@ pub(crate) async fn sweep(server: &Server) {
         Ok(count) => tracing::info!(count, "expired join tokens removed"),
         Err(failure) => tracing::warn!(%failure, "expired join tokens could not be removed"),
     }
+    if !server.audit.is_writable() {
+        probe_journal(server).await;
+    }
     if let Err(failure) = sweep_entries(server).await {
         tracing::warn!(%failure, "expired entries could not be removed");
+    }
+}
+
+/// After a failure: tries whether records can be made again, or nobody would notice
+/// on a server that is sent nothing because it is not ready.
+async fn probe_journal(server: &Server) {
+    let mut record = server.audit.record(AuditKind::Startup, &Caller::Server);
+    record.detail = "records can be made again";
+    if let Ok(draft) = server.audit.draft(&record)
+        && server.audit.append(vec![draft]).await.is_ok()
+    {
+        tracing::info!("records can be made again");
     }
 }
 

@@ -10,6 +10,7 @@ mod authorities;
 mod authz;
 mod caller;
 pub mod clock;
+mod clock_guard;
 pub mod config;
 mod entropy;
 mod failure;

@@ -75,7 +75,14 @@ pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, Sto
             ..journal::Options::default()
         },
     )?;
-    let newest_record_ms = newest_record_ms(&journal)?;
+    let newest_record_ms = if settings.accept_clock {
+        tracing::warn!(
+            "clock.accept is set: newer records than the clock are not minded this time"
+        );
+        0
+    } else {
+        newest_record_ms(&journal)?
+    };
     let store = open_store(settings, entropy)?;
     Ok(Opened {
         keys,
@@ -134,6 +141,11 @@ fn open_keys(
         Some(path) => Seal::Passphrase(read_passphrase(path)?),
         None => Seal::None,
     };
+    if settings.passphrase_file.is_none() {
+        tracing::warn!(
+            "signing keys are unsealed: file modes alone protect them; set keys.passphrase_file"
+        );
+    }
     let keys = FileKeys::open(&settings.data_dir.join("keys"), &seal, entropy.source())?;
     Ok(Arc::new(keys))
 }
@@ -183,6 +195,10 @@ fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, 
         StoreEngine::Sled => {
             let options = SledOptions {
                 cache_bytes: settings.store_cache_bytes,
+                limits: store::Limits {
+                    max_log_bytes: limits::CHANGE_LOG_BYTES,
+                    ..store::Limits::default()
+                },
                 ..SledOptions::new(randomness)
             };
             Ok(Arc::new(Sled::open(

@@ -82,7 +82,9 @@ pub async fn run_with(
     let entropy = Entropy::system();
     open::own_directory(&settings.data_dir)?;
     let listeners = Listeners::bind(&settings).await?;
-    let opened = open_storage(settings.clone(), entropy.clone()).await?;
+    // On this thread, which has nothing else to do yet: what opening allocates goes
+    // back to the system, which memory of a thread of its own would not.
+    let opened = open::open(&settings, &entropy)?;
     let (journal, store) = (opened.journal.clone(), Arc::clone(&opened.store));
     let (stop, stopping) = watch::channel(false);
     let schedule = Schedule::start(&settings.rotation_schedule).await;
@@ -112,11 +114,6 @@ pub async fn run_with(
     }
     close(&server, journal, store).await;
     Ok(())
-}
-
-async fn open_storage(settings: Settings, entropy: Entropy) -> Result<open::Opened, RunError> {
-    let opened = tokio::task::spawn_blocking(move || open::open(&settings, &entropy)).await;
-    Ok(opened.map_err(|error| RunError::Failed(error.to_string()))??)
 }
 
 /// Tells everybody where the server is: the log, systemd, and a file that tools read.

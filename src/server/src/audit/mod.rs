@@ -7,7 +7,7 @@ mod read;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Binding, Draft, Journal, JournalError, Receipt};
 use records::{AuditKind, AuditOutcome};
@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
+use crate::clock_guard::ClockGuard;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 use crate::metrics::{self, Meters};
@@ -33,9 +34,9 @@ struct Parts {
     /// Number of the newest record appended here; wakes those who follow.
     appended: watch::Sender<u64>,
     readers: Arc<Semaphore>,
-    /// The newest time in any record, in milliseconds: time does not run backwards
-    /// past it without somebody noticing.
-    newest_ms: AtomicI64,
+    guard: ClockGuard,
+    /// Whether the last append failed.
+    failing: AtomicBool,
 }
 
 impl Audit {
@@ -51,38 +52,36 @@ impl Audit {
             appended: watch::Sender::new(journal.head().seq),
             journal,
             dir: dir.to_path_buf(),
+            guard: ClockGuard::new(clock.clone(), newest_ms),
             clock,
             meters,
             readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
-            newest_ms: AtomicI64::new(newest_ms),
+            failing: AtomicBool::new(false),
         }))
     }
 
-    /// Refuses to sign when the wall clock stands far behind what was recorded: a
-    /// credential dated by such a clock would be wrong.
+    /// Refuses to sign when the wall clock cannot be believed.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`], with by how much.
+    /// [`Kind::Unavailable`], with what is wrong.
     pub(crate) fn check_clock(&self) -> Result<(), Failure> {
-        let behind = self.clock_behind();
-        if behind > limits::MAX_CLOCK_REGRESSION_SECONDS {
-            return Err(Failure::unavailable(format!(
-                "this server's clock is {behind} s behind its newest record; nothing is signed until it is right"
-            )));
-        }
-        Ok(())
+        self.0.guard.check()
+    }
+
+    /// Whether records can be made, as far as the last try tells.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.0.failing.load(Ordering::Relaxed)
     }
 
     /// By how many seconds the wall clock stands behind the newest record.
     #[must_use]
     pub(crate) fn clock_behind(&self) -> i64 {
-        let newest = self.0.newest_ms.load(Ordering::Relaxed);
-        newest.saturating_sub(self.0.clock.now_ms()).max(0) / 1000
+        self.0.guard.behind_seconds()
     }
 
     /// A granted record of now, to be filled in.
     pub(crate) fn record<'a>(&self, kind: AuditKind, caller: &'a Caller) -> records::Audit<'a> {
-        records::Audit::new(self.0.clock.now_ms(), kind, caller.for_record())
+        records::Audit::new(self.0.guard.record_ms(), kind, caller.for_record())
     }
 
     /// Makes a record ready to be appended, bound to its serial or `jti`.
@@ -125,15 +124,16 @@ impl Audit {
         self.0.meters.audit_lag.decrement(count);
         let took = self.0.clock.since_boot().saturating_sub(started);
         self.0.meters.append_seconds.record(took.as_secs_f64());
+        self.0
+            .failing
+            .store(is_broken(&receipts), Ordering::Relaxed);
         let receipts = receipts.map_err(|error| no_record(&error))?;
         if let Some(newest) = receipts.last() {
             let seq = newest.seq();
             self.0
                 .appended
                 .send_if_modified(|at| std::mem::replace(at, seq.max(*at)) < seq);
-            self.0
-                .newest_ms
-                .fetch_max(self.0.clock.now_ms(), Ordering::Relaxed);
+            self.0.guard.recorded();
         }
         Ok(receipts)
     }
@@ -192,6 +192,11 @@ pub(crate) struct Refusal<'a> {
     pub entry_id: &'a str,
     /// Why not. Never a secret.
     pub reason: &'a str,
+}
+
+/// Whether the journal, rather than what it was given, is at fault.
+fn is_broken(appended: &Result<Vec<Receipt>, JournalError>) -> bool {
+    !matches!(appended, Ok(_) | Err(JournalError::TooLarge { .. }))
 }
 
 fn no_record(error: &JournalError) -> Failure {

@@ -21,6 +21,8 @@ impl Authorities {
     /// # Errors
     /// The first thing that could not be done; the next tick tries again.
     pub(crate) async fn tick(&self) -> Result<(), Failure> {
+        // By a wrong clock keys would retire and leave that are still in use.
+        self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
         let x509 = self
             .drive(&mut rotors.x509, &Caller::Server, Event::Tick)
@@ -44,6 +46,7 @@ impl Authorities {
         let event = event(rotor)?;
         let done = self.drive(rotor, caller, event).await;
         self.show(&rotors);
+        self.0.changed.notify_one();
         done
     }
 

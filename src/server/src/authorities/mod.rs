@@ -19,6 +19,7 @@ use authority::{JwtAuthority, SerialPrefix, X509Authority};
 use identity::{Seconds, SpiffeId};
 use keys::{KeyStorage, KeyType};
 use records::AuthorityProfile;
+use tokio::sync::Notify;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     status: ArcSwap<Vec<KeyStatus>>,
     /// One step of one rotation at a time; also guards the own bundle.
     rotors: tokio::sync::Mutex<Rotors>,
+    /// An administrator moved a key; whoever holds something signed by it looks.
+    changed: Notify,
     parts: Parts,
 }
 
@@ -99,6 +102,11 @@ impl Authorities {
     #[must_use]
     pub(crate) fn status(&self) -> Arc<Vec<KeyStatus>> {
         self.0.status.load_full()
+    }
+
+    /// Completes when an administrator has moved a key.
+    pub(crate) async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// The serials' first byte of this server.

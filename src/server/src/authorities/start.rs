@@ -8,6 +8,7 @@ use authority::rotation::Policy;
 use identity::Seconds;
 use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
+use tokio::sync::Notify;
 
 use super::rows::Rotor;
 use super::{Authorities, Inner, Parts, Plan, Rotors};
@@ -40,6 +41,7 @@ impl Authorities {
             jwt: ArcSwapOption::empty(),
             status: ArcSwap::default(),
             rotors: tokio::sync::Mutex::new(rotors),
+            changed: Notify::new(),
             parts,
         }));
         authorities.tick().await?;

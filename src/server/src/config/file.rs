@@ -45,6 +45,9 @@ pub struct Config {
     /// Key rotation.
     #[serde(default)]
     pub rotation: RotationSection,
+    /// The wall clock.
+    #[serde(default)]
+    pub clock: ClockSection,
     /// Node attestation.
     #[serde(default)]
     pub attestation: AttestationSection,
@@ -81,6 +84,7 @@ impl Config {
             jwt: JwtSection::default(),
             keys: KeysSection::default(),
             rotation: RotationSection::default(),
+            clock: ClockSection::default(),
             attestation: AttestationSection::default(),
             audit: AuditSection::default(),
             limits: LimitsSection::default(),
@@ -233,6 +237,14 @@ impl Default for RotationSection {
             propagation: "30s".into(),
         }
     }
+}
+
+/// `[clock]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockSection {
+    /// Whether a clock behind the newest decision record is believed at this start.
+    pub accept: bool,
 }
 
 /// `[attestation]`

@@ -8,8 +8,9 @@ mod settings;
 mod value;
 
 pub use file::{
-    AttestationSection, AuditSection, CaSection, Config, JwtSection, KeysSection, LimitsSection,
-    LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection, SvidSection,
+    AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, KeysSection,
+    LimitsSection, LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection,
+    SvidSection,
 };
 pub use settings::Settings;
 

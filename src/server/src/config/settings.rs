@@ -60,6 +60,8 @@ pub struct Settings {
     pub rotation_schedule: String,
     /// How long a new authority is public before it signs.
     pub propagation: Seconds,
+    /// Whether a clock behind the newest record is believed at this start.
+    pub accept_clock: bool,
     /// Default lifetime of join tokens.
     pub join_token_ttl: Seconds,
     /// Longest lifetime of join tokens.
@@ -115,6 +117,7 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         passphrase_file: config.keys.passphrase_file.clone(),
         rotation_schedule: schedule(&config.rotation.schedule)?,
         propagation: propagation(&config.rotation.propagation)?,
+        accept_clock: config.clock.accept,
         join_token_ttl: token_span("attestation.join_token_ttl", &tokens.join_token_ttl)?,
         max_join_token_ttl: token_span(
             "attestation.max_join_token_ttl",

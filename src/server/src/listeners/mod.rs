@@ -28,7 +28,7 @@ pub(crate) struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// A TCP address.
-    #[error("{key} = {address}: {source}; choose another address, or stop who has it")]
+    #[error("{key} = {address} cannot be listened on; choose another address, or stop who has it")]
     Tcp {
         /// The configuration key.
         key: &'static str,
