@@ -47,7 +47,11 @@ impl EntryService {
     /// Parses one new entry; an id is made when none is given.
     fn parse_new(&self, turn: usize, wire: &types::Entry) -> Result<Entry, Failure> {
         let id = if wire.id.is_empty() {
-            EntryId::in_order(self.server.clock.now_ms(), turn, self.server.entropy.bytes()?)
+            EntryId::in_order(
+                self.server.clock.now_ms(),
+                turn,
+                self.server.entropy.bytes()?,
+            )
         } else {
             entry_id(&wire.id)?
         };
