@@ -68,3 +68,20 @@ impl fmt::Debug for Serial {
         write!(f, "Serial({self})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serials_are_positive_and_of_one_length() {
+        assert!(SerialPrefix::new(0).is_none() && SerialPrefix::new(128).is_none());
+        for prefix in [1, 42, 127] {
+            let prefix = SerialPrefix::new(prefix).unwrap();
+            let serial = Serial::new(prefix, [0; 17]);
+            assert_eq!(serial.as_bytes()[0], prefix.get());
+            assert_eq!(serial.to_certificate_serial().as_bytes(), serial.as_bytes());
+            assert_eq!(serial.to_string().len(), 36);
+        }
+    }
+}
