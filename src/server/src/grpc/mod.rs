@@ -15,6 +15,7 @@ mod malformed;
 mod refused;
 mod svid;
 mod sync;
+mod trustdomain;
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use api::issuance::issuance_server::IssuanceServer;
 use api::localauthority::local_authority_server::LocalAuthorityServer;
 use api::svid::svid_server::SvidServer;
 use api::sync::sync_server::SyncServer;
+use api::trustdomain::trust_domain_server::TrustDomainServer;
 use tonic::service::{Routes, RoutesBuilder};
 
 use crate::authz::{Gate, Guard};
@@ -78,6 +80,8 @@ fn routes(server: Arc<Server>) -> RoutesBuilder {
     routes.add_service(AuditServer::new(audit).max_decoding_message_size(most));
     let authority = authority::AuthorityService::new(Arc::clone(&server));
     routes.add_service(LocalAuthorityServer::new(authority).max_decoding_message_size(most));
+    let trust_domain = trustdomain::TrustDomainService;
+    routes.add_service(TrustDomainServer::new(trust_domain).max_decoding_message_size(most));
     let info = info::InfoService::new(server);
     routes.add_service(InfoServer::new(info.clone()).max_decoding_message_size(most));
     routes.add_service(DebugServer::new(info).max_decoding_message_size(most));

@@ -12,6 +12,7 @@ mod svids;
 mod sync;
 mod sync_end;
 mod sync_random;
+mod tools;
 
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
