@@ -27,6 +27,8 @@ pub(super) struct Follower {
     pub(super) snapshots: usize,
     deltas: usize,
     pending: Vec<types::Entry>,
+    /// A planted bug, to show that the comparison of views can fail.
+    pub(super) forgets_removals: bool,
 }
 
 impl Follower {
@@ -48,6 +50,7 @@ impl Follower {
             snapshots: 0,
             deltas: 0,
             pending: Vec::new(),
+            forgets_removals: false,
         })
     }
 
@@ -76,7 +79,7 @@ impl Follower {
                 Message::Delta(part) => {
                     self.held
                         .extend(part.put.into_iter().map(|e| (e.id.clone(), e)));
-                    for id in &part.removed {
+                    for id in part.removed.iter().filter(|_| !self.forgets_removals) {
                         self.held.remove(id);
                     }
                     if !part.more {
