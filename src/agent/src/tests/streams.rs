@@ -164,6 +164,41 @@ async fn bundle_streams_get_the_own_bundle_and_each_new_one() {
 }
 
 #[tokio::test]
+async fn federated_bundles_come_and_go_with_the_entry_and_the_server() {
+    let (server, node, _dir) = ready().await;
+    let friend = identity::TrustDomain::parse("friend.example").unwrap();
+    let ours = identity::TrustDomain::parse("example.org").unwrap();
+    let mut fields = identity::Entry::clone(&entry("e1", "/a")).into_fields();
+    fields.federates_with = vec![friend.clone()];
+    let federating = std::sync::Arc::new(identity::Entry::new(fields, &ours).unwrap());
+    server.put(&federating);
+    let own = server.state.authority.bundle(1);
+    let theirs = identity::Bundle {
+        trust_domain: friend,
+        ..own.clone()
+    };
+    let bundles = |federated: &[&identity::Bundle]| {
+        let wire = |bundle: &identity::Bundle| api::convert::bundle_to_wire(bundle, None);
+        follow_response::Message::Bundles(sync::Bundles {
+            own: Some(wire(&own)),
+            federated: federated.iter().map(|b| wire(b)).collect(),
+        })
+    };
+    server.tell(bundles(&[&theirs]));
+    let mut stream = open(&node).await;
+    let mut response = next(&mut stream).await;
+    while response.federated_bundles.is_empty() {
+        response = next(&mut stream).await;
+    }
+    let names: Vec<&String> = response.federated_bundles.keys().collect();
+    assert_eq!(names, ["spiffe://friend.example"]);
+    // A redacted bundle is gone from the next full set.
+    server.tell(bundles(&[]));
+    assert!(next(&mut stream).await.federated_bundles.is_empty());
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_ban_ends_streams_wipes_the_node_and_stops_the_agent() {
     let (server, node, dir) = ready().await;
     put(&server, &node, "e1", "/a").await;
