@@ -22,6 +22,7 @@ pub mod limits;
 mod listeners;
 mod metrics;
 mod open;
+mod process;
 #[cfg(test)]
 mod rig;
 mod run;

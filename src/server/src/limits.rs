@@ -52,6 +52,10 @@ pub const MAX_AUDIT_READERS: usize = 16;
 pub const AUDIT_CHANNEL: usize = 64;
 /// The most records in one answer of newest ones.
 pub const MAX_AUDIT_NEWEST: usize = 10_000;
+/// How long a node may ask again for an answer it never saw.
+pub const ANSWER_AGAIN: Duration = Duration::from_secs(300);
+/// The most attestations that are remembered for that.
+pub const MAX_ANSWERED: usize = 10_000;
 /// How long an attestation may take, challenges included.
 pub const ATTEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a caller queues for an attestation slot before it is told to come back.
@@ -59,7 +63,7 @@ pub const ATTEST_QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// The most attestations that wait for a slot; more are sent away at once.
 pub const MAX_ATTEST_QUEUE: usize = 4_096;
 /// How long calls in flight may take once shutdown began.
-pub const DRAIN: Duration = Duration::from_secs(8);
+pub const DRAIN: Duration = Duration::from_secs(6);
 /// How long everything else of a shutdown may take (store, journal).
 pub const CLOSE: Duration = Duration::from_secs(2);
 /// How often expired tokens and entries are removed, as a cron schedule (UTC).

@@ -35,6 +35,8 @@ pub(crate) const ENTRIES: &str = "bulla_entries";
 pub(crate) const NODES: &str = "bulla_nodes";
 /// Agents that follow by push.
 pub(crate) const SUBSCRIBERS: &str = "bulla_subscribed_agents";
+/// Agents that follow and have not given the newest bundle to their workloads.
+pub(crate) const FOLLOWERS_BEHIND_BUNDLE: &str = "bulla_followers_behind_bundle";
 /// Shortest remaining lifetime of any agent SVID that has not expired.
 pub(crate) const SVID_MIN_REMAINING_SECONDS: &str = "bulla_svid_min_remaining_seconds";
 

@@ -78,6 +78,7 @@ pub async fn run_with(
     shutdown: impl Future<Output = ()> + Send,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> Result<(), RunError> {
+    crate::process::harden();
     let metrics = metrics::install();
     let entropy = Entropy::system();
     open::own_directory(&settings.data_dir)?;

@@ -9,6 +9,7 @@ mod admit;
 mod attestors;
 mod nodes;
 mod renew;
+mod retry;
 mod session;
 mod tokens;
 
@@ -55,6 +56,8 @@ pub(crate) struct Parts {
     pub(crate) slots: Arc<Semaphore>,
     /// One-time things that some attestation here is about to use up.
     pub(crate) claims: Mutex<HashSet<[u8; 32]>>,
+    /// Who used up what, for answers lost on their way.
+    answered: Mutex<retry::Answered>,
     /// How many wait for a slot.
     pub(crate) waiting: AtomicUsize,
 }
@@ -88,6 +91,7 @@ impl Attestation {
             attestors: attestors::all(),
             slots: Arc::new(Semaphore::new(terms.concurrency)),
             claims: Mutex::default(),
+            answered: Mutex::default(),
             waiting: AtomicUsize::new(0),
         }))
     }

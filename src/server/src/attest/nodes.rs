@@ -25,10 +25,13 @@ impl Attestation {
         }
         node.banned = true;
         node.next = None;
-        self.record_node(AuditKind::NodeBan, caller, id).await?;
+        let draft = self.node_record(AuditKind::NodeBan, caller, id)?;
         let (_, put) =
             stored::put_node(self.0.state.trust_domain(), &node).map_err(Failure::internal)?;
-        self.0.state.commit(vec![unchanged], vec![put]).await?;
+        let state = &self.0.state;
+        state
+            .record_and_commit(caller, vec![draft], vec![unchanged], vec![put])
+            .await?;
         tracing::warn!(agent = %id, by = %caller, "node banned");
         Ok(())
     }
@@ -55,8 +58,10 @@ impl Attestation {
             conditions.push(Condition::Present(Arc::clone(&key)));
             writes.push(Write::Delete(key));
         }
-        self.0.audit.append(drafts).await?;
-        self.0.state.commit(conditions, writes).await?;
+        let state = &self.0.state;
+        state
+            .record_and_commit(caller, drafts, conditions, writes)
+            .await?;
         tracing::warn!(agent = %id, by = %caller, "node evicted");
         Ok(())
     }
@@ -110,17 +115,6 @@ impl Attestation {
         let mut record = self.0.audit.record(kind, caller);
         record.for_whom = id.as_str();
         self.0.audit.draft(&record)
-    }
-
-    async fn record_node(
-        &self,
-        kind: AuditKind,
-        caller: &Caller,
-        id: &SpiffeId,
-    ) -> Result<(), Failure> {
-        let draft = self.node_record(kind, caller, id)?;
-        self.0.audit.append(vec![draft]).await?;
-        Ok(())
     }
 }
 

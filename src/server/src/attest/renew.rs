@@ -56,11 +56,14 @@ impl Attestation {
         let (_, put) =
             stored::put_node(parts.state.trust_domain(), &node).map_err(Failure::internal)?;
         let draft = parts.issuer.grant_draft(AuditKind::Renew, caller, &plan)?;
-        let mut receipts = parts.audit.append(vec![draft]).await?;
+        let (conditions, writes) = (vec![unchanged], vec![put]);
+        let recorded = parts
+            .state
+            .record_and_commit(caller, vec![draft], conditions, writes);
+        let mut receipts = recorded.await?;
         let receipt = receipts
             .pop()
             .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
-        parts.state.commit(vec![unchanged], vec![put]).await?;
         Ok(parts.issuer.sign(plan, receipt).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! One attestation, from the first message to the agent's first SVID.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use authority::{LeafSubject, SubjectKey};
 use contract::{Exchange, Facts, OneTime, Verdict, advance};
@@ -11,6 +11,7 @@ use store::{Condition, Key, Write};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::attestors::Host;
+use super::retry::Answered;
 use super::{Attestation, Claim};
 use crate::audit::Refusal;
 use crate::caller::Caller;
@@ -223,7 +224,10 @@ impl Session {
         parts.state.check_fresh()?;
         let now = parts.clock.now();
         let existing = self.check_node(id, &facts)?;
-        let _claim = match facts.consume {
+        let consume = facts
+            .consume
+            .filter(|used| !(existing && self.is_asking_again(*used)));
+        let _claim = match consume {
             Some(one_time) => Some(self.claim(one_time, now)?),
             None => None,
         };
@@ -263,7 +267,11 @@ impl Session {
         let receipt = receipts
             .pop()
             .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
-        self.commit(&node, node_was, facts.consume).await?;
+        self.commit(&node, node_was, consume).await?;
+        if let Some(one_time) = consume {
+            self.answered()
+                .note(one_time.key, *self.key.key_id(), parts.clock.since_boot());
+        }
         let svid = parts
             .issuer
             .sign(plan, receipt)
@@ -299,6 +307,17 @@ impl Session {
             ));
         }
         Ok(true)
+    }
+
+    /// Whether this very key used it up a moment ago: the answer was lost, not the token.
+    fn is_asking_again(&self, used: OneTime) -> bool {
+        let now = self.attestation.0.clock.since_boot();
+        self.answered().is_same(&used.key, self.key.key_id(), now)
+    }
+
+    fn answered(&self) -> MutexGuard<'_, Answered> {
+        let answered = &self.attestation.0.answered;
+        answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn claim(&self, one_time: OneTime, now: Timestamp) -> Result<Claim, Failure> {

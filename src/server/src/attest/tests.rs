@@ -109,6 +109,49 @@ async fn a_bad_csr_does_not_burn_the_token() {
 }
 
 #[tokio::test]
+async fn an_answer_lost_on_its_way_is_given_again_to_the_same_key_alone() {
+    let rig = Rig::memory().await;
+    let token = rig.token().await;
+    let mine = csr();
+    let lost = rig.attest_with(&token, &mine).await.unwrap().svid;
+    let again = rig.attest_with(&token, &mine).await.unwrap().svid;
+    assert_eq!(again.spiffe_id, lost.spiffe_id);
+    let admit = |svid: &identity::X509Svid| {
+        let (id, serial, end) = (svid.spiffe_id.clone(), serial_of(svid), svid.not_after);
+        let attestation = rig.server.attestation.clone();
+        async move { attestation.admit(&id, &serial, end).await }
+    };
+    admit(&again).await.unwrap();
+    assert_eq!(
+        admit(&lost).await,
+        Err(AgentDenied::NotActive),
+        "one SVID, not two"
+    );
+    assert!(
+        rig.attest(&token).await.is_err(),
+        "another key gets nothing"
+    );
+    rig.server
+        .attestation
+        .ban(&ADMIN, &again.spiffe_id)
+        .await
+        .unwrap();
+    assert_eq!(
+        rig.attest_with(&token, &mine).await.unwrap_err().kind(),
+        Kind::Denied
+    );
+    rig.server
+        .attestation
+        .evict(&ADMIN, &again.spiffe_id)
+        .await
+        .unwrap();
+    assert!(
+        rig.attest_with(&token, &mine).await.is_err(),
+        "an evicted node needs a new token"
+    );
+}
+
+#[tokio::test]
 async fn unknown_used_and_expired_tokens_get_one_answer() {
     let rig = Rig::memory().await;
     let used = rig.token().await;

@@ -86,8 +86,10 @@ impl Attestation {
             conditions.push(Condition::Absent(entry_key));
             writes.push(put);
         }
-        parts.audit.append(drafts).await?;
-        parts.state.commit(conditions, writes).await?;
+        let state = &parts.state;
+        state
+            .record_and_commit(caller, drafts, conditions, writes)
+            .await?;
         let created = CreatedToken {
             token,
             expires_at: row.expires_at,
@@ -182,8 +184,10 @@ impl Attestation {
         if writes.is_empty() {
             return Ok(0);
         }
-        self.0.audit.append(drafts).await?;
-        state.commit(conditions, writes).await?;
+        let caller = &Caller::Server;
+        state
+            .record_and_commit(caller, drafts, conditions, writes)
+            .await?;
         Ok(expired.len())
     }
 

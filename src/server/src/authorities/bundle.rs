@@ -147,8 +147,10 @@ impl Authorities {
         record.for_whom = td.as_str();
         record.detail = &detail;
         let draft = parts.audit.draft(&record)?;
-        parts.audit.append(vec![draft]).await?;
-        parts.state.commit(vec![condition], vec![put]).await?;
+        let state = &parts.state;
+        state
+            .record_and_commit(caller, vec![draft], vec![condition], vec![put])
+            .await?;
         Ok(())
     }
 }

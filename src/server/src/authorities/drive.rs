@@ -117,8 +117,10 @@ impl Authorities {
             writes.push(Write::Put(key, Arc::clone(&value)));
             stored.push((slot, row, value));
         }
-        self.0.parts.audit.append(drafts).await?;
-        self.0.parts.state.commit(conditions, writes).await?;
+        let state = &self.0.parts.state;
+        state
+            .record_and_commit(caller, drafts, conditions, writes)
+            .await?;
         for (slot, row, value) in stored {
             rotor.fresh.remove(&slot);
             rotor.rows.insert(slot, (row, value));

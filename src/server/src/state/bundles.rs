@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use identity::{Bundle, Entry, TrustDomain};
+use journal::Draft;
 use records::{AuditKind, key};
 use store::{Condition, Key, Value, Write};
 
@@ -66,17 +67,14 @@ impl State {
         let (key, write) =
             stored::put_bundle(&self.0.trust_domain, &bundle).map_err(Failure::invalid)?;
         let condition = self.as_stored(key).await?;
-        self.record_bundle(
-            caller,
-            &of,
-            match put {
-                BundlePut::Create => "created",
-                BundlePut::Update => "updated",
-                BundlePut::Set => "set",
-            },
-        )
-        .await?;
-        self.commit(vec![condition], vec![write]).await?;
+        let what = match put {
+            BundlePut::Create => "created",
+            BundlePut::Update => "updated",
+            BundlePut::Set => "set",
+        };
+        let draft = self.bundle_record(caller, &of, what)?;
+        self.record_and_commit(caller, vec![draft], vec![condition], vec![write])
+            .await?;
         Ok(Arc::new(bundle))
     }
 
@@ -111,18 +109,16 @@ impl State {
         })
     }
 
-    async fn record_bundle(
+    fn bundle_record(
         &self,
         caller: &Caller,
         of: &TrustDomain,
         what: &str,
-    ) -> Result<(), Failure> {
+    ) -> Result<Draft, Failure> {
         let mut record = self.0.audit.record(AuditKind::BundleChange, caller);
         record.for_whom = of.as_str();
         record.detail = what;
-        let draft = self.0.audit.draft(&record)?;
-        self.0.audit.append(vec![draft]).await?;
-        Ok(())
+        self.0.audit.draft(&record)
     }
 
     /// Deletes a federated bundle.
@@ -172,8 +168,7 @@ impl State {
                 ),
             ));
         }
-        self.record_bundle(caller, of, "deleted").await?;
-        let mut drafts = Vec::new();
+        let mut drafts = vec![self.bundle_record(caller, of, "deleted")?];
         let mut conditions = Vec::new();
         let mut writes = Vec::new();
         for entry in &federating {
@@ -182,11 +177,11 @@ impl State {
             conditions.push(Condition::Present(Arc::clone(write.key())));
             writes.push(write);
         }
-        self.0.audit.append(drafts).await?;
         let key: Key = key::bundle(&self.0.trust_domain, of).into();
         conditions.push(Condition::Present(Arc::clone(&key)));
         writes.push(Write::Delete(key));
-        self.commit(conditions, writes).await?;
+        self.record_and_commit(caller, drafts, conditions, writes)
+            .await?;
         Ok(())
     }
 

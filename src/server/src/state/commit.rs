@@ -1,9 +1,13 @@
 //! One commit: handed over, durable, seen again in the change log, then
 //! acknowledged. An unknown outcome is asked after before anybody is told.
 
+use journal::{Draft, Receipt};
+use records::AuditKind;
 use store::{Commit, CommitError, CommitId, Condition, Key, Position, Resolution, Write};
 
 use super::State;
+use crate::audit::Refusal;
+use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
@@ -35,6 +39,44 @@ impl From<Failure> for CommitFailure {
 }
 
 impl State {
+    /// Records what is about to change, then commits it. A commit that fails after
+    /// its records leaves one more: what they announced did not happen.
+    ///
+    /// # Errors
+    /// The records could not be made, so nothing was changed; or as [`State::commit`].
+    pub(crate) async fn record_and_commit(
+        &self,
+        caller: &Caller,
+        drafts: Vec<Draft>,
+        conditions: Vec<Condition>,
+        writes: Vec<Write>,
+    ) -> Result<Vec<Receipt>, CommitFailure> {
+        let receipts = self.0.audit.append(drafts).await?;
+        match self.commit(conditions, writes).await {
+            Ok(_) => Ok(receipts),
+            Err(failure) => {
+                self.take_back(caller, &receipts, &failure).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn take_back(&self, caller: &Caller, receipts: &[Receipt], failure: &CommitFailure) {
+        let (Some(first), Some(last)) = (receipts.first(), receipts.last()) else {
+            return;
+        };
+        let why = Failure::from(failure.clone());
+        let reason = format!("records {} to {}: {why}", first.seq(), last.seq());
+        let refusal = Refusal {
+            kind: AuditKind::Refusal,
+            caller,
+            for_whom: "",
+            entry_id: "",
+            reason: &reason,
+        };
+        self.0.audit.refuse(refusal).await;
+    }
+
     /// Commits, and returns once memory shows the change.
     ///
     /// # Errors

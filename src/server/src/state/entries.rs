@@ -9,7 +9,6 @@ use journal::Draft;
 use records::{AuditKind, key};
 use store::{Condition, Key, Value, Write};
 
-use super::commit::CommitFailure;
 use super::{State, stored};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
@@ -89,7 +88,7 @@ impl State {
                 parents.contains(&entry.spiffe_id) || self.registry().is_parent(&entry.spiffe_id);
             if solo {
                 // It could close a ring together with others: look at a settled registry.
-                self.flush(&mut batch, &mut outcomes).await;
+                self.flush(caller, &mut batch, &mut outcomes).await;
             }
             let prepared = self.prepare_create(caller, &entry, &mut seen, &mut batch);
             if prepared.is_ok() {
@@ -97,10 +96,10 @@ impl State {
             }
             outcomes.push(prepared.map(|()| Arc::clone(&entry)));
             if solo {
-                self.flush(&mut batch, &mut outcomes).await;
+                self.flush(caller, &mut batch, &mut outcomes).await;
             }
         }
-        self.flush(&mut batch, &mut outcomes).await;
+        self.flush(caller, &mut batch, &mut outcomes).await;
         outcomes
     }
 
@@ -187,9 +186,10 @@ impl State {
         }
         let (_, put) = stored::put_entry(&self.0.trust_domain, &entry).map_err(Failure::invalid)?;
         let draft = self.entry_record(AuditKind::EntryUpdate, caller, &entry)?;
-        self.0.audit.append(vec![draft]).await?;
         let conditions = vec![Condition::Equals(key, bytes)];
-        let done = self.commit(conditions, vec![put]).await;
+        let done = self
+            .record_and_commit(caller, vec![draft], conditions, vec![put])
+            .await;
         done.map_err(|failure| EntryFailure::Failed(failure.into()))?;
         Ok(entry)
     }
@@ -232,7 +232,7 @@ impl State {
             }
             outcomes.push(prepared);
         }
-        self.flush(&mut batch, &mut outcomes).await;
+        self.flush(caller, &mut batch, &mut outcomes).await;
         outcomes
             .into_iter()
             .map(|o| o.map(|_| ()).map_err(Failure::from))
@@ -256,16 +256,13 @@ impl State {
 
     /// Records, then commits, what was gathered; a failure becomes the answer of
     /// every item in it.
-    async fn flush(&self, batch: &mut Batch, outcomes: &mut [Outcome]) {
+    async fn flush(&self, caller: &Caller, batch: &mut Batch, outcomes: &mut [Outcome]) {
         let batch = std::mem::take(batch);
         if batch.items.is_empty() {
             return;
         }
-        let done = match self.0.audit.append(batch.drafts).await {
-            Ok(_receipts) => self.commit(batch.conditions, batch.writes).await,
-            Err(failure) => Err(CommitFailure::Failed(failure)),
-        };
-        if let Err(failure) = done {
+        let done = self.record_and_commit(caller, batch.drafts, batch.conditions, batch.writes);
+        if let Err(failure) = done.await {
             let failure = Failure::from(failure);
             for n in batch.items {
                 if let Some(outcome) = outcomes.get_mut(n) {

@@ -184,6 +184,33 @@ async fn a_commit_whose_condition_fails_says_which() {
 }
 
 #[tokio::test]
+async fn a_commit_that_fails_takes_its_records_back() {
+    let rig = Rig::memory().await;
+    let agent = rig.agent().await;
+    let entry = rig.entry(&agent.id, "web");
+    // Somebody else takes the row between the check and the commit: memory cannot
+    // read it, so only the store's condition says no.
+    let td = rig.server.state.trust_domain().clone();
+    let row: store::Key = key::entry(&td, &entry.id).into();
+    let put = vec![Write::Put(row, Arc::new(*b"\xff"))];
+    rig.server.state.commit(Vec::new(), put).await.unwrap();
+    let outcome = rig.server.state.create_entries(&ADMIN, vec![entry]).await;
+    assert!(outcome[0].is_err());
+    let records = rig.records();
+    let [announced, taken_back] = &records[records.len() - 2..] else {
+        panic!("two records");
+    };
+    assert_eq!(announced.view().kind, AuditKind::EntryCreate);
+    assert_eq!(taken_back.view().kind, AuditKind::Refusal);
+    let seq = records.len() - 1;
+    let reason = taken_back.view().reason;
+    assert!(
+        reason.starts_with(&format!("records {seq} to {seq}: ")),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
 async fn bundles_are_put_as_asked_and_deleted_with_care() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
