@@ -354,7 +354,7 @@ pub struct EntryMask {
 /// One attested agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Agent {
-    /// Its SPIFFE ID, /spire/agent/<attestor>/...
+    /// Its SPIFFE ID, under /spire/agent/ and the attestor.
     #[prost(message, optional, tag = "1")]
     pub id: ::core::option::Option<Spiffeid>,
     /// The node attestor that vouched for it.
