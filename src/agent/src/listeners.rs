@@ -89,6 +89,7 @@ impl Listeners {
         };
         let mut serving = JoinSet::new();
         let api = workload_api(core)?;
+        let admin = AdminSocket::new(core, &api);
         let accept = move |peer: &Arc<uds::UnixPeer>| api.accept(peer);
         let limits = workload_limits(&core.settings);
         let shutdown = stopped();
@@ -99,12 +100,7 @@ impl Listeners {
             connections_per_origin: ADMIN_CONNECTIONS,
             ..channel::Limits::workload()
         };
-        serving.spawn(channel::serve_unix(
-            self.admin,
-            AdminSocket::new(core),
-            limits,
-            stopped(),
-        ));
+        serving.spawn(channel::serve_unix(self.admin, admin, limits, stopped()));
         if let Some((listener, metrics)) = self.ops {
             let routes = ops(core, metrics);
             let shutdown = stopped();

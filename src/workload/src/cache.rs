@@ -183,6 +183,12 @@ impl Cache {
         self.held.values().map(|held| &held.entry)
     }
 
+    /// The X.509-SVID of that entry, if there is one.
+    #[must_use]
+    pub fn x509_of(&self, id: &EntryId) -> Option<&Arc<Issued>> {
+        self.held.get(id)?.issued.as_ref()
+    }
+
     /// All X.509-SVIDs with their entries, to be sealed on disk. After a restart
     /// give them back with [`Cache::apply`] and [`Cache::store_x509`].
     pub fn issued(&self) -> impl Iterator<Item = (&Arc<Entry>, &Arc<Issued>)> {

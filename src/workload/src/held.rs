@@ -18,6 +18,15 @@ pub struct Issued {
     pub received_at: Timestamp,
 }
 
+impl Issued {
+    /// By when its successor is here if all goes well: the end of the window
+    /// that renewals are spread over.
+    #[must_use]
+    pub fn renewed_by(&self) -> Timestamp {
+        renew_at(self.received_at, self.svid.not_after, Jitter(u32::MAX))
+    }
+}
+
 /// Chance from the shell, evenly spread over all values: it keeps agents and
 /// entries that started together from asking together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

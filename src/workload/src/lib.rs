@@ -18,6 +18,7 @@ mod cache;
 mod held;
 mod jwt;
 mod limits;
+mod near;
 mod order;
 mod renewal;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use cache::{Cache, Counts};
 pub use held::{Issued, Jitter};
 pub use jwt::JwtHit;
 pub use limits::Limits;
+pub use near::{Lack, MAX_INSTEAD, NearMiss, NearMisses, Obstacle, near_misses};
 pub use order::{DEFAULT_HINT, svid_order};
 pub use update::{Effects, Update};
 pub use view::{BundleView, Delivered, Identity, State, Step, Versioned, X509View};

@@ -7,7 +7,9 @@
 //! | `/ready` | yes | yes | workloads can be served; with the reasons for what does not work |
 //! | `/metrics` | | yes | Prometheus text |
 //! | `/v1/cache` | yes | | entries and the expiry of their SVIDs; no secret is in it |
+//! | `/v1/explain/pid/{pid}` | yes | | what is attested of a process, what that gives it, what nearly would |
 
+mod explain;
 mod report;
 
 use std::convert::Infallible;
@@ -26,6 +28,7 @@ use tower::util::Oneshot;
 use tower::{Service, ServiceExt as _};
 
 use crate::core::Core;
+use crate::workload_api::WorkloadApi;
 use report::{Inventory, Readiness};
 
 /// The service of the admin socket: its router behind a look at who connected.
@@ -36,10 +39,11 @@ pub(crate) struct AdminSocket {
 }
 
 impl AdminSocket {
-    pub(crate) fn new(core: &Arc<Core>) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, api: &Arc<WorkloadApi>) -> Self {
         let routes = health(core)
             .route("/v1/cache", get(cache))
-            .with_state(Arc::clone(core));
+            .with_state(Arc::clone(core))
+            .merge(explain::routes(api));
         Self {
             routes,
             ours: rustix::process::geteuid().as_raw(),

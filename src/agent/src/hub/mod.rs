@@ -14,11 +14,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use identity::{Bundle, Entry, EntryId, Selectors};
+use identity::{Bundle, Entry, EntryId, Selectors, Timestamp};
 use tokio::sync::{Notify, watch};
+use tonic::Status;
 use workload::{Cache, Effects, Jitter, TooManyViews, Update, ViewId};
 
-pub(crate) use subscription::{Answer, Next, Subscription, no_identity};
+pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -56,6 +57,9 @@ struct State {
     is_ready: bool,
     is_banned: bool,
     position: ViewPosition,
+    /// When the entries were last brought up to date by the server; `None` while
+    /// they are those of an earlier run.
+    current_since: Option<Timestamp>,
     watched: HashMap<ViewId, watch::Sender<Shown>>,
     /// What callers without identity are answered, where that is allowed.
     own_only: Option<Arc<subscription::OwnBundle>>,
@@ -76,6 +80,7 @@ impl Hub {
             is_ready: false,
             is_banned: false,
             position: ViewPosition::default(),
+            current_since: None,
             watched: HashMap::new(),
             own_only: None,
         };
@@ -147,6 +152,7 @@ impl Hub {
         if let Some(position) = position {
             state.is_ready = true;
             state.position = position;
+            state.current_since = Some(now);
         }
         if is_bundles {
             let own = state.cache.own_bundle().filter(|_| self.open_to_all);
@@ -221,6 +227,44 @@ impl Hub {
         is_ready.then(|| state.cache.matching(caller, self.clock.now()))
     }
 
+    /// The bundles a caller may verify with: the own one and those its entries
+    /// federate with.
+    pub(crate) fn visible_bundles(&self, caller: &Selectors) -> Result<Vec<Arc<Bundle>>, Status> {
+        let entries = self.matching(caller).ok_or_else(not_ready)?;
+        if entries.is_empty() && !self.open_to_all {
+            return Err(no_identity());
+        }
+        Ok(self.bundles_for(&entries))
+    }
+
+    /// How many callers watch their views.
+    #[cfg(test)]
+    pub(crate) fn watchers(&self) -> usize {
+        let state = self.lock();
+        let counts = state.watched.values();
+        counts.map(watch::Sender::receiver_count).sum()
+    }
+
+    /// When the server last brought the entries up to date, in this run.
+    pub(crate) fn current_since(&self) -> Option<Timestamp> {
+        self.lock().current_since
+    }
+
+    /// All entries, ordered by id.
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.lock().cache.entries().cloned().collect()
+    }
+
+    /// When the X.509-SVIDs of these entries expire, as far as there are any.
+    pub(crate) fn expiries(&self, entries: &[Arc<Entry>]) -> Vec<Option<Timestamp>> {
+        let state = self.lock();
+        let expiry = |entry: &Arc<Entry>| {
+            let issued = state.cache.x509_of(&entry.id);
+            issued.map(|issued| issued.svid.not_after)
+        };
+        entries.iter().map(expiry).collect()
+    }
+
     /// The position of the entries in hand, to resume from.
     pub(crate) fn view_position(&self) -> ViewPosition {
         self.lock().position.clone()
@@ -241,11 +285,6 @@ impl Hub {
             .collect();
         bundles.extend(state.cache.own_bundle().cloned());
         bundles
-    }
-
-    /// Whether callers without an identity may use the own bundle.
-    pub(crate) const fn is_open_to_all(&self) -> bool {
-        self.open_to_all
     }
 
     /// Follows the lowest bundle sequence that every open stream was sent.

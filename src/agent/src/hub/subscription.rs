@@ -119,13 +119,40 @@ impl Subscription {
         let _gone = self.shown.changed().await;
     }
 
+    /// The X.509 identities as they are now, for a caller who is answered once;
+    /// `None` while they are on their way.
+    pub(crate) fn x509(&mut self) -> Result<Option<Arc<X509View>>, Status> {
+        let shown = self.shown.borrow_and_update();
+        if !shown.is_ready {
+            return Err(not_ready());
+        }
+        match &shown.x509 {
+            State::Denied => Err(no_identity()),
+            State::Pending => Ok(None),
+            State::Ready(view) => Ok(Some(Arc::clone(view))),
+        }
+    }
+
+    /// Changes from now on count as news.
+    pub(crate) fn mark_seen(&mut self) {
+        self.shown.mark_unchanged();
+    }
+
+    /// The caller waits holding the bundle as it is now: until the wait ends, that
+    /// is what it was sent last.
+    pub(crate) fn holds_latest(&mut self) {
+        let sequence = self.shown.borrow().bundle_sequence;
+        match &mut self.delivered {
+            Some(delivered) => delivered.advance(sequence),
+            none => *none = Some(self.hub.deliveries.begin(sequence)),
+        }
+    }
+
     /// What to do about the view as it is now.
     pub(crate) fn next(&mut self, answer: Answer) -> Next {
         let shown = self.shown.borrow_and_update();
         if !shown.is_ready {
-            return Next::End(Status::unavailable(
-                "the agent has not heard from its server yet; call again",
-            ));
+            return Next::End(not_ready());
         }
         let own = shown.own_only.as_ref();
         let (sent, sent_own) = (&mut self.sent, &mut self.sent_own);
@@ -177,6 +204,11 @@ fn step_own(
     }
     *sent = Some(bytes.clone());
     Next::Send(bytes.clone())
+}
+
+/// The refusal while the agent has no view at all.
+pub(crate) fn not_ready() -> Status {
+    Status::unavailable("the agent has not heard from its server yet; call again")
 }
 
 /// The refusal of a caller without identity. Clients try again after it.

@@ -152,6 +152,7 @@ impl Hub {
         self.replace_entries(held.entries, position);
         let now = self.clock.now();
         let mut state = self.lock();
+        state.current_since = None;
         for svid in held.svids {
             if let Some(entry) = by_id.get(&svid.entry_id) {
                 let effects = state

@@ -28,6 +28,7 @@
 
 mod anchor;
 mod attest;
+mod by_number;
 mod gate;
 mod hash;
 mod liveness;

@@ -18,6 +18,7 @@ use super::admission::Admitted;
 use super::wire::{self, Answer};
 use super::{header, health, streams, validate};
 use crate::hub;
+use crate::json_api;
 use crate::process::{AttestError, Attested, Caller};
 use contract::ProcessError;
 
@@ -26,8 +27,8 @@ const PREFIX: &str = "/SpiffeWorkloadAPI/";
 /// The service of one connection.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    pub(super) api: Arc<WorkloadApi>,
-    pub(super) caller: Arc<Caller>,
+    pub(crate) api: Arc<WorkloadApi>,
+    pub(crate) caller: Arc<Caller>,
 }
 
 type Responding = Pin<Box<dyn Future<Output = Result<Response<Answer>, Infallible>> + Send>>;
@@ -44,15 +45,14 @@ impl Service<Request<Incoming>> for Connection {
     fn call(&mut self, request: Request<Incoming>) -> Responding {
         let connection = self.clone();
         Box::pin(async move {
-            let is_grpc = request.method() == Method::POST && wire::is_grpc(request.headers());
-            let outcome = connection.answer(request, is_grpc).await;
+            if request.method() != Method::POST || !wire::is_grpc(request.headers()) {
+                return Ok(json_api::answer(&connection, request).await);
+            }
+            let outcome = connection.answer(request).await;
             Ok(outcome.unwrap_or_else(|status| {
-                connection.api.refusals.note(&connection, &status);
-                if is_grpc {
-                    wire::refuse(&status)
-                } else {
-                    wire::refuse_http(&status)
-                }
+                let (code, reason) = (status.code().description(), status.message());
+                connection.api.refusals.note(&connection, code, reason);
+                wire::refuse(&status)
             }))
         })
     }
@@ -63,15 +63,8 @@ impl Connection {
         Self { api, caller }
     }
 
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
-        is_grpc: bool,
-    ) -> Result<Response<Answer>, Status> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Status> {
         header::check(request.headers())?;
-        if !is_grpc {
-            return Ok(wire::not_grpc());
-        }
         let uid = self.caller.peer().uid();
         let admitted = self
             .api
@@ -139,7 +132,7 @@ impl Connection {
     }
 
     /// Who calls, at this moment.
-    pub(super) async fn attest(&self) -> Result<Attested, Status> {
+    pub(crate) async fn attest(&self) -> Result<Attested, Status> {
         self.caller
             .attest(&self.api.attestors)
             .await
@@ -157,7 +150,7 @@ pub(super) fn not_attested(error: &AttestError) -> Status {
 }
 
 /// What a process is told that is not, or is no longer, what it was.
-pub(super) fn process_changed(error: &ProcessError) -> Status {
+pub(crate) fn process_changed(error: &ProcessError) -> Status {
     match error {
         ProcessError::Refused(_) => {
             Status::permission_denied(format!("no identity issued: {error}"))

@@ -18,7 +18,7 @@ use workload::JwtHit;
 use super::connection::process_changed;
 use super::wire::frame;
 use crate::core::Core;
-use crate::hub::no_identity;
+use crate::hub::{no_identity, not_ready};
 use crate::limits;
 use crate::process::Caller;
 
@@ -28,14 +28,17 @@ type Asked = (EntryId, Vec<String>);
 type Turn = tokio::sync::Mutex<()>;
 
 /// Issues and caches JWT-SVIDs.
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     core: Arc<Core>,
     // Weak: what nobody waits for is forgotten.
     flights: Mutex<HashMap<Asked, Weak<Turn>>>,
 }
 
+/// A token with the entry it was issued by.
+pub(crate) type Granted = (Arc<Entry>, Arc<JwtSvid>);
+
 /// A checked request.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     audience: Vec<String>,
     spiffe_id: Option<SpiffeId>,
 }
@@ -49,7 +52,7 @@ impl Tokens {
     }
 
     /// Checks what is asked for, before the caller is attested.
-    pub(super) fn parse(&self, wire: JwtsvidRequest) -> Result<Wanted, Status> {
+    pub(crate) fn parse(&self, wire: JwtsvidRequest) -> Result<Wanted, Status> {
         let bounds = &self.core.settings.config.limits;
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         let refused = if wire.audience.is_empty() || wire.audience.iter().any(String::is_empty) {
@@ -77,17 +80,27 @@ impl Tokens {
         Err(Status::invalid_argument(refused))
     }
 
-    /// The framed answer: one token for each identity of the caller, or for the
-    /// one it names.
+    /// The framed answer.
     pub(super) async fn answer(
         &self,
         caller: &Arc<Caller>,
         selectors: &Selectors,
         wanted: Wanted,
     ) -> Result<Bytes, Status> {
-        let entries = self.entries(selectors, &wanted)?;
+        let granted = self.grant(caller, selectors, &wanted).await?;
+        Ok(encode(&granted))
+    }
+
+    /// One token for each identity of the caller, or for the one it names.
+    pub(crate) async fn grant(
+        &self,
+        caller: &Arc<Caller>,
+        selectors: &Selectors,
+        wanted: &Wanted,
+    ) -> Result<Vec<Granted>, Status> {
+        let entries = self.entries(selectors, wanted)?;
         if let Some(tokens) = self.cached(&entries, &wanted.audience) {
-            return Ok(encode(&entries, &tokens));
+            return Ok(entries.into_iter().zip(tokens).collect());
         }
         let issued = entries
             .iter()
@@ -96,7 +109,7 @@ impl Tokens {
         // That took a while: the caller may be another program by now, and the
         // entries another's.
         caller.recheck().map_err(|error| process_changed(&error))?;
-        let now = self.entries(selectors, &wanted)?;
+        let now = self.entries(selectors, wanted)?;
         let is_still_theirs = |entry: &Arc<Entry>| {
             now.iter()
                 .any(|e| e.id == entry.id && e.spiffe_id == entry.spiffe_id)
@@ -106,13 +119,11 @@ impl Tokens {
                 "the caller's identities have just changed; call again",
             ));
         }
-        Ok(encode(&entries, &tokens))
+        Ok(entries.into_iter().zip(tokens).collect())
     }
 
     fn entries(&self, selectors: &Selectors, wanted: &Wanted) -> Result<Vec<Arc<Entry>>, Status> {
-        let mut entries = self.core.hub.matching(selectors).ok_or_else(|| {
-            Status::unavailable("the agent has not heard from its server yet; call again")
-        })?;
+        let mut entries = self.core.hub.matching(selectors).ok_or_else(not_ready)?;
         if let Some(id) = &wanted.spiffe_id {
             entries.retain(|entry| entry.spiffe_id == *id);
         }
@@ -220,8 +231,8 @@ fn key_id(token: &str) -> Option<String> {
     Some(header.get("kid")?.as_str()?.to_owned())
 }
 
-fn encode(entries: &[Arc<Entry>], tokens: &[Arc<JwtSvid>]) -> Bytes {
-    let svids = entries.iter().zip(tokens).map(|(entry, token)| Jwtsvid {
+fn encode(granted: &[Granted]) -> Bytes {
+    let svids = granted.iter().map(|(entry, token)| Jwtsvid {
         spiffe_id: token.spiffe_id.to_string(),
         svid: token.token.to_string(),
         hint: entry.hint.clone(),

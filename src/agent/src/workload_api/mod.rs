@@ -22,8 +22,12 @@ use std::sync::Arc;
 use channel::uds::UnixPeer;
 use contract::Attestor;
 
-pub(crate) use connection::Connection;
-pub(crate) use wire::frame;
+pub(crate) use admission::Admitted;
+pub(crate) use connection::{Connection, process_changed};
+pub(crate) use header::check as check_header;
+pub(crate) use jwt::Wanted;
+pub(crate) use validate::{LEEWAY, claims};
+pub(crate) use wire::{Answer, REQUEST_PATIENCE, frame};
 
 use crate::core::Core;
 use crate::process::ProcessHost;
@@ -34,13 +38,13 @@ use refusal::RefusalLog;
 
 /// What all connections share.
 pub(crate) struct WorkloadApi {
-    core: Arc<Core>,
-    host: Arc<ProcessHost>,
-    attestors: Arc<[Attestor]>,
-    admission: Arc<Admission>,
-    tokens: Tokens,
+    pub(crate) core: Arc<Core>,
+    pub(crate) host: Arc<ProcessHost>,
+    pub(crate) attestors: Arc<[Attestor]>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) tokens: Tokens,
     reflection: Reflection,
-    refusals: RefusalLog,
+    pub(crate) refusals: RefusalLog,
 }
 
 impl WorkloadApi {

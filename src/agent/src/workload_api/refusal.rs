@@ -5,8 +5,6 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use tonic::Status;
-
 use super::connection::Connection;
 
 /// Lines a second at level info; what is beyond is logged at level debug.
@@ -14,20 +12,18 @@ const LINES_PER_SECOND: u32 = 10;
 
 /// Counts the lines of the current second.
 #[derive(Debug, Default)]
-pub(super) struct RefusalLog(Mutex<(u64, u32)>);
+pub(crate) struct RefusalLog(Mutex<(u64, u32)>);
 
 impl RefusalLog {
     /// Logs and counts one refusal.
-    pub(super) fn note(&self, connection: &Connection, status: &Status) {
+    pub(crate) fn note(&self, connection: &Connection, code: &'static str, reason: &str) {
         let peer = connection.caller.peer();
         let (uid, pid) = (peer.uid(), peer.pid());
-        let (code, reason) = (status.code(), status.message());
-        metrics::counter!("bulla_agent_workload_refusals_total", "code" => code.description())
-            .increment(1);
+        metrics::counter!("bulla_agent_workload_refusals_total", "code" => code).increment(1);
         if self.may_tell(connection.api.core.clock.boottime()) {
-            tracing::info!(uid, pid, ?code, reason, "refused a workload");
+            tracing::info!(uid, pid, code, reason, "refused a workload");
         } else {
-            tracing::debug!(uid, pid, ?code, reason, "refused a workload");
+            tracing::debug!(uid, pid, code, reason, "refused a workload");
         }
     }
 

@@ -18,10 +18,9 @@ use verify::VerifiedJwt;
 use super::admission::Admitted;
 use super::connection::Connection;
 use super::wire::{self, Answer};
-use crate::hub::no_identity;
 
 /// How far the clocks of issuer and verifier may differ.
-const LEEWAY: Seconds = Seconds(5);
+pub(crate) const LEEWAY: Seconds = Seconds(5);
 /// Claims of foreign trust domains that are handed on: the meaning of others is
 /// not ours to vouch for.
 const FOREIGN_CLAIMS: [&str; 5] = ["sub", "aud", "exp", "iat", "jti"];
@@ -41,14 +40,8 @@ pub(super) async fn answer(
     }
     let attested = connection.attest().await?;
     let hub = &connection.api.core.hub;
-    let entries = hub.matching(&attested.selectors).ok_or_else(|| {
-        Status::unavailable("the agent has not heard from its server yet; call again")
-    })?;
-    if entries.is_empty() && !hub.is_open_to_all() {
-        return Err(no_identity());
-    }
     let bundles: BTreeMap<TrustDomain, Arc<Bundle>> = hub
-        .bundles_for(&entries)
+        .visible_bundles(&attested.selectors)?
         .into_iter()
         .map(|bundle| (bundle.trust_domain.clone(), bundle))
         .collect();
@@ -60,13 +53,13 @@ pub(super) async fn answer(
         .is_member_of(&connection.api.core.settings.trust_domain);
     let response = ValidateJwtsvidResponse {
         spiffe_id: verified.spiffe_id.to_string(),
-        claims: Some(claims(verified, is_ours)),
+        claims: Some(structure(claims(verified, is_ours))),
     };
     Ok(wire::respond(Answer::One(Some(wire::frame(&response)))))
 }
 
-/// The claims as the API carries them: `aud` always a list.
-fn claims(verified: VerifiedJwt, is_ours: bool) -> Struct {
+/// The claims that are handed on; `aud` is always a list.
+pub(crate) fn claims(verified: VerifiedJwt, is_ours: bool) -> Map<String, Json> {
     let mut claims = verified.claims;
     if !is_ours {
         claims.retain(|name, _| FOREIGN_CLAIMS.contains(&name.as_str()));
@@ -76,7 +69,7 @@ fn claims(verified: VerifiedJwt, is_ours: bool) -> Struct {
     {
         *audience = Json::Array(vec![audience.take()]);
     }
-    structure(claims)
+    claims
 }
 
 // As deep as the parser let it be, which is 128.
@@ -121,7 +114,7 @@ mod tests {
     #[test]
     fn the_audience_is_always_a_list_and_times_are_numbers() {
         let json = json!({"sub": "spiffe://example.org/a", "aud": "x", "exp": 9, "extra": {"a": [1, null]}});
-        let ours = claims(verified(&json), true);
+        let ours = structure(claims(verified(&json), true));
         let Some(Kind::ListValue(audience)) = &ours.fields["aud"].kind else {
             panic!("aud is no list");
         };
@@ -129,6 +122,6 @@ mod tests {
         assert_eq!(ours.fields["exp"].kind, Some(Kind::NumberValue(9.0)));
         assert!(ours.fields.contains_key("extra"));
         let foreign = claims(verified(&json), false);
-        assert_eq!(foreign.fields.len(), 3, "foreign claims are not handed on");
+        assert_eq!(foreign.len(), 3, "foreign claims are not handed on");
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body::{Body, Frame};
+use http::{HeaderMap, HeaderValue, Response, header};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tonic::{Code, Status};
 
@@ -21,7 +21,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 const PREFIX_BYTES: usize = 5;
 /// How long a caller may take to send the few bytes of its request.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A message with its gRPC length prefix: ready to be sent, as often as needed.
 pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
@@ -49,6 +49,12 @@ pub(crate) enum Answer {
     /// One message, then the rest as it comes: saves the first answer of a
     /// stream a poll of the stream behind it.
     Begun(Option<Bytes>, Messages),
+    /// Bytes that are no gRPC, whole.
+    Whole {
+        bytes: Option<Bytes>,
+        /// Counts as open until the answer was taken.
+        _admitted: Option<Admitted>,
+    },
     /// The last frame was sent.
     Done,
     /// Another service's answer (reflection).
@@ -70,6 +76,10 @@ impl Body for Answer {
         let last = match &mut *self {
             Self::Empty | Self::Done => return Poll::Ready(None),
             Self::Other { body, .. } => return Pin::new(body).poll_frame(context),
+            Self::Whole { bytes, .. } => {
+                let frame = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
+                return Poll::Ready(frame);
+            }
             Self::One(message @ Some(_)) | Self::Begun(message @ Some(_), _) => {
                 let frame = message.take().map(|m| Ok(Frame::data(m)));
                 return Poll::Ready(frame);
@@ -92,9 +102,19 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty | Self::Done => true,
+            Self::Empty | Self::Done | Self::Whole { bytes: None, .. } => true,
             Self::Other { body, .. } => body.is_end_stream(),
             _ => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole { bytes: None, .. } => SizeHint::with_exact(0),
+            Self::Whole {
+                bytes: Some(bytes), ..
+            } => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
+            _ => SizeHint::default(),
         }
     }
 }
@@ -111,24 +131,6 @@ pub(crate) fn refuse(status: &Status) -> Response<Answer> {
     let mut response = Response::new(Answer::Empty);
     *response.headers_mut() = status_trailers(status);
     response.headers_mut().insert(header::CONTENT_TYPE, GRPC);
-    response
-}
-
-/// An answer to something that is not gRPC at all.
-pub(crate) fn not_grpc() -> Response<Answer> {
-    let mut response = Response::new(Answer::Empty);
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
-}
-
-/// A refusal for a client that does not speak gRPC.
-pub(crate) fn refuse_http(status: &Status) -> Response<Answer> {
-    let mut response = Response::new(Answer::Empty);
-    *response.status_mut() = match status.code() {
-        Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        _ => StatusCode::SERVICE_UNAVAILABLE,
-    };
     response
 }
 

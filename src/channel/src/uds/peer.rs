@@ -40,6 +40,19 @@ impl UnixPeer {
         })
     }
 
+    /// A process that did not connect but that an admin names, to say what would
+    /// be attested of it if it did. The caller vouches that user, group and number
+    /// are those of the process behind the descriptor.
+    #[must_use]
+    pub const fn named(uid: u32, gid: u32, pid: i32, pidfd: Option<OwnedFd>) -> Self {
+        Self {
+            uid,
+            gid,
+            pid,
+            pidfd,
+        }
+    }
+
     /// The same peer as a kernel before 6.5 would give it, to try out on newer
     /// ones what remains without the descriptor.
     #[must_use]

@@ -4,6 +4,7 @@
 mod events;
 mod jwt;
 mod model;
+mod near;
 mod order;
 mod renewal;
 mod sequences;
