@@ -61,12 +61,12 @@ fn waker(schedule: &str, wake: &Arc<Notify>) -> Result<Job, JobSchedulerError> {
 }
 
 /// Looks when woken, until the server stops.
-pub(crate) async fn run(server: Arc<Server>, schedule: Schedule) {
+pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedule) {
     let stopped = server.stopped();
     tokio::pin!(stopped);
-    let mut svid = None;
+    let mut svid = first;
     loop {
-        let wait = next_look(&server, svid.as_ref());
+        let wait = next_look(&server, &svid);
         tokio::select! {
             () = &mut stopped => break,
             () = schedule.rotate.notified() => svid = rotate(&server, svid).await,
@@ -79,28 +79,23 @@ pub(crate) async fn run(server: Arc<Server>, schedule: Schedule) {
 }
 
 /// Until the server's SVID is due, a minute at most.
-fn next_look(server: &Server, svid: Option<&ServerSvid>) -> Duration {
-    let due = svid.map_or(0, |svid| svid.renew_at.since(server.clock.now()).0);
+fn next_look(server: &Server, svid: &ServerSvid) -> Duration {
+    let due = svid.renew_at.since(server.clock.now()).0;
     Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)))
 }
 
 /// One look at the rotation and the server's own SVID.
-pub(crate) async fn rotate(server: &Server, svid: Option<ServerSvid>) -> Option<ServerSvid> {
+pub(crate) async fn rotate(server: &Server, svid: ServerSvid) -> ServerSvid {
     if let Err(failure) = server.authorities.tick().await {
         tracing::error!(%failure, "key rotation could not go on");
     }
     let active = server.authorities.x509();
-    let good = svid.as_ref().is_some_and(|svid| {
-        let same = active
-            .as_ref()
-            .is_some_and(|active| active.id() == svid.authority_id);
-        same && server.clock.now() < svid.renew_at
-    });
-    if good {
+    let same = active.is_some_and(|active| active.id() == svid.authority_id);
+    if same && server.clock.now() < svid.renew_at {
         return svid;
     }
     match server.issuer.renew_server_svid(&server.identity).await {
-        Ok(renewed) => Some(renewed),
+        Ok(renewed) => renewed,
         Err(failure) => {
             tracing::error!(%failure, "the server's own SVID could not be renewed");
             svid

@@ -100,7 +100,7 @@ impl Rig {
             Arc::clone(&opened.keys),
         );
         let parts = (clock.clone(), Entropy::system());
-        let server = Server::build(settings.clone(), opened, parts, stopping).await?;
+        let (server, _svid) = Server::build(settings.clone(), opened, parts, stopping).await?;
         Ok(Self {
             server,
             clock,
@@ -220,7 +220,11 @@ impl Rig {
         name: &str,
         change: impl FnOnce(&mut EntryFields),
     ) -> Entry {
-        let id = EntryId::in_order(self.server.clock.now_ms(), 0, self.server.entropy.bytes().unwrap());
+        let id = EntryId::in_order(
+            self.server.clock.now_ms(),
+            0,
+            self.server.entropy.bytes().unwrap(),
+        );
         let mut fields = EntryFields {
             id,
             spiffe_id: self.id(&format!("/{name}")),

@@ -91,9 +91,9 @@ pub async fn run_with(
     let schedule = Schedule::start(&settings.rotation_schedule).await;
     let schedule = schedule.map_err(|error| RunError::Failed(error.to_string()))?;
     let server = Server::build(settings, opened, (clock, entropy), stopping).await;
-    let server = server.map_err(RunError::Build)?;
+    let (server, svid) = server.map_err(RunError::Build)?;
     let ready = listeners.ready(&server.settings);
-    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), schedule));
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), svid, schedule));
     let watchdog = tokio::spawn(watchdog(Arc::clone(&server)));
     announce(&server, &ready)?;
     let serving = listeners.serve(&server, metrics);

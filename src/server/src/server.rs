@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
-use crate::issue::{self, Issuer, Lifetimes};
+use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
 use crate::metrics::Meters;
 use crate::open::Opened;
 use crate::state::{Loading, State, follow};
@@ -61,7 +61,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Builds the server on opened storage: state, authorities, issuance, attestation,
-    /// in the order in which each needs the one before.
+    /// in the order in which each needs the one before. With it comes when its own SVID
+    /// is to be renewed.
     ///
     /// # Errors
     /// The state cannot be loaded, or there can be no signing authority.
@@ -70,7 +71,7 @@ impl Server {
         opened: Opened,
         (clock, entropy): (Clock, Entropy),
         stopping: watch::Receiver<bool>,
-    ) -> Result<Arc<Self>, Failure> {
+    ) -> Result<(Arc<Self>, ServerSvid), Failure> {
         authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
         let audit = Audit::new(
@@ -136,8 +137,8 @@ impl Server {
             ready: OnceLock::new(),
             stopping,
         };
-        server.issuer.renew_server_svid(&server.identity).await?;
-        Ok(Arc::new(server))
+        let svid = server.issuer.renew_server_svid(&server.identity).await?;
+        Ok((Arc::new(server), svid))
     }
 
     /// Completes when shutdown has begun.

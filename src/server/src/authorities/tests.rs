@@ -289,3 +289,27 @@ async fn every_key_type_signs() {
         assert_eq!(rig.server.authorities.status()[1].key_type, key_type);
     }
 }
+
+/// Bundle and SVID of the server follow a rotation at once, and nothing is renewed
+/// before its time.
+#[tokio::test]
+async fn the_servers_own_svid_follows_its_authority() {
+    let rig = Rig::memory().await;
+    let first = rig
+        .server
+        .issuer
+        .renew_server_svid(&rig.server.identity)
+        .await
+        .unwrap();
+    let same = crate::housekeeping::rotate(&rig.server, first.clone()).await;
+    assert_eq!(same, first);
+    let next = rig.rotate(X509).await;
+    tokio::time::timeout(Duration::from_secs(5), rig.server.authorities.changed())
+        .await
+        .unwrap();
+    let renewed = crate::housekeeping::rotate(&rig.server, first.clone()).await;
+    assert_eq!(renewed.authority_id, next.id);
+    rig.pass(1_801).await;
+    let half_life = crate::housekeeping::rotate(&rig.server, renewed.clone()).await;
+    assert!(half_life.renew_at > renewed.renew_at);
+}

@@ -7,8 +7,8 @@ use prost_types::FileDescriptorSet;
 
 use super::table::TABLE;
 
-/// Workload API: served by agents, never by a server.
-const NOT_OURS: &str = "SpiffeWorkloadAPI";
+/// Workload API and Envoy's secrets: served by agents, never by a server.
+const NOT_OURS: [&str; 2] = ["SpiffeWorkloadAPI", "SecretDiscoveryService"];
 
 /// Services that come with libraries; their descriptors are not in `api`.
 const LIBRARY: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
@@ -42,7 +42,7 @@ fn methods(descriptors: &[u8]) -> Result<BTreeSet<String>, String> {
     let mut methods = BTreeSet::new();
     for file in &set.file {
         for service in &file.service {
-            if service.name() == NOT_OURS {
+            if NOT_OURS.contains(&service.name()) {
                 continue;
             }
             for method in &service.method {

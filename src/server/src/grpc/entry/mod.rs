@@ -191,7 +191,11 @@ impl EntryRpc for EntryService {
         let mask = request.output_mask;
         let created = self.create(&caller, request.entries).await;
         let results = created.into_iter().map(|created| {
-            let (status, entry) = outcome(created, mask.as_ref());
+            let (status, mut entry) = outcome(created, mask.as_ref());
+            // As SPIRE's: in this answer alone they are sorted.
+            if let Some(entry) = &mut entry {
+                entry.dns_names.sort();
+            }
             batch_create_entry_response::Result {
                 status: Some(status),
                 entry,
