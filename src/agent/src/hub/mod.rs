@@ -231,7 +231,7 @@ impl Hub {
     /// federate with.
     pub(crate) fn visible_bundles(&self, caller: &Selectors) -> Result<Vec<Arc<Bundle>>, Status> {
         let entries = self.matching(caller).ok_or_else(not_ready)?;
-        if entries.is_empty() && !self.open_to_all {
+        if entries.is_empty() && !self.is_open_to_all() {
             return Err(no_identity());
         }
         Ok(self.bundles_for(&entries))
@@ -243,6 +243,11 @@ impl Hub {
         let state = self.lock();
         let counts = state.watched.values();
         counts.map(watch::Sender::receiver_count).sum()
+    }
+
+    /// Whether callers without an identity may use the own bundle.
+    pub(crate) const fn is_open_to_all(&self) -> bool {
+        self.open_to_all
     }
 
     /// When the server last brought the entries up to date, in this run.
