@@ -11,9 +11,11 @@ mod clock;
 pub mod command;
 pub mod dev;
 mod entry;
+mod explain;
 pub mod failure;
 mod fetch;
 mod health;
+mod local_http;
 mod logging;
 mod node;
 pub mod output;
@@ -58,6 +60,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Bundle(command) => bundle::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
+        Command::Explain(command) => explain::run(command, out).await,
         Command::Demo(command) => dev::service::run(command, out).await,
         Command::Healthcheck {
             only,

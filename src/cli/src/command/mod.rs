@@ -1,6 +1,7 @@
 //! The command line of `bulla`, as clap reads it: one file per noun.
 
 mod entry;
+mod explain;
 mod fetch;
 mod node;
 mod run;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use crate::dev::service::DemoCommand;
 pub use entry::{EntryCommand, EntryContents, EntryFilter, EntryUpdate};
+pub use explain::ExplainCommand;
 pub use fetch::{FetchArgs, FetchCommand};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
@@ -73,6 +75,9 @@ pub enum Command {
     /// The tamper-evident record of what was issued, refused and changed.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Why a process has the identity it has, or none; who can have a SPIFFE ID.
+    #[command(subcommand)]
+    Explain(ExplainCommand),
     /// The demo services of `bulla dev`.
     #[command(subcommand, hide = true)]
     Demo(DemoCommand),

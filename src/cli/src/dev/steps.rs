@@ -19,7 +19,7 @@ use crate::wire::entry_v1::BatchCreateEntryRequest;
 use crate::wire::entry_v1::entry_client::EntryClient;
 use crate::wire::types;
 use crate::workload_client::WorkloadClient;
-use crate::{admin, audit, node};
+use crate::{admin, audit, explain, node};
 
 /// Lifetime of the caller's SVID, so short that a renewal can be watched.
 pub(super) const SHORT_TTL: i32 = 6;
@@ -162,7 +162,14 @@ async fn first_svid(tour: &mut Tour<'_>) -> Result<(), Failure> {
         .first()
         .ok_or_else(|| Failure::refused("the agent sent no SVID"))?;
     let value = svid_value(svid)?;
+    let explained = explain::me(&tour.workload_socket()).await?;
+    let attested = explain::selectors(&explained);
+    if attested.is_empty() {
+        return Err(Failure::refused("nothing was attested of this process"));
+    }
     let seen = [
+        ("attested", Value::Array(attested)),
+        ("strength", member(&explained, "strength")),
         ("SPIFFE ID", member(&value, "spiffe_id")),
         ("serial", member(&value, "serial")),
         ("valid until", member(&value, "not_after")),
