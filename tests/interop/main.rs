@@ -11,3 +11,4 @@
 mod openssl;
 mod peers;
 mod rust_spiffe;
+mod spire;

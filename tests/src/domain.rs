@@ -109,8 +109,10 @@ impl Domain {
         self.wait_for_socket(&self.admin_socket(), "server");
     }
 
-    /// The port of the first start, so that a restarted server is found again.
-    fn port(&self) -> u16 {
+    /// The server's port: that of the first start, so that a restarted server is
+    /// found again.
+    #[must_use]
+    pub fn port(&self) -> u16 {
         let kept = self.path("port");
         if let Ok(text) = std::fs::read_to_string(&kept) {
             return text.trim().parse().unwrap();

@@ -1,5 +1,10 @@
-//! `bulla bundle show`: the trust domain's public authorities.
+//! `bulla bundle …`: the trust domain's public authorities.
 
+use std::path::Path;
+
+use identity::{Bundle, TrustDomain, X509AuthorityCertificate};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 
 use crate::admin::connect;
@@ -7,8 +12,8 @@ use crate::command::{AdminSocket, BundleCommand};
 use crate::failure::Failure;
 use crate::output::{Output, utc};
 use crate::pem;
-use crate::wire::bundle_v1::GetBundleRequest;
 use crate::wire::bundle_v1::bundle_client::BundleClient;
+use crate::wire::bundle_v1::{AppendBundleRequest, GetBundleRequest};
 use crate::wire::types;
 
 /// Runs one `bulla bundle` command.
@@ -16,13 +21,54 @@ use crate::wire::types;
 /// # Errors
 /// The server is away, or its bundle cannot be read.
 pub(crate) async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure> {
-    let BundleCommand::Show { format, admin } = command;
-    let bundle = get(&admin).await?;
-    match format.as_str() {
-        "pem" => Ok(out.line(authorities_pem(&bundle).trim_end())?),
-        "spiffe" => Ok(out.line(spiffe_document(&bundle)?)?),
-        _ => summary(&bundle, out),
+    match command {
+        BundleCommand::Show { format, admin } => {
+            let bundle = get(&admin).await?;
+            match format.as_str() {
+                "pem" => Ok(out.line(authorities_pem(&bundle).trim_end())?),
+                "spiffe" => Ok(out.line(spiffe_document(&bundle)?)?),
+                _ => summary(&bundle, out),
+            }
+        }
+        BundleCommand::Append { file, admin } => append(&file, &admin, out).await,
     }
+}
+
+async fn append(file: &Path, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
+    let own = get(admin).await?.trust_domain;
+    let unusable = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+    let trust_domain = TrustDomain::parse(&own).map_err(|error| unusable(error.to_string()))?;
+    let bytes = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let added = read(trust_domain, &bytes).map_err(unusable)?;
+    let added = api::convert::bundle_to_wire(&added, None);
+    let request = AppendBundleRequest {
+        x509_authorities: added.x509_authorities,
+        jwt_authorities: added.jwt_authorities,
+        ..AppendBundleRequest::default()
+    };
+    let mut client = BundleClient::new(connect(admin).await?);
+    let bundle = client.append_bundle(request).await?.into_inner();
+    summary(&bundle, out)
+}
+
+/// Reads PEM certificates or a SPIFFE bundle document.
+fn read(trust_domain: TrustDomain, bytes: &[u8]) -> Result<Bundle, String> {
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        return verify::bundle_format::decode(&trust_domain, bytes)
+            .map_err(|error| format!("it is no SPIFFE bundle: {error}"));
+    }
+    let mut bundle = Bundle::empty(trust_domain);
+    for certificate in CertificateDer::pem_slice_iter(bytes) {
+        let der = certificate.map_err(|error| format!("it is no PEM certificate: {error}"))?;
+        bundle.x509_authorities.push(X509AuthorityCertificate {
+            der: der.as_ref().into(),
+            tainted: false,
+        });
+    }
+    if bundle.x509_authorities.is_empty() {
+        return Err("it holds neither PEM certificates nor a SPIFFE bundle".to_owned());
+    }
+    Ok(bundle)
 }
 
 async fn get(admin: &AdminSocket) -> Result<types::Bundle, Failure> {

@@ -15,6 +15,7 @@ mod explain;
 pub mod failure;
 mod fetch;
 mod health;
+mod import;
 mod local_http;
 mod logging;
 mod node;
@@ -58,6 +59,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Node(command) => node::run(command, out).await,
         Command::Token(command) => node::token(command, out).await,
         Command::Bundle(command) => bundle::run(command, out).await,
+        Command::Import(command) => import::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
         Command::Explain(command) => explain::run(command, out).await,

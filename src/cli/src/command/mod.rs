@@ -3,6 +3,7 @@
 mod entry;
 mod explain;
 mod fetch;
+mod import;
 mod node;
 mod run;
 
@@ -14,6 +15,7 @@ pub use crate::dev::service::DemoCommand;
 pub use entry::{EntryCommand, EntryContents, EntryFilter, EntryUpdate};
 pub use explain::ExplainCommand;
 pub use fetch::{FetchArgs, FetchCommand};
+pub use import::{ImportCommand, SpireImport};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
 
@@ -69,6 +71,9 @@ pub enum Command {
     /// Trust bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Take over what another issuer has registered.
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Fetch what the calling process is entitled to, through the Workload API.
     #[command(subcommand)]
     Fetch(FetchCommand),

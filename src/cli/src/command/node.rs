@@ -97,6 +97,19 @@ pub enum BundleCommand {
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Add authorities to the trust domain's own bundle: their holder can then issue
+    /// any identity in it. For two servers of one trust domain, side by side.
+    #[command(after_help = "Examples:
+  bulla bundle append spire.json
+  bulla bundle append bulla.json --admin-socket /tmp/spire-server/private/api.sock
+The second adds to a SPIRE server's bundle, for which SPIRE's own command line has no command.")]
+    Append {
+        /// PEM certificates or a SPIFFE bundle document.
+        file: PathBuf,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
 }
 
 /// What can be asked of the audit journal.

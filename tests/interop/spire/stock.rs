@@ -1,0 +1,266 @@
+//! SPIRE's programs as processes, each in the folder of its test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bulla_tests::{Domain, Process, Ran, eventually};
+use spiffe::WorkloadApiClient;
+use spiffe::X509Svid;
+use tempfile::TempDir;
+
+/// One of SPIRE's programs.
+pub(super) fn stock(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../.peers/spire")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run `tests/run peers`",
+        path.display()
+    );
+    path
+}
+
+/// Runs a command of `spire-server` on an admin socket.
+pub(super) fn cli<'a>(socket: &Path, args: impl IntoIterator<Item = &'a str>) -> Ran {
+    let mut command = Command::new(stock("spire-server"));
+    let mut args: Vec<&str> = args.into_iter().collect();
+    // Flags come after the words of the command.
+    let flags = args
+        .iter()
+        .position(|arg| arg.starts_with('-'))
+        .unwrap_or(args.len());
+    args.splice(flags..flags, ["-socketPath", socket.to_str().unwrap()]);
+    Ran::of(command.args(args))
+}
+
+/// A free port, bound and released.
+pub(super) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A stock server of its own trust domain, in a folder of its own.
+pub(super) struct StockServer {
+    folder: TempDir,
+    /// Where its agents find it.
+    pub(super) port: u16,
+    _process: Process,
+}
+
+impl StockServer {
+    /// Starts a server and waits until it is healthy.
+    pub(super) fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("spire-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let port = free_port();
+        let config = format!(
+            r#"server {{
+                bind_address = "127.0.0.1"
+                bind_port = "{port}"
+                socket_path = {socket:?}
+                trust_domain = "{domain}"
+                data_dir = {data:?}
+                log_level = "DEBUG"
+            }}
+            plugins {{
+                DataStore "sql" {{ plugin_data {{
+                    database_type = "sqlite3"
+                    connection_string = {database:?}
+                }} }}
+                KeyManager "memory" {{ plugin_data {{}} }}
+                NodeAttestor "join_token" {{ plugin_data {{}} }}
+            }}"#,
+            socket = at("api.sock"),
+            domain = Domain::NAME,
+            data = at("data"),
+            database = at("data.sqlite3"),
+        );
+        std::fs::write(at("server.conf"), config).unwrap();
+        let mut command = Command::new(stock("spire-server"));
+        command.arg("run").arg("-config").arg(at("server.conf"));
+        let process = Process::start(&mut command, &at("server.log"));
+        let server = Self {
+            port,
+            _process: process,
+            folder,
+        };
+        eventually("a stock server is healthy", || {
+            (cli(&server.socket(), ["healthcheck"]).code == 0).then_some(())
+        });
+        server
+    }
+
+    /// Its admin socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+}
+
+/// How a stock agent proves its node.
+pub(super) enum Proof<'a> {
+    /// With a join token.
+    Token(&'a str),
+    /// With what it has stored, or not at all.
+    Kept,
+}
+
+/// A stock agent in a folder of its own.
+pub(super) struct StockAgent {
+    folder: TempDir,
+    /// The agent, while it runs.
+    pub(super) process: Process,
+}
+
+impl StockAgent {
+    /// Starts an agent that trusts `bundle` (PEM), and waits for its socket.
+    pub(super) fn start(port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("spire-agent-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        std::fs::write(folder.path().join("bundle.pem"), bundle).unwrap();
+        let process = launch(folder.path(), port, proof);
+        let mut agent = Self { folder, process };
+        agent.await_socket();
+        agent
+    }
+
+    /// Ends the agent and starts it again on the state it has, perhaps at
+    /// another server and with another bundle.
+    pub(super) fn restart(self, port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
+        let Self { folder, process } = self;
+        process.kill();
+        let _stale = std::fs::remove_file(folder.path().join("api.sock"));
+        std::fs::write(folder.path().join("bundle.pem"), bundle).unwrap();
+        let process = launch(folder.path(), port, proof);
+        let mut agent = Self { folder, process };
+        agent.await_socket();
+        agent
+    }
+
+    /// Moves the agent to a server where it has to attest: its own SVID is forgotten,
+    /// its socket stays where workloads know it.
+    pub(super) fn rejoin(self, port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
+        std::fs::remove_file(self.folder.path().join("data/agent-data.json")).unwrap();
+        self.restart(port, bundle, proof)
+    }
+
+    fn await_socket(&mut self) {
+        let socket = self.socket();
+        eventually("a stock agent listens", || {
+            if let Some(status) = self.process.ended() {
+                panic!(
+                    "the stock agent ended with {status}:\n{}",
+                    self.process.output()
+                );
+            }
+            std::os::unix::net::UnixStream::connect(&socket).ok()
+        });
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("api.sock")
+    }
+
+    /// Its Workload API.
+    pub(super) async fn workload_api(&self) -> WorkloadApiClient {
+        let endpoint = format!("unix://{}", self.socket().display());
+        WorkloadApiClient::connect_to(&endpoint).await.unwrap()
+    }
+
+    /// Waits until this process has an X.509-SVID of `id` for which `good` holds.
+    pub(super) async fn await_svid(
+        &self,
+        id: &str,
+        mut good: impl FnMut(&X509Svid) -> bool,
+    ) -> X509Svid {
+        let client = self.workload_api().await;
+        let wait = async {
+            loop {
+                let svids = client.fetch_all_x509_svids().await.unwrap_or_default();
+                let mut svids = svids.into_iter();
+                if let Some(svid) =
+                    svids.find(|svid| svid.spiffe_id().to_string() == id && good(svid))
+                {
+                    return svid;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(60);
+        let found = tokio::time::timeout(patience, wait).await;
+        found.unwrap_or_else(|_| panic!("no SVID of {id}:\n{}", self.process.output()))
+    }
+
+    /// Waits until the agent's log says `text` (at least `times`).
+    pub(super) fn await_log(&self, text: &str, times: usize) {
+        eventually(&format!("a stock agent says {text:?}"), || {
+            (self.process.output().matches(text).count() >= times).then_some(())
+        });
+    }
+}
+
+/// The X.509 authorities of a domain's server as PEM, as an operator would copy them.
+pub(super) fn bundle_pem(domain: &Domain) -> String {
+    domain.admin(["bundle", "show", "--format", "pem"]).ok().out
+}
+
+/// A join token made with the stock command line, for the node `/node`.
+pub(super) fn token(socket: &Path) -> String {
+    let id = format!("spiffe://{}/node", Domain::NAME);
+    let made = cli(socket, ["token", "generate", "-spiffeID", &id]).ok();
+    let token = made.out.trim().strip_prefix("Token: ");
+    token.expect("a token").to_owned()
+}
+
+/// A stock agent that has joined a domain as `/node`.
+pub(super) fn join(domain: &Domain) -> StockAgent {
+    let token = token(&domain.admin_socket());
+    StockAgent::start(domain.port(), &bundle_pem(domain), &Proof::Token(&token))
+}
+
+/// The time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real certificates of real processes"
+)]
+pub(super) fn now() -> identity::Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    identity::Timestamp(i64::try_from(since.unwrap().as_secs()).unwrap())
+}
+
+fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
+    let at = |name: &str| folder.join(name);
+    let config = format!(
+        r#"agent {{
+            data_dir = {data:?}
+            log_level = "DEBUG"
+            server_address = "127.0.0.1"
+            server_port = "{port}"
+            socket_path = {socket:?}
+            trust_bundle_path = {bundle:?}
+            trust_domain = "{domain}"
+            experimental {{ sync_interval = "1s" }}
+        }}
+        plugins {{
+            NodeAttestor "join_token" {{ plugin_data {{}} }}
+            KeyManager "disk" {{ plugin_data {{ directory = {data:?} }} }}
+            WorkloadAttestor "unix" {{ plugin_data {{}} }}
+        }}"#,
+        data = at("data"),
+        socket = at("api.sock"),
+        bundle = at("bundle.pem"),
+        domain = Domain::NAME,
+    );
+    std::fs::write(at("agent.conf"), config).unwrap();
+    let mut command = Command::new(stock("spire-agent"));
+    command.arg("run").arg("-config").arg(at("agent.conf"));
+    if let Proof::Token(token) = proof {
+        command.args(["-joinToken", token]);
+    }
+    Process::start(&mut command, &at("agent.log"))
+}
