@@ -18,6 +18,9 @@ const SECRET: &[&str] = &[
     ".spire.api.types.JWTSVID",
     ".spire.api.types.WITSVID",
     ".spire.api.server.agent.v1.CreateJoinTokenRequest",
+    ".envoy.service.discovery.v3.DiscoveryResponse",
+    ".envoy.service.discovery.v3.Resource",
+    ".envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
 ];
 
 const DESCRIPTOR: &str = "descriptor.bin";

@@ -125,3 +125,47 @@ pub mod bulla {
         }
     }
 }
+
+/// Packages `envoy.*`: the secret discovery service, and what it is made of.
+pub mod envoy {
+    /// Packages `envoy.config.*`.
+    pub mod config {
+        /// Package `envoy.config.core`.
+        pub mod core {
+            /// Version 3.
+            pub mod v3 {
+                include!("gen/envoy.config.core.v3.rs");
+            }
+        }
+    }
+    /// Packages `envoy.service.*`.
+    pub mod service {
+        /// Package `envoy.service.discovery`.
+        pub mod discovery {
+            /// Version 3.
+            pub mod v3 {
+                include!("gen/envoy.service.discovery.v3.rs");
+            }
+        }
+        /// Package `envoy.service.secret`.
+        pub mod secret {
+            /// Version 3.
+            pub mod v3 {
+                include!("gen/envoy.service.secret.v3.rs");
+            }
+        }
+    }
+    /// Packages `envoy.extensions.*`.
+    pub mod extensions {
+        /// Packages `envoy.extensions.transport_sockets.*`.
+        pub mod transport_sockets {
+            /// Package `envoy.extensions.transport_sockets.tls`.
+            pub mod tls {
+                /// Version 3.
+                pub mod v3 {
+                    include!("gen/envoy.extensions.transport_sockets.tls.v3.rs");
+                }
+            }
+        }
+    }
+}

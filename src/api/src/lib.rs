@@ -1,6 +1,7 @@
-//! What Bulla speaks on the wire: the SPIFFE Workload API, SPIRE's server API
-//! and our own `bulla.*.v1`; the conversions between wire and `identity`
-//! values; and the one place where errors become gRPC statuses.
+//! What Bulla speaks on the wire: the SPIFFE Workload API, Envoy's secret
+//! discovery, SPIRE's server API and our own `bulla.*.v1`; the conversions
+//! between wire and `identity` values; and the one place where errors become
+//! gRPC statuses.
 //!
 //! The protos in `proto/` are the source. The code in `src/gen/` is made from
 //! them without `protoc` and committed; `tests/tidy/generated.rs` holds the two
@@ -17,6 +18,10 @@ pub use generated::bulla::audit::v1 as audit;
 pub use generated::bulla::issuance::v1 as issuance;
 pub use generated::bulla::server::v1 as info;
 pub use generated::bulla::sync::v1 as sync;
+pub use generated::envoy::config::core::v3 as envoy_core;
+pub use generated::envoy::extensions::transport_sockets::tls::v3 as envoy_tls;
+pub use generated::envoy::service::discovery::v3 as discovery;
+pub use generated::envoy::service::secret::v3 as sds;
 pub use generated::spire::api::server::agent::v1 as agent;
 pub use generated::spire::api::server::bundle::v1 as bundle;
 pub use generated::spire::api::server::debug::v1 as debug;

@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Formatter, Result};
 
-use crate::{agent, types, workload};
+use crate::{agent, discovery, envoy_tls, types, workload};
 
 macro_rules! redacted {
     ($($message:ty { $($shown:ident),* })*) => {$(
@@ -27,6 +27,9 @@ redacted! {
     types::Jwtsvid { id, expires_at }
     types::Witsvid { id, expires_at }
     agent::CreateJoinTokenRequest { ttl, agent_id }
+    discovery::DiscoveryResponse { version_info, nonce }
+    discovery::Resource { name, version }
+    envoy_tls::TlsCertificate { }
 }
 
 #[cfg(test)]
