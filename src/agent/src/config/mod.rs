@@ -17,6 +17,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::limits::Limits;
+use crate::sds::Config as SdsConfig;
 use check::{check_address, check_seal_key, parse_key_type, parse_mode, parse_pins, value};
 
 /// Where the workload socket is unless configured otherwise.
@@ -57,6 +58,9 @@ pub struct Config {
     /// How workloads are served.
     #[serde(default)]
     pub workload_api: WorkloadApiConfig,
+    /// How Envoys are served.
+    #[serde(default)]
+    pub sds: SdsConfig,
     /// What workload attestors look at.
     #[serde(default)]
     pub attestors: AttestorsConfig,
@@ -267,6 +271,7 @@ impl Config {
             },
             trust: TrustConfig::default(),
             workload_api: WorkloadApiConfig::default(),
+            sds: SdsConfig::default(),
             attestors: AttestorsConfig::default(),
             storage: StorageConfig::default(),
             ops: OpsConfig::default(),
@@ -318,6 +323,7 @@ impl Config {
             return Err(value("ops.listen", why));
         }
         check_seal_key(&self)?;
+        self.sds.check()?;
         Ok(Settings {
             trust_domain,
             server_address: self.server.address.clone(),

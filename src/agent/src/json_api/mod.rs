@@ -14,7 +14,7 @@ mod check;
 mod conditions;
 mod jwt;
 mod me;
-mod pem;
+pub(crate) mod pem;
 mod poll;
 mod problem;
 mod query;

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 const LINE: usize = 64;
 
 /// One block for each of `all`.
-pub(super) fn encode<'a>(label: &str, all: impl IntoIterator<Item = &'a [u8]>) -> String {
+pub(crate) fn encode<'a>(label: &str, all: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut text = String::new();
     for der in all {
         let body = STANDARD.encode(der);

@@ -11,6 +11,8 @@ mod json_polls;
 mod node;
 mod outage;
 mod renewal;
+mod sds;
+mod sds_delta;
 mod streams;
 mod tokens;
 mod workload_api;

@@ -23,7 +23,7 @@ pub(super) async fn ready() -> (FakeServer, Node, TempDir) {
     (server, node, dir)
 }
 
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 14] = [
     "/SpiffeWorkloadAPI/FetchX509SVID",
     "/SpiffeWorkloadAPI/FetchX509Bundles",
     "/SpiffeWorkloadAPI/FetchJWTSVID",
@@ -35,6 +35,8 @@ const METHODS: [&str; 12] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     "/grpc.health.v1.Health/Check",
+    "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+    "/envoy.service.secret.v3.SecretDiscoveryService/Foo",
     "/some.other.Service/Method",
 ];
 
@@ -81,6 +83,7 @@ async fn unknown_methods_and_wit_are_unimplemented() {
     let (_server, node, _dir) = ready().await;
     for path in [
         "/SpiffeWorkloadAPI/Foo",
+        "/envoy.service.secret.v3.SecretDiscoveryService/Foo",
         "/some.other.Service/Method",
         "/grpc.reflection.v9.X/Y",
     ] {

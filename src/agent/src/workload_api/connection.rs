@@ -20,6 +20,7 @@ use super::{header, health, streams, validate};
 use crate::hub;
 use crate::json_api;
 use crate::process::{AttestError, Attested, Caller};
+use crate::sds;
 use contract::ProcessError;
 
 const PREFIX: &str = "/SpiffeWorkloadAPI/";
@@ -64,13 +65,20 @@ impl Connection {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Status> {
-        header::check(request.headers())?;
+        let path = request.uri().path();
+        let secrets = path.strip_prefix(sds::PREFIX).map(str::to_owned);
+        match secrets {
+            Some(_) => sds::check(&self.api.core.settings.config.sds, request.headers())?,
+            None => header::check(request.headers())?,
+        }
         let uid = self.caller.peer().uid();
         let admitted = self
             .api
             .admission
             .admit(uid, self.api.core.clock.boottime())?;
-        let path = request.uri().path();
+        if let Some(method) = secrets {
+            return sds::answer(self, &method, request, admitted).await;
+        }
         let Some(method) = path.strip_prefix(PREFIX) else {
             if path == health::CHECK {
                 return Ok(health::answer(self.api.core.hub.is_ready()));

@@ -27,10 +27,11 @@ pub(crate) use connection::{Connection, process_changed};
 pub(crate) use header::check as check_header;
 pub(crate) use jwt::Wanted;
 pub(crate) use validate::{LEEWAY, claims};
-pub(crate) use wire::{Answer, REQUEST_PATIENCE, frame};
+pub(crate) use wire::{Answer, Messages, REQUEST_PATIENCE, frame, respond};
 
 use crate::core::Core;
 use crate::process::ProcessHost;
+use crate::sds;
 use admission::Admission;
 use jwt::Tokens;
 use reflection::Reflection;
@@ -45,6 +46,7 @@ pub(crate) struct WorkloadApi {
     pub(crate) tokens: Tokens,
     reflection: Reflection,
     pub(crate) refusals: RefusalLog,
+    pub(crate) secrets: sds::Shelf,
 }
 
 impl WorkloadApi {
@@ -59,6 +61,7 @@ impl WorkloadApi {
             tokens: Tokens::new(Arc::clone(&core)),
             reflection: Reflection::new(),
             refusals: RefusalLog::default(),
+            secrets: sds::Shelf::default(),
             core,
             host,
             attestors,
