@@ -78,8 +78,8 @@ impl Server {
             opened.journal,
             &opened.journal_dir,
             opened.newest_record_ms,
-            clock.clone(),
-            meters.clone(),
+            (clock.clone(), meters.clone()),
+            stopping.clone(),
         );
         let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
         audit.append(vec![draft]).await?;

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use api::audit::ListRequest;
+use api::audit::audit_client::AuditClient;
 use api::bundle::GetBundleRequest;
 use api::bundle::bundle_client::BundleClient;
 use api::info::GetRequest;
@@ -134,6 +136,23 @@ async fn it_starts_answers_drains_and_starts_again() {
         .into_inner();
     assert_eq!(second, first, "the same authorities after a restart");
     again.stop().await;
+}
+
+/// Whoever follows the decision log is told to go, and does not hold up the stop.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_stream_ends_with_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = start(config(dir.path())).await;
+    let mut audit = AuditClient::new(running.admin().await);
+    let follow = ListRequest {
+        follow: true,
+        ..ListRequest::default()
+    };
+    let mut records = audit.list(follow).await.unwrap().into_inner();
+    let first = records.message().await.unwrap().unwrap();
+    assert_eq!((first.seq, first.kind.as_str()), (1, "startup"));
+    running.stop().await;
+    while let Ok(Some(_)) = records.message().await {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

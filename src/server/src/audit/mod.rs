@@ -34,6 +34,8 @@ struct Parts {
     /// Number of the newest record appended here; wakes those who follow.
     appended: watch::Sender<u64>,
     readers: Arc<Semaphore>,
+    /// Those who follow are let go when the server stops.
+    stopping: watch::Receiver<bool>,
     guard: ClockGuard,
     /// Whether the last append failed.
     failing: AtomicBool,
@@ -45,8 +47,8 @@ impl Audit {
         journal: Journal,
         dir: &Path,
         newest_ms: i64,
-        clock: Clock,
-        meters: Meters,
+        (clock, meters): (Clock, Meters),
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Parts {
             appended: watch::Sender::new(journal.head().seq),
@@ -57,6 +59,7 @@ impl Audit {
             meters,
             readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
             failing: AtomicBool::new(false),
+            stopping,
         }))
     }
 

@@ -130,6 +130,7 @@ impl Audit {
     ) -> Result<(), Failure> {
         let mut appended = self.0.appended.subscribe();
         appended.mark_unchanged();
+        let mut stopping = self.0.stopping.clone();
         let mut cursor = Cursor {
             next_seq: order.from_seq.max(1),
             left: (order.limit != 0).then_some(order.limit),
@@ -146,6 +147,7 @@ impl Audit {
             tokio::select! {
                 changed = appended.changed() => if changed.is_err() { return Ok(()) },
                 () = to.closed() => return Ok(()),
+                _stopped = stopping.changed() => return Ok(()),
             }
         }
     }
@@ -225,7 +227,24 @@ impl Audit {
         Ok(cursor)
     }
 
-    fn records_from(
+    /// The number of the first record not older than `since_ms`, give or take records
+    /// whose times are out of order; found by halving, for logs are long.
+    pub(crate) fn first_since(&self, since_ms: i64, newest: u64) -> Result<u64, Failure> {
+        let (mut low, mut high) = (1, newest.saturating_add(1));
+        while low < high {
+            let middle = low.midpoint(high);
+            let seen = self.records_from(middle)?.next().transpose()?;
+            if seen.is_some_and(|seen| seen.record.view().at_ms < since_ms) {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Reads records from a number on. Blocks.
+    pub(crate) fn records_from(
         &self,
         seq: u64,
     ) -> Result<impl Iterator<Item = Result<Seen, Failure>>, Failure> {
