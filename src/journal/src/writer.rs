@@ -14,8 +14,10 @@ use rustix::io::Errno;
 use crate::segment::{self, DATA_START, SegmentHeader, temporary};
 use crate::{Head, JournalError, Options};
 
-/// How far ahead of the records zeros are written, in bytes.
-const ZERO_AHEAD_BYTES: usize = 1 << 20;
+/// How far ahead of the records zeros are written, in pieces of [`ZEROS`]: a mebibyte.
+const PIECES_AHEAD: usize = 16;
+/// A piece of nothing. Never written to, so it takes no memory.
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 pub(crate) struct Writer {
     dir: PathBuf,
@@ -154,13 +156,14 @@ impl Writer {
             .offset
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         while self.zeroed < end {
-            let zeros = vec![0; ZERO_AHEAD_BYTES];
-            self.file
-                .write_all_at(&zeros, self.zeroed)
-                .map_err(JournalError::no_space("extend", &self.path))?;
-            self.zeroed = self
-                .zeroed
-                .saturating_add(u64::try_from(ZERO_AHEAD_BYTES).unwrap_or(0));
+            for _ in 0..PIECES_AHEAD {
+                self.file
+                    .write_all_at(&ZEROS, self.zeroed)
+                    .map_err(JournalError::no_space("extend", &self.path))?;
+                self.zeroed = self
+                    .zeroed
+                    .saturating_add(u64::try_from(ZEROS.len()).unwrap_or(0));
+            }
         }
         Ok(())
     }
