@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use bulla_tests::Ran;
+use bulla_tests::{Domain, Ran};
 
 /// The indented command blocks of a guide, in order.
 fn commands(guide: &str) -> String {
@@ -44,4 +44,32 @@ fn the_first_steps_guide_works_as_written() {
         assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
     }
     std::fs::remove_dir_all(old).unwrap();
+}
+
+/// Runs a guide's commands in a folder of `domain`, as a service and as an admin of it.
+fn run_guide(domain: &Domain, guide: &str) -> Ran {
+    let folder = domain.path("guide");
+    std::fs::create_dir(&folder).unwrap();
+    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
+    let script = format!(
+        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
+        programs.display(),
+        commands(guide)
+    );
+    let mut command = Command::new("timeout");
+    command
+        .args(["60", "bash", "-c", &script])
+        .current_dir(folder)
+        .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint())
+        .env("BULLA_ADMIN_SOCKET", domain.admin_socket());
+    Ran::of(&mut command).ok()
+}
+
+#[test]
+fn the_files_guide_works_as_written() {
+    let domain = Domain::start();
+    domain.register("/web", []);
+    domain.await_svid("/web");
+    let ran = run_guide(&domain, "files.md");
+    assert!(ran.out.contains("svid.pem: OK"), "{}\n{}", ran.out, ran.err);
 }

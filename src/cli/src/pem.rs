@@ -5,7 +5,8 @@ use ring::digest;
 /// One PEM block with the label given.
 #[must_use]
 pub(crate) fn encode(label: &str, der: &[u8]) -> String {
-    let body = base64(der);
+    // What is armoured may be a private key.
+    let body = zeroize::Zeroizing::new(base64(der));
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in body.as_bytes().chunks(64) {
         text.push_str(&String::from_utf8_lossy(line));

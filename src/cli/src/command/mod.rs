@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 pub use crate::dev::service::DemoCommand;
 pub use entry::{EntryCommand, EntryContents, EntryFilter, EntryUpdate};
 pub use explain::ExplainCommand;
-pub use fetch::{FetchArgs, FetchCommand};
+pub use fetch::{FetchArgs, FetchCommand, WriteArgs};
 pub use import::{ImportCommand, SpireImport};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
