@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod envoy;
 mod openssl;
 mod peers;
 mod rust_spiffe;

@@ -13,6 +13,7 @@ mod outage;
 mod renewal;
 mod sds;
 mod sds_delta;
+mod sds_refusals;
 mod streams;
 mod tokens;
 mod workload_api;
