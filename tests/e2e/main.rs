@@ -7,6 +7,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod attestors;
 mod audit;
 mod bad_input;
 mod dev;

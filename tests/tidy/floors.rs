@@ -19,6 +19,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("workload", &["identity"]),
     ("join_token", &["identity", "contract"]),
     ("unix", &["identity", "contract"]),
+    ("systemd", &["identity", "contract"]),
+    ("docker", &["identity", "contract"]),
     ("records", &["identity"]),
     ("channel", &["identity", "verify", "keys"]),
     ("api", &["identity"]),
@@ -48,6 +50,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "contract",
             "join_token",
             "unix",
+            "systemd",
+            "docker",
             "workload",
             "channel",
             "api",
@@ -73,6 +77,8 @@ const PURE: &[&str] = &[
     "contract",
     "join_token",
     "unix",
+    "systemd",
+    "docker",
     "records",
 ];
 

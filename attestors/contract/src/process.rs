@@ -63,6 +63,13 @@ pub trait Process: Send + Sync {
     /// # Errors
     /// They could not be read.
     fn control_groups(&self) -> Result<Vec<ControlGroup>, ProcessError>;
+
+    /// Whether an attestor may wait for an answer now. The host asks first where
+    /// nobody may wait: an attestor that needs more than this trait answers
+    /// (a container engine, a process of its own) takes it from memory or fails
+    /// with [`ProcessError::WouldBlock`], and is asked again on a thread that
+    /// may wait, within the host's deadline.
+    fn may_wait(&self) -> bool;
 }
 
 /// How a process is tied to the connection it was looked up for.

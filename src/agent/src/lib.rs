@@ -7,6 +7,7 @@
 //! to. No code that mints is in this crate or below it.
 
 mod admin;
+mod attestors;
 mod backoff;
 mod clock;
 pub mod config;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use channel::uds::{self, SocketOptions};
-use contract::Attestor;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sd_notify::NotifyState;
 use serde::Serialize;
@@ -15,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::{AdminSocket, ops};
+use crate::attestors;
 use crate::config::Settings;
 use crate::core::Core;
 use crate::process::{Options, ProcessHost};
@@ -120,20 +120,11 @@ impl Listeners {
 
 fn workload_api(core: &Arc<Core>) -> Result<Arc<WorkloadApi>, RunError> {
     let config = &core.settings.config;
-    let unix_config = &config.attestors.unix;
     let host = ProcessHost::new(Options {
         refuse_weak: config.workload_api.refuse_weak,
         ..Options::default()
     })?;
-    let unix = unix::Unix::new(unix::Config {
-        path: unix_config.path,
-        sha256: unix_config.sha256,
-        sha256_max_bytes: unix_config.sha256_max_bytes,
-    });
-    let attestors: Arc<[Attestor]> = Arc::new([Attestor {
-        inspect: Arc::new(unix),
-        optional: false,
-    }]);
+    let attestors = attestors::configured(&config.attestors, &core.clock);
     Ok(WorkloadApi::new(Arc::clone(core), host, attestors))
 }
 

@@ -55,6 +55,8 @@ pub struct StillProcess {
     pub group_names: BTreeMap<u32, String>,
     /// See [`Process::control_groups`].
     pub control_groups: Vec<ControlGroup>,
+    /// See [`Process::may_wait`].
+    pub may_wait: bool,
     /// What fails.
     pub failing: BTreeSet<Ask>,
 }
@@ -71,6 +73,7 @@ impl Default for StillProcess {
             users: BTreeMap::from([(1000, "ada".to_owned())]),
             group_names: BTreeMap::from([(1000, "ada".to_owned()), (27, "sudo".to_owned())]),
             control_groups: Vec::new(),
+            may_wait: true,
             failing: BTreeSet::new(),
         }
     }
@@ -133,5 +136,8 @@ impl Process for StillProcess {
     fn control_groups(&self) -> Result<Vec<ControlGroup>, ProcessError> {
         self.check(Ask::ControlGroups, "the control groups")?;
         Ok(self.control_groups.clone())
+    }
+    fn may_wait(&self) -> bool {
+        self.may_wait
     }
 }

@@ -4,6 +4,7 @@
 //! default. The sample `deploy/agent.toml` documents every key and a test
 //! parses it.
 
+mod attestors;
 mod check;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::limits::Limits;
 use crate::sds::Config as SdsConfig;
+pub use attestors::{AttestorsConfig, EngineConfig, SystemdConfig, UnixConfig};
 use check::{check_address, check_seal_key, parse_key_type, parse_mode, parse_pins, value};
 
 /// Where the workload socket is unless configured otherwise.
@@ -121,37 +123,6 @@ impl Default for WorkloadApiConfig {
             refuse_weak: false,
             socket_mode: "0666".to_owned(),
             x509_key_type: "ec-p256".to_owned(),
-        }
-    }
-}
-
-/// Section `[attestors]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AttestorsConfig {
-    /// Users, groups and binaries.
-    pub unix: UnixConfig,
-}
-
-/// Section `[attestors.unix]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UnixConfig {
-    /// Whether the caller's executable path is a selector.
-    pub path: bool,
-    /// Whether the SHA-256 of the caller's executable is a selector.
-    pub sha256: bool,
-    /// The largest executable that is hashed, in bytes. A larger one has no
-    /// `sha256` selector.
-    pub sha256_max_bytes: u64,
-}
-
-impl Default for UnixConfig {
-    fn default() -> Self {
-        Self {
-            path: true,
-            sha256: false,
-            sha256_max_bytes: 256 * 1024 * 1024,
         }
     }
 }
@@ -323,6 +294,7 @@ impl Config {
             return Err(value("ops.listen", why));
         }
         check_seal_key(&self)?;
+        self.attestors.check()?;
         self.sds.check()?;
         Ok(Settings {
             trust_domain,

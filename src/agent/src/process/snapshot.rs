@@ -219,4 +219,8 @@ impl Process for Snapshot<'_> {
         let text = self.host.proc.read(self.folder.as_fd(), "cgroup", what)?;
         parse::control_groups(&text).map_err(|error| unexpected(what, error))
     }
+
+    fn may_wait(&self) -> bool {
+        self.may_block
+    }
 }
