@@ -65,6 +65,13 @@ impl Core {
         self.own().is_some_and(|own| own.svid.not_after > now)
     }
 
+    /// Whether an authority that may still be relied on signed the agent's own SVID.
+    /// One without an SVID has nothing to replace.
+    pub(crate) fn own_stands(&self) -> bool {
+        self.own()
+            .is_none_or(|own| self.hub.stands(&own.svid.chain))
+    }
+
     /// Takes an identity in place of the one before and shows it to the server
     /// from the next connection on.
     pub(crate) async fn become_known_as(

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use identity::Seconds;
 use serde::{Deserialize, Serialize};
 
 /// Bounds an admin may set, section `[limits]`. Each has a default that suits
@@ -83,6 +84,8 @@ impl Limits {
 pub(crate) const ISSUE_BATCH: usize = 500;
 /// How long one call to the server may take.
 pub(crate) const SERVER_CALL: Duration = Duration::from_secs(30);
+/// How long until an SVID is asked for again that came from a tainted authority.
+pub(crate) const SUSPECT_RETRY: Seconds = Seconds(2);
 /// How long making a connection to the server may take.
 pub(crate) const SERVER_CONNECT: Duration = Duration::from_secs(10);
 /// How long a failure to connect is the answer to others who want to.

@@ -110,6 +110,13 @@ pub mod bulla {
             include!("gen/bulla.issuance.v1.rs");
         }
     }
+    /// Service package `bulla.keys.v1`.
+    pub mod keys {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.keys.v1.rs");
+        }
+    }
     /// Service package `bulla.server.v1`.
     pub mod server {
         /// Version 1.

@@ -16,6 +16,7 @@ pub mod status;
 
 pub use generated::bulla::audit::v1 as audit;
 pub use generated::bulla::issuance::v1 as issuance;
+pub use generated::bulla::keys::v1 as keys;
 pub use generated::bulla::server::v1 as info;
 pub use generated::bulla::sync::v1 as sync;
 pub use generated::envoy::config::core::v3 as envoy_core;

@@ -18,6 +18,7 @@ mod files;
 mod health;
 mod hook;
 mod import;
+mod keys;
 mod local_http;
 mod logging;
 mod node;
@@ -60,6 +61,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Entry(command) => entry::run(command, out).await,
         Command::Node(command) => node::run(command, out).await,
         Command::Token(command) => node::token(command, out).await,
+        Command::Keys(command) => keys::run(command, out).await,
         Command::Bundle(command) => bundle::run(command, out).await,
         Command::Import(command) => import::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,

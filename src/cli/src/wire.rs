@@ -5,6 +5,7 @@ pub(crate) use api::audit as audit_v1;
 pub(crate) use api::bundle as bundle_v1;
 pub(crate) use api::entry as entry_v1;
 pub(crate) use api::info as info_v1;
+pub(crate) use api::keys as keys_v1;
 pub(crate) use api::localauthority;
 pub(crate) use api::types;
 pub(crate) use api::workload;

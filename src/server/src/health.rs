@@ -39,7 +39,7 @@ impl Vitals for Health {
             metrics::SUBSCRIBERS,
             number(server.state.subscriber_count()),
         );
-        let waiting = server.state.followers_behind_bundle();
+        let waiting = server.state.agents_behind_bundle();
         set(metrics::FOLLOWERS_BEHIND_BUNDLE, number(waiting));
         let behind = usize::try_from(server.audit.clock_behind()).unwrap_or_default();
         set(metrics::CLOCK_OFFSET, number(behind));

@@ -219,12 +219,16 @@ impl Cache {
     }
 
     /// Keeps a JWT-SVID that was asked for as `entry`, unless the entry is gone or
-    /// now gives another SPIFFE ID.
+    /// now gives another SPIFFE ID, or its key is tainted by now.
     pub fn store_jwt(&mut self, entry: &Entry, audiences: &[String], svid: Arc<JwtSvid>) {
         let held = self.held.get(&entry.id);
         let fits =
             |h: &Held| h.entry.spiffe_id == svid.spiffe_id && h.entry.jwt_ttl == entry.jwt_ttl;
-        if held.is_some_and(fits) {
+        // It was under way when its key was tainted.
+        let own = self.trust.own.as_deref();
+        let mut keys = own.into_iter().flat_map(|own| &own.jwt_authorities);
+        let tainted = keys.any(|key| key.tainted && *key.key_id == *svid.key_id);
+        if held.is_some_and(fits) && !tainted {
             let max = self.limits.max_jwt_svids;
             self.jwt.put(&entry.id, audiences, svid, max);
         }

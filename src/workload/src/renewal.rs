@@ -102,6 +102,43 @@ impl Cache {
         self.settle(now, Effects::default())
     }
 
+    /// Makes every SVID due now that is not to be relied on any more, according to
+    /// `suspect`. Those that somebody wants are served until they are replaced; the
+    /// others are dropped. Gives the entries that wait for their replacement.
+    pub fn renew_suspects(
+        &mut self,
+        suspect: impl Fn(&Issued) -> bool,
+        now: Timestamp,
+    ) -> (Vec<EntryId>, Effects) {
+        let mut waiting = Vec::new();
+        let mut ids = Vec::new();
+        for (id, held) in &mut self.held {
+            if !held.issued.as_deref().is_some_and(&suspect) {
+                continue;
+            }
+            if held.is_wanted() {
+                held.due_at = AT_ONCE;
+                held.failures = 0;
+                waiting.push(id.clone());
+            } else {
+                held.issued = None;
+                self.views.touch(&held.entry.selectors);
+            }
+            ids.push(id.clone());
+        }
+        ids.iter().for_each(|id| self.reschedule(id));
+        (waiting, self.settle(now, Effects::default()))
+    }
+
+    /// Makes the SVID of one entry due after `pause`, however young it is.
+    pub fn renew_after(&mut self, id: &EntryId, pause: Seconds, now: Timestamp) -> Effects {
+        if let Some(held) = self.held.get_mut(id) {
+            held.due_at = held.due_at.min(now.plus(pause));
+        }
+        self.reschedule(id);
+        self.settle(now, Effects::default())
+    }
+
     /// Makes everything due whose last issuance failed: the server is back, and
     /// nobody should sit out a pause that grew while it was away.
     pub fn retry_failed(&mut self, now: Timestamp) -> Effects {

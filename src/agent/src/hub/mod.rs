@@ -8,9 +8,10 @@
 mod delivery;
 mod encode;
 mod subscription;
+mod suspects;
 mod upkeep;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use crate::config::Settings;
 use crate::entropy::Entropy;
 use delivery::Deliveries;
 use subscription::Shown;
+pub(crate) use suspects::Authorities;
 
 /// Which view of the server's the entries are.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,8 @@ pub(crate) struct ViewPosition {
 pub(crate) struct Hub {
     state: Mutex<State>,
     deliveries: Arc<Deliveries>,
+    /// Sequence of the own bundle by which no SVID here is suspect.
+    replaced: watch::Sender<u64>,
     /// The earliest renewal moved.
     pub(crate) due: Notify,
     /// Something that is kept on disk changed.
@@ -53,6 +57,10 @@ pub(crate) struct Hub {
 
 struct State {
     cache: Cache,
+    /// The authorities that may be relied on.
+    authorities: Authorities,
+    /// Entries whose SVIDs no such authority signed and that wait for new ones.
+    suspects: BTreeSet<EntryId>,
     /// Whether there is a view at all, be it from disk.
     is_ready: bool,
     is_banned: bool,
@@ -77,6 +85,8 @@ impl Hub {
         };
         let state = State {
             cache: Cache::new(limits),
+            authorities: Authorities::default(),
+            suspects: BTreeSet::new(),
             is_ready: false,
             is_banned: false,
             position: ViewPosition::default(),
@@ -87,6 +97,7 @@ impl Hub {
         Arc::new(Self {
             state: Mutex::new(state),
             deliveries: Deliveries::new(),
+            replaced: watch::Sender::new(0),
             due: Notify::new(),
             unsaved: Notify::new(),
             clock,
@@ -155,6 +166,7 @@ impl Hub {
             state.current_since = Some(now);
         }
         if is_bundles {
+            self.rely_on_new_bundle(&mut state, now);
             let own = state.cache.own_bundle().filter(|_| self.open_to_all);
             state.own_only = own.map(|own| subscription::OwnBundle::new(own));
         }
@@ -163,6 +175,7 @@ impl Hub {
             state.show_all();
         }
         self.settle(&mut state, &effects);
+        self.note_replaced(&mut state);
         self.unsaved.notify_one();
     }
 

@@ -46,7 +46,9 @@ impl Hub {
                 .cache
                 .store_x509(&entry, Arc::new(issued), jitter, now);
             self.settle(&mut state, &effects);
+            self.look_at_stored(&mut state, &entry.id, now);
         }
+        self.note_replaced(&mut state);
         self.unsaved.notify_one();
     }
 
@@ -80,6 +82,7 @@ impl Hub {
         let mut state = self.lock();
         let effects = state.cache.tick(self.clock.now());
         self.settle(&mut state, &effects);
+        self.note_replaced(&mut state);
     }
 
     /// How much there is.
@@ -159,7 +162,9 @@ impl Hub {
                     .cache
                     .store_x509(entry, svid.issued, self.jitter(), now);
                 self.settle(&mut state, &effects);
+                self.look_at_stored(&mut state, &entry.id, now);
             }
         }
+        self.note_replaced(&mut state);
     }
 }

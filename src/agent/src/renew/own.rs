@@ -50,7 +50,11 @@ async fn wait_until_due(core: &Core, spread: f64) -> bool {
         core.renewed.notified().await;
         return false;
     }
-    let due = renew_at(&own.svid, spread);
+    let mut due = renew_at(&own.svid, spread);
+    if !core.own_stands() {
+        // The server signed with a tainted key once more: its successor is on its way.
+        due = due.min(now.plus(limits::SUSPECT_RETRY));
+    }
     let wait = Duration::from_secs(due.since(now).0.into()).min(limits::LONGEST_SLEEP);
     tokio::select! {
         () = core.rekey.notified() => true,

@@ -91,6 +91,10 @@ impl<'a> Applier<'a> {
         self.core.link.bundles().set(Arc::clone(&own));
         let sequence = own.sequence;
         self.core.hub.replace_bundles(Arc::clone(&own), federated);
+        if !self.core.own_stands() {
+            tracing::warn!("the authority of the agent's SVID is tainted or gone; it is renewed");
+            self.core.rekey.notify_one();
+        }
         // Milliseconds, and rare; the stream waits for it because its answer says "stored".
         match TrustedBundle::store(&self.core.folder, &own) {
             Ok(()) => {
@@ -115,6 +119,18 @@ impl<'a> Applier<'a> {
             ack.bundle_sequence_delivered = sequence;
             news
         });
+    }
+
+    /// No workload's SVID is suspect by the own bundle of this sequence. The agent's
+    /// own counts too; when it is replaced the stream is opened anew.
+    pub(super) fn replaced(&self, sequence: u64) {
+        if self.core.own_stands() {
+            self.acks.send_if_modified(|ack| {
+                let news = ack.bundle_sequence_replaced != sequence;
+                ack.bundle_sequence_replaced = sequence;
+                news
+            });
+        }
     }
 
     fn acknowledge(&mut self) {

@@ -53,7 +53,10 @@ pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
         Ok(Err(status)) => return refused(&status),
         Err(_) => return Ended::Lost("the server did not open the sync stream in time".to_owned()),
     };
-    let mut delivered = core.hub.delivered();
+    // A new stream says all of it again.
+    let (mut delivered, mut replaced) = (core.hub.delivered(), core.hub.replaced());
+    delivered.mark_changed();
+    replaced.mark_changed();
     core.hub.retry_failed();
     loop {
         tokio::select! {
@@ -64,6 +67,12 @@ pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
                     return Ended::Lost("the agent is stopping".to_owned());
                 }
                 applier.delivered(*delivered.borrow_and_update());
+            }
+            changed = replaced.changed() => {
+                if changed.is_err() {
+                    return Ended::Lost("the agent is stopping".to_owned());
+                }
+                applier.replaced(*replaced.borrow_and_update());
             }
             message = next(&mut news) => match message {
                 Ok(message) => {

@@ -53,6 +53,10 @@ pub struct Ack {
     /// Sequence of the own bundle that every open workload stream has received.
     #[prost(uint64, tag = "3")]
     pub bundle_sequence_delivered: u64,
+    /// Sequence of the own bundle by which nothing the agent holds, its own SVID
+    /// included, was signed by an authority that is tainted or gone.
+    #[prost(uint64, tag = "4")]
+    pub bundle_sequence_replaced: u64,
 }
 /// From server to agent.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -15,6 +15,7 @@
 
 mod status;
 mod step;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -22,6 +23,10 @@ use identity::{Seconds, Timestamp};
 
 pub use status::{Waiting, waiting_for};
 pub use step::step;
+pub use verdict::{
+    Dependents, Next, Reason, against_activating, against_revoking, against_tainting, foresee,
+    next_step, phase_name,
+};
 
 /// Names a key within one server and profile; counts up and is never used again.
 pub type Slot = u64;
@@ -128,14 +133,15 @@ pub struct Policy {
 impl Policy {
     /// The usual thresholds for keys of that lifetime: prepare at a half, activate
     /// at a sixth, remove ten minutes after the last expiry. The publication
-    /// interval is kept below a third of the lifetime, so that it always fits.
+    /// interval is kept below a third of the lifetime, so that it always fits, and
+    /// the ten minutes below a half, so that keys of short lives do not pile up.
     #[must_use]
     pub fn for_lifetime(lifetime: Seconds, publication_interval: Seconds) -> Self {
         Self {
             prepare_before: Seconds(lifetime.0 / 2),
             activate_before: Seconds(lifetime.0 / 6),
             publication_interval: Seconds(publication_interval.0.min(lifetime.0 / 3)),
-            removal_skew: Seconds(600),
+            removal_skew: Seconds(600.min(lifetime.0 / 2)),
         }
     }
 }
@@ -231,7 +237,8 @@ pub enum Effect {
         slot: Slot,
     },
     /// Commit a bundle in which the key is tainted, and have holders replace what
-    /// it signed.
+    /// it signed. Comes once the key signs no more: before, holders could only
+    /// replace what it signed by more of the same.
     Taint {
         /// Which key.
         slot: Slot,

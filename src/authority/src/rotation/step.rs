@@ -181,9 +181,15 @@ fn advance(state: &mut State, now: Timestamp, policy: &Policy, effects: &mut Vec
             slot: state.next_slot,
         });
     }
+    // First the new signer: what is replaced for a taint must be signed by it.
+    effects.extend(
+        state
+            .active()
+            .map(|key| Effect::Activate { slot: key.slot }),
+    );
     for key in &state.keys {
         let slot = key.slot;
-        if key.tainted && key.phase != Phase::Prepared {
+        if key.tainted && matches!(key.phase, Phase::Retired { .. }) {
             effects.push(Effect::Taint { slot });
         }
         match key.phase {
@@ -193,7 +199,7 @@ fn advance(state: &mut State, now: Timestamp, policy: &Policy, effects: &mut Vec
                     effects.push(Effect::AwaitAcknowledgement { slot });
                 }
             }
-            Phase::Active { .. } => effects.push(Effect::Activate { slot }),
+            Phase::Active { .. } => {}
             Phase::Retired {
                 last_expiry,
                 revoked,

@@ -4,6 +4,7 @@ mod entry;
 mod explain;
 mod fetch;
 mod import;
+mod keys;
 mod node;
 mod run;
 
@@ -16,6 +17,7 @@ pub use entry::{EntryCommand, EntryContents, EntryFilter, EntryUpdate};
 pub use explain::ExplainCommand;
 pub use fetch::{FetchArgs, FetchCommand, WriteArgs};
 pub use import::{ImportCommand, SpireImport};
+pub use keys::{ActArgs, KeyAct, KeysCommand, Profile};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
 
@@ -68,6 +70,9 @@ pub enum Command {
     /// Join tokens, with which a new agent attests.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Signing keys: who depends on them, what is safe, rotation by hand.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Trust bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),

@@ -2,8 +2,9 @@
 //! what is allowed; each act is recorded with who did it.
 
 use authority::rotation::Event;
-use records::AuthorityProfile;
+use records::{AuditKind, AuthorityProfile};
 
+use super::report::{Act, Order, Plan};
 use super::rows::Rotor;
 use super::{Authorities, KeyStatus};
 use crate::caller::Caller;
@@ -62,22 +63,82 @@ impl Authorities {
         .await
     }
 
-    /// Removes a retired or unused key from the bundle now, whatever it signed.
+    /// Removes a retired or unused key from the bundle now. While somebody depends on
+    /// it, only when forced.
     ///
     /// # Errors
-    /// There is no such key, or it is the active one.
+    /// There is no such key, it is the active one, or somebody depends on it.
     pub(crate) async fn revoke(
         &self,
         caller: &Caller,
         profile: AuthorityProfile,
         id: &str,
+        force: bool,
     ) -> Result<(), Failure> {
-        self.send(caller, profile, |rotor| {
-            Ok(Event::Revoke {
-                slot: slot(rotor, id)?,
-            })
-        })
-        .await
+        let order = Order {
+            act: Act::Revoke,
+            profile,
+            id,
+            force,
+        };
+        self.carry_out_order(caller, order).await.map(|_| ())
+    }
+
+    /// Does what an administrator orders, and says what was done.
+    ///
+    /// # Errors
+    /// There is no such key, or it is refused; the message says why.
+    pub(crate) async fn carry_out_order(
+        &self,
+        caller: &Caller,
+        order: Order<'_>,
+    ) -> Result<Plan, Failure> {
+        let mut rotors = self.0.rotors.lock().await;
+        let rotor = rotors.of(order.profile);
+        let mut plan = self.plan_in(rotor, order)?;
+        if !plan.refused_because.is_empty() {
+            let why = plan.refused_because.join("; ");
+            return Err(Failure::new(Kind::Precondition, why));
+        }
+        if order.force {
+            self.record_force(caller, order, &plan.id).await?;
+        }
+        let event = match order.act {
+            Act::Prepare => Event::PrepareNow,
+            Act::Activate => Event::ActivateNow {
+                slot: slot(rotor, &plan.id)?,
+            },
+            Act::Taint => Event::Taint {
+                slot: slot(rotor, &plan.id)?,
+            },
+            Act::Revoke => Event::Revoke {
+                slot: slot(rotor, &plan.id)?,
+            },
+        };
+        let done = self.drive(rotor, caller, event).await;
+        if order.act == Act::Prepare {
+            let successor = rotor.state.successor();
+            plan.id = successor.map(|key| key.id.to_string()).unwrap_or_default();
+        }
+        self.show(&rotors);
+        self.0.changed.notify_one();
+        done.map(|()| plan)
+    }
+
+    /// An override is on record before it takes effect.
+    async fn record_force(
+        &self,
+        caller: &Caller,
+        order: Order<'_>,
+        id: &str,
+    ) -> Result<(), Failure> {
+        let audit = &self.0.parts.audit;
+        let detail = format!("{} {:?} forced", order.profile.as_str(), order.act);
+        let mut record = audit.record(AuditKind::KeyRotation, caller);
+        record.authority_id = id;
+        record.detail = &detail;
+        let draft = audit.draft(&record)?;
+        audit.append(vec![draft]).await.map(|_| ())
     }
 
     fn in_state(&self, profile: AuthorityProfile, states: &[&str]) -> Option<KeyStatus> {
@@ -99,7 +160,7 @@ fn slot(rotor: &Rotor, id: &str) -> Result<u64, Failure> {
     rotor.slot_named(id).ok_or_else(no_such_key)
 }
 
-fn no_such_key() -> Failure {
+pub(super) fn no_such_key() -> Failure {
     Failure::new(
         Kind::NotFound,
         "no signing key of this server has that id; see its key states",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use authority::rotation::Slot;
+use authority::rotation::{Phase, Slot};
 use identity::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
 use records::{AuditKind, AuthorityProfile, AuthorityRecord, key};
 use store::{Condition, Key};
@@ -53,7 +53,9 @@ impl Authorities {
                 if matches!(edit, Edit::Without(slot) if slot == key.slot) {
                     take_out(bundle, row);
                 } else {
-                    put_in(bundle, row, key.tainted);
+                    // While a key signs, holders could replace nothing for its taint.
+                    let signs = matches!(key.phase, Phase::Active { .. });
+                    put_in(bundle, row, key.tainted && !signs);
                 }
             }
         })

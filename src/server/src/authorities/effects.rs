@@ -120,7 +120,7 @@ impl Authorities {
         if !published {
             return None;
         }
-        let behind = state.followers_behind_bundle();
+        let behind = state.agents_behind_bundle();
         if behind == 0 {
             return Some(Event::Acknowledged { slot });
         }
@@ -203,9 +203,14 @@ impl Authorities {
         else {
             return None;
         };
-        let latest: Timestamp = at
-            .plus(self.0.parts.plan.longest(rotor.profile))
-            .plus(IN_FLIGHT);
+        let now = self.0.parts.clock.now();
+        let signed = self.0.ledger.outstanding(&key.id, now);
+        let latest: Timestamp = if signed.counted && now > at.plus(IN_FLIGHT) {
+            signed.last_expiry.unwrap_or(at)
+        } else {
+            at.plus(self.0.parts.plan.longest(rotor.profile))
+                .plus(IN_FLIGHT)
+        };
         let latest = latest.min(key.not_after);
         (latest < last_expiry).then_some(Event::Drained {
             slot,
@@ -215,6 +220,9 @@ impl Authorities {
 
     async fn forget_key(&self, rotor: &mut Rotor, slot: Slot) -> Result<(), Failure> {
         rotor.signers.remove(&slot);
+        if let Some(key) = rotor.state.key(slot) {
+            self.0.ledger.forget(&key.id);
+        }
         let keys = Arc::clone(&self.0.parts.keys);
         let id = key_id(rotor.profile, self.0.parts.plan.server_number, slot);
         let removed = tokio::task::spawn_blocking(move || keys.remove(&id)).await;

@@ -8,6 +8,9 @@ mod admin;
 mod bundle;
 mod drive;
 mod effects;
+mod ledger;
+mod recount;
+mod report;
 mod rows;
 mod start;
 mod status;
@@ -16,7 +19,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use authority::{JwtAuthority, SerialPrefix, X509Authority};
-use identity::{Seconds, SpiffeId};
+use identity::{Seconds, SpiffeId, Timestamp};
 use keys::{KeyStorage, KeyType};
 use records::AuthorityProfile;
 use tokio::sync::Notify;
@@ -26,8 +29,10 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::state::State;
 
+pub(crate) use report::{Act, KeyReport, Order};
 pub(crate) use status::KeyStatus;
 
+use ledger::Ledger;
 use rows::Rotor;
 
 /// The signing authorities. Cheap to clone.
@@ -42,6 +47,7 @@ pub(crate) struct Inner {
     rotors: tokio::sync::Mutex<Rotors>,
     /// An administrator moved a key; whoever holds something signed by it looks.
     changed: Notify,
+    ledger: Ledger,
     parts: Parts,
 }
 
@@ -102,6 +108,11 @@ impl Authorities {
     #[must_use]
     pub(crate) fn status(&self) -> Arc<Vec<KeyStatus>> {
         self.0.status.load_full()
+    }
+
+    /// Notes something that a key is about to sign.
+    pub(crate) fn note_signed(&self, id: &str, not_after: Timestamp, minted: bool) {
+        self.0.ledger.note(id, not_after, minted);
     }
 
     /// Completes when an administrator has moved a key.

@@ -10,6 +10,7 @@ use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
 use tokio::sync::Notify;
 
+use super::ledger::Ledger;
 use super::rows::Rotor;
 use super::{Authorities, Inner, Parts, Plan, Rotors};
 use crate::failure::Failure;
@@ -42,8 +43,10 @@ impl Authorities {
             status: ArcSwap::default(),
             rotors: tokio::sync::Mutex::new(rotors),
             changed: Notify::new(),
+            ledger: Ledger::default(),
             parts,
         }));
+        authorities.recount();
         authorities.tick().await?;
         Ok(authorities)
     }

@@ -1,6 +1,6 @@
 //! What people and tools are told about signing keys.
 
-use authority::rotation::{Phase, waiting_for};
+use authority::rotation::{phase_name, waiting_for};
 use identity::Timestamp;
 use keys::Protection;
 use records::AuthorityProfile;
@@ -57,15 +57,6 @@ impl Inner {
             })
         });
         status.collect()
-    }
-}
-
-pub(super) const fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Prepared => "prepared",
-        Phase::Published { .. } => "published",
-        Phase::Active { .. } => "active",
-        Phase::Retired { .. } => "retired",
     }
 }
 

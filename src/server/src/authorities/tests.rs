@@ -156,7 +156,7 @@ async fn a_manual_rotation_keeps_the_old_key_for_what_it_signed() {
     let refused = rig
         .server
         .authorities
-        .revoke(&ADMIN, X509, &next.id)
+        .revoke(&ADMIN, X509, &next.id, true)
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), Kind::Precondition);
@@ -168,7 +168,7 @@ async fn a_manual_rotation_keeps_the_old_key_for_what_it_signed() {
     assert!(rig.own_bundle().x509_authorities[0].tainted);
     rig.server
         .authorities
-        .revoke(&ADMIN, X509, &first)
+        .revoke(&ADMIN, X509, &first, true)
         .await
         .unwrap();
     assert_eq!(rig.states(X509), ["active"]);

@@ -115,7 +115,8 @@ impl AuthorityService {
     ) -> Result<Option<AuthorityState>, Status> {
         let caller = authz::caller(request)?;
         let was = self.named(profile, given(id)?);
-        self.server.authorities.revoke(&caller, profile, id).await?;
+        let authorities = &self.server.authorities;
+        authorities.revoke(&caller, profile, id, false).await?;
         Ok(was)
     }
 }

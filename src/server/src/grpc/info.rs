@@ -49,22 +49,21 @@ const fn store_name(engine: StoreEngine) -> &'static str {
     }
 }
 
+pub(super) const fn protection_name(protection: Protection) -> &'static str {
+    match protection {
+        Protection::Memory => "memory",
+        Protection::Sealed => "sealed",
+        Protection::Unsealed => "unsealed",
+    }
+}
+
 fn key(status: &KeyStatus) -> Key {
     Key {
-        profile: match status.profile {
-            AuthorityProfile::X509 => "x509",
-            AuthorityProfile::Jwt => "jwt",
-        }
-        .to_owned(),
+        profile: status.profile.as_str().to_owned(),
         id: status.id.clone(),
         state: status.state.to_owned(),
         not_after: status.not_after.0,
-        protection: match status.protection {
-            Protection::Memory => "memory",
-            Protection::Sealed => "sealed",
-            Protection::Unsealed => "unsealed",
-        }
-        .to_owned(),
+        protection: protection_name(status.protection).to_owned(),
         key_type: status.key_type.to_owned(),
         tainted: status.tainted,
         sha256: status

@@ -120,6 +120,9 @@ impl Issuer {
                 record.not_after = plan.prepared.expires_at().0;
                 record.authority_id = plan.authority.key_id();
                 record.detail = &audience;
+                let (id, ends) = (plan.authority.key_id(), plan.prepared.expires_at());
+                let minted = kind == AuditKind::MintJwt;
+                self.0.authorities.note_signed(id, ends, minted);
                 self.0.audit.draft_bound(plan.prepared.binding(), &record)
             }
             Err(refusal) => {

@@ -211,6 +211,11 @@ impl Issuer {
         record.serial = serial.as_bytes();
         record.not_after = prepared.not_after().0;
         record.authority_id = plan.authority.id();
+        let minted = kind == AuditKind::MintX509;
+        let id = plan.authority.id();
+        self.0
+            .authorities
+            .note_signed(id, prepared.not_after(), minted);
         self.0.audit.draft_bound(prepared.binding(), &record)
     }
 

@@ -51,6 +51,7 @@ impl State {
             fresh_ms: AtomicU64::new(0),
             admin_writes: tokio::sync::Mutex::new(()),
             subscribers: Arc::default(),
+            pollers: super::polled::Pollers::default(),
             live_bundles: parts.live_bundles,
             audit: parts.audit,
             clock: parts.clock,

@@ -10,6 +10,7 @@ mod bundles;
 mod commit;
 mod entries;
 mod follow;
+mod polled;
 pub(crate) mod stored;
 mod touched;
 
@@ -38,6 +39,7 @@ pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use follow::{Loading, follow};
 pub(crate) use touched::{AgentSubscription, Dirty};
 
+use polled::Pollers;
 use stored::Poison;
 use touched::Subscribers;
 
@@ -55,6 +57,7 @@ struct Inner {
     /// One entry or bundle change at a time: their checks look at the whole view.
     admin_writes: tokio::sync::Mutex<()>,
     subscribers: Arc<Subscribers>,
+    pollers: Pollers,
     live_bundles: Arc<LiveBundles>,
     audit: Audit,
     clock: Clock,
@@ -159,16 +162,6 @@ impl State {
     #[must_use]
     pub(crate) fn subscriber_count(&self) -> usize {
         self.0.subscribers.count()
-    }
-
-    /// How many agents that follow have not yet given the newest own bundle to their
-    /// workloads.
-    pub(crate) fn followers_behind_bundle(&self) -> usize {
-        let sequence = self
-            .registry()
-            .bundle(&self.0.trust_domain)
-            .map_or(0, |bundle| bundle.sequence);
-        self.0.subscribers.behind(sequence)
     }
 
     /// Stored records that could not be read, by key, with what is wrong.

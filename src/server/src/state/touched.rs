@@ -2,7 +2,7 @@
 //! not a queue: however much changes while it is busy, it is told once, and reads
 //! the newest view. Nothing here grows with the number of changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -31,6 +31,8 @@ struct Marks {
     wake: Notify,
     /// Sequence of the own bundle that the agent has given to its workloads.
     delivered: AtomicU64,
+    /// Sequence of the own bundle by which the agent has replaced all it distrusts.
+    replaced: AtomicU64,
 }
 
 impl Marks {
@@ -74,6 +76,12 @@ impl AgentSubscription {
     /// workloads: a new key signs only once those who follow have.
     pub(crate) fn acknowledge_bundle(&self, delivered: u64) {
         self.marks.delivered.fetch_max(delivered, Ordering::AcqRel);
+    }
+
+    /// Notes that nothing the agent holds was signed by an authority that the own
+    /// bundle of this sequence taints or lacks.
+    pub(crate) fn acknowledge_replacement(&self, replaced: u64) {
+        self.marks.replaced.fetch_max(replaced, Ordering::AcqRel);
     }
 }
 
@@ -141,6 +149,21 @@ impl Subscribers {
         let live = by_agent.values().flatten().filter_map(Weak::upgrade);
         live.filter(|marks| marks.delivered.load(Ordering::Acquire) < sequence)
             .count()
+    }
+
+    /// The agents that have replaced what the own bundle of `sequence` distrusts.
+    pub(crate) fn replaced(&self, sequence: u64) -> HashSet<SpiffeId> {
+        let by_agent = self.lock();
+        let done = by_agent.iter().filter(|(_, list)| {
+            let mut live = list.iter().filter_map(Weak::upgrade);
+            live.any(|marks| marks.replaced.load(Ordering::Acquire) >= sequence)
+        });
+        done.map(|(agent, _)| agent.clone()).collect()
+    }
+
+    /// Whether an agent is subscribed.
+    pub(crate) fn contains(&self, agent: &SpiffeId) -> bool {
+        self.lock().contains_key(agent)
     }
 
     /// How many agents are subscribed.

@@ -144,8 +144,14 @@ impl BundleRpc for BundleService {
         &self,
         request: Request<GetBundleRequest>,
     ) -> Result<Response<types::Bundle>, Status> {
+        let own = self.own()?;
+        if let Caller::Spiffe(agent) = authz::caller(&request)?
+            && agent.is_agent()
+        {
+            self.server.state.note_bundle_given(&agent, own.sequence);
+        }
         let mask = request.into_inner().output_mask;
-        Ok(Response::new(bundle_to_wire(&*self.own()?, mask.as_ref())))
+        Ok(Response::new(bundle_to_wire(&own, mask.as_ref())))
     }
 
     async fn append_bundle(

@@ -307,6 +307,7 @@ impl EntryRpc for EntryService {
         request: Request<GetAuthorizedEntriesRequest>,
     ) -> Result<Response<GetAuthorizedEntriesResponse>, Status> {
         let agent = authz::agent(&request)?;
+        self.server.state.note_poll(&agent);
         let mask = request.into_inner().output_mask;
         let view = self
             .server
@@ -326,6 +327,7 @@ impl EntryRpc for EntryService {
         request: Request<Streaming<SyncAuthorizedEntriesRequest>>,
     ) -> Result<Response<Self::SyncAuthorizedEntriesStream>, Status> {
         let agent = authz::agent(&request)?;
+        self.server.state.note_poll(&agent);
         let stream = sync::pages(Arc::clone(&self.server), agent, request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream)))
     }

@@ -245,8 +245,11 @@ impl Follower {
         match request.message {
             Some(follow_request::Message::Ack(Ack {
                 bundle_sequence_delivered,
+                bundle_sequence_replaced,
                 ..
             })) => {
+                self.subscription
+                    .acknowledge_replacement(bundle_sequence_replaced);
                 self.subscription
                     .acknowledge_bundle(bundle_sequence_delivered);
                 Ok(())

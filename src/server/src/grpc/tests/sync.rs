@@ -274,7 +274,7 @@ async fn acknowledged_bundles_let_a_new_key_sign() {
     let mut clients = connect(&rig, Who::agent(&node)).await;
     let mut follower = Follower::start(&mut clients, hello()).await.unwrap();
     follower.until(|f| f.snapshots == 1).await;
-    assert_eq!(rig.server.state.followers_behind_bundle(), 1);
+    assert_eq!(rig.server.state.agents_behind_bundle(), 1);
     let sequence = follower
         .bundles
         .as_ref()
@@ -290,7 +290,7 @@ async fn acknowledged_bundles_let_a_new_key_sign() {
     };
     let message = Some(follow_request::Message::Ack(ack));
     follower.to.send(FollowRequest { message }).await.unwrap();
-    while rig.server.state.followers_behind_bundle() > 0 {
+    while rig.server.state.agents_behind_bundle() > 0 {
         tokio::task::yield_now().await;
     }
 }

@@ -1,0 +1,116 @@
+//! `bulla keys status`.
+
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::{Output, utc};
+use crate::wire::keys_v1::{Key, StatusResponse};
+
+/// One key for scripts.
+pub(super) fn value(key: &Key, now: i64) -> Value {
+    let depends = key.dependents.unwrap_or_default();
+    json!({
+        "profile": key.profile,
+        "id": key.id,
+        "state": key.state,
+        "tainted": key.tainted,
+        "key_type": key.key_type,
+        "protection": key.protection,
+        "age_seconds": now.saturating_sub(key.created_at).max(0),
+        "since": utc(key.since),
+        "expires_at": utc(key.not_after),
+        "signed_unexpired": depends.unexpired,
+        "signed_minted": depends.minted,
+        "signed_all_counted": depends.counted,
+        "last_expiry": utc(depends.last_expiry),
+        "agents_behind": depends.agents_behind,
+        "agents_holding": depends.agents_holding,
+        "next_step": key.next_step,
+        "next_at": utc(key.next_at),
+        "waits_for": key.waits_for,
+        "safe_to_activate": key.against_activating.is_empty() && key.state == "published",
+        "against_activating": key.against_activating,
+        "safe_to_taint": key.against_tainting.is_empty(),
+        "against_tainting": key.against_tainting,
+        "safe_to_revoke": key.against_revoking.is_empty(),
+        "against_revoking": key.against_revoking,
+    })
+}
+
+/// Shows every key.
+pub(super) fn status(status: &StatusResponse, out: &mut Output) -> Result<(), Failure> {
+    let keys = status.keys.iter().map(|key| value(key, status.now));
+    if out.is_json() {
+        return Ok(out.document(&json!({
+            "bundle_sequence": status.bundle_sequence,
+            "keys": keys.collect::<Vec<_>>(),
+        }))?);
+    }
+    for (n, key) in status.keys.iter().enumerate() {
+        if n > 0 {
+            out.line("")?;
+        }
+        for line in lines(key, status.now) {
+            out.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+fn lines(key: &Key, now: i64) -> Vec<String> {
+    let depends = key.dependents.unwrap_or_default();
+    let tainted = if key.tainted { ", tainted" } else { "" };
+    let counting = if depends.counted {
+        ""
+    } else {
+        " (still counting)"
+    };
+    let mut lines = vec![
+        format!("{} key {}", key.profile, key.id),
+        format!(
+            "  state       {}{tainted}, since {}",
+            key.state,
+            utc(key.since)
+        ),
+        format!(
+            "  key         {}, {}, {} old, ends {}",
+            key.key_type,
+            key.protection,
+            span(now.saturating_sub(key.created_at)),
+            utc(key.not_after)
+        ),
+        format!(
+            "  signed      {} still valid, the last until {}{counting}",
+            depends.unexpired,
+            utc(depends.last_expiry)
+        ),
+        format!(
+            "  agents      {} without the newest bundle",
+            depends.agents_behind
+        ),
+        format!("  next        {} at {}", key.next_step, utc(key.next_at)),
+    ];
+    if !key.waits_for.is_empty() {
+        lines.push(format!("  waits for   {}", key.waits_for.join("; ")));
+    }
+    lines.push(safe("  taint       ", &key.against_tainting));
+    lines.push(safe("  revoke      ", &key.against_revoking));
+    lines
+}
+
+fn safe(name: &str, against: &[String]) -> String {
+    if against.is_empty() {
+        return format!("{name}safe");
+    }
+    format!("{name}not safe: {}", against.join("; "))
+}
+
+/// A span in its largest fitting unit.
+fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        s if s < 120 => format!("{s} s"),
+        s if s < 7_200 => format!("{} min", s / 60),
+        s if s < 172_800 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
+    }
+}

@@ -1,0 +1,132 @@
+//! `bulla.keys.v1.Keys`: signing keys by hand, with who depends on them and what
+//! an act would do.
+
+use std::sync::Arc;
+
+use api::keys::keys_server::Keys as KeysRpc;
+use api::keys::{ActRequest, ActResponse, Dependents, Key, StatusRequest, StatusResponse};
+use authority::rotation::Reason;
+use records::AuthorityProfile;
+use tonic::{Request, Response, Status};
+
+use super::info::protection_name;
+use crate::authorities::{Act, KeyReport, Order};
+use crate::authz;
+use crate::failure::Failure;
+use crate::server::Server;
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct KeysService {
+    server: Arc<Server>,
+}
+
+impl KeysService {
+    pub(super) const fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+
+    async fn act(
+        &self,
+        request: Request<ActRequest>,
+        act: Act,
+    ) -> Result<Response<ActResponse>, Status> {
+        let caller = authz::caller(&request)?;
+        let request = request.into_inner();
+        let order = Order {
+            act,
+            profile: profile(&request.profile)?,
+            id: &request.id,
+            force: request.force,
+        };
+        let authorities = &self.server.authorities;
+        let plan = if request.plan {
+            authorities.plan(order).await?
+        } else {
+            authorities.carry_out_order(&caller, order).await?
+        };
+        Ok(Response::new(ActResponse {
+            id: plan.id,
+            steps: plan.steps,
+            refused_because: plan.refused_because,
+            done: !request.plan,
+        }))
+    }
+}
+
+fn profile(name: &str) -> Result<AuthorityProfile, Failure> {
+    [AuthorityProfile::X509, AuthorityProfile::Jwt]
+        .into_iter()
+        .find(|profile| profile.as_str() == name)
+        .ok_or_else(|| Failure::invalid("profile: it is x509 or jwt"))
+}
+
+fn texts(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(Reason::to_string).collect()
+}
+
+fn to_wire(report: KeyReport) -> Key {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let known = &report.dependents;
+    Key {
+        profile: report.status.profile.as_str().to_owned(),
+        id: report.status.id,
+        state: report.status.state.to_owned(),
+        tainted: report.status.tainted,
+        key_type: report.status.key_type.to_owned(),
+        protection: protection_name(report.status.protection).to_owned(),
+        created_at: report.created_at.0,
+        since: report.since.0,
+        not_after: report.status.not_after.0,
+        dependents: Some(Dependents {
+            unexpired: known.unexpired,
+            last_expiry: known.last_expiry.map_or(0, |at| at.0),
+            minted: known.minted,
+            counted: known.counted,
+            agents_behind: count(known.behind),
+            agents_holding: count(known.holding),
+        }),
+        next_step: report.next.name().to_owned(),
+        next_at: report.next.at().map_or(0, |at| at.0),
+        waits_for: report.waits_for,
+        against_activating: texts(&report.against_activating),
+        against_tainting: texts(&report.against_tainting),
+        against_revoking: texts(&report.against_revoking),
+    }
+}
+
+#[tonic::async_trait]
+impl KeysRpc for KeysService {
+    async fn status(
+        &self,
+        _request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        let reports = self.server.authorities.report().await;
+        let state = &self.server.state;
+        let own = state.registry().bundle(state.trust_domain()).cloned();
+        Ok(Response::new(StatusResponse {
+            keys: reports.into_iter().map(to_wire).collect(),
+            bundle_sequence: own.map_or(0, |bundle| bundle.sequence),
+            now: self.server.clock.now().0,
+        }))
+    }
+
+    async fn prepare(&self, request: Request<ActRequest>) -> Result<Response<ActResponse>, Status> {
+        self.act(request, Act::Prepare).await
+    }
+
+    async fn activate(
+        &self,
+        request: Request<ActRequest>,
+    ) -> Result<Response<ActResponse>, Status> {
+        self.act(request, Act::Activate).await
+    }
+
+    async fn taint(&self, request: Request<ActRequest>) -> Result<Response<ActResponse>, Status> {
+        self.act(request, Act::Taint).await
+    }
+
+    async fn revoke(&self, request: Request<ActRequest>) -> Result<Response<ActResponse>, Status> {
+        self.act(request, Act::Revoke).await
+    }
+}
