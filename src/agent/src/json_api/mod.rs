@@ -98,7 +98,8 @@ pub(crate) async fn answer(
             // That a credential is not valid is an answer, not a refusal.
             if problem.kind != Kind::NotValid {
                 let log = &connection.api.refusals;
-                log.note(connection, problem.kind.name(), &problem.detail);
+                let kind = problem.kind;
+                log.note(connection, kind.name(), kind, &problem.detail);
             }
             problem.response()
         }

@@ -51,8 +51,9 @@ impl Service<Request<Incoming>> for Connection {
             }
             let outcome = connection.answer(request).await;
             Ok(outcome.unwrap_or_else(|status| {
-                let (code, reason) = (status.code().description(), status.message());
-                connection.api.refusals.note(&connection, code, reason);
+                let (code, reason) = (status.code(), status.message());
+                let log = &connection.api.refusals;
+                log.note(&connection, code.description(), code, reason);
                 wire::refuse(&status)
             }))
         })

@@ -15,15 +15,21 @@ const LINES_PER_SECOND: u32 = 10;
 pub(crate) struct RefusalLog(Mutex<(u64, u32)>);
 
 impl RefusalLog {
-    /// Logs and counts one refusal.
-    pub(crate) fn note(&self, connection: &Connection, code: &'static str, reason: &str) {
+    /// Logs and counts one refusal; `label` is the code's name in metrics.
+    pub(crate) fn note(
+        &self,
+        connection: &Connection,
+        label: &'static str,
+        code: impl std::fmt::Debug,
+        reason: &str,
+    ) {
         let peer = connection.caller.peer();
         let (uid, pid) = (peer.uid(), peer.pid());
-        metrics::counter!("bulla_agent_workload_refusals_total", "code" => code).increment(1);
+        metrics::counter!("bulla_agent_workload_refusals_total", "code" => label).increment(1);
         if self.may_tell(connection.api.core.clock.boottime()) {
-            tracing::info!(uid, pid, code, reason, "refused a workload");
+            tracing::info!(uid, pid, ?code, reason, "refused a workload");
         } else {
-            tracing::debug!(uid, pid, code, reason, "refused a workload");
+            tracing::debug!(uid, pid, ?code, reason, "refused a workload");
         }
     }
 
