@@ -343,6 +343,7 @@ impl Rig {
             (self.clock.clone(), server.entropy.clone()),
             crate::metrics::Meters::new(),
             crate::server::terms(&self.settings),
+            crate::attest::attestors(&self.settings).unwrap(),
         )
     }
 }

@@ -121,6 +121,7 @@ impl Server {
             (clock.clone(), entropy.clone()),
             meters,
             terms(&settings),
+            crate::attest::attestors(&settings)?,
         );
         let server = Self {
             started_at: clock.now(),

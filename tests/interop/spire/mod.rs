@@ -10,3 +10,4 @@ mod import;
 mod normal;
 mod side_by_side;
 mod stock;
+mod x509_pop;

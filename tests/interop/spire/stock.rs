@@ -106,6 +106,8 @@ pub(super) enum Proof<'a> {
     Token(&'a str),
     /// With what it has stored, or not at all.
     Kept,
+    /// With a certificate and its key, by x509pop.
+    Certificate(&'a Path, &'a Path),
 }
 
 /// A stock agent in a folder of its own.
@@ -118,15 +120,28 @@ pub(super) struct StockAgent {
 impl StockAgent {
     /// Starts an agent that trusts `bundle` (PEM), and waits for its socket.
     pub(super) fn start(port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
+        let mut agent = Self::launch(port, bundle, proof);
+        agent.await_socket();
+        agent
+    }
+
+    /// Starts an agent that may not come far.
+    pub(super) fn launch(port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("spire-agent-")
             .tempdir_in("/tmp")
             .unwrap();
         std::fs::write(folder.path().join("bundle.pem"), bundle).unwrap();
         let process = launch(folder.path(), port, proof);
-        let mut agent = Self { folder, process };
-        agent.await_socket();
-        agent
+        Self { folder, process }
+    }
+
+    /// Starts an agent that has ended once more; it may not come far.
+    pub(super) fn relaunch(self, port: u16, proof: &Proof<'_>) -> Self {
+        let Self { folder, process } = self;
+        process.kill();
+        let process = launch(folder.path(), port, proof);
+        Self { folder, process }
     }
 
     /// Ends the agent and starts it again on the state it has, perhaps at
@@ -235,6 +250,15 @@ pub(super) fn now() -> identity::Timestamp {
 
 fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
     let at = |name: &str| folder.join(name);
+    let attestor = match proof {
+        Proof::Certificate(certificate, key) => format!(
+            "NodeAttestor \"x509pop\" {{ plugin_data {{
+                certificate_path = {certificate:?}
+                private_key_path = {key:?}
+            }} }}"
+        ),
+        Proof::Token(_) | Proof::Kept => "NodeAttestor \"join_token\" { plugin_data {} }".into(),
+    };
     let config = format!(
         r#"agent {{
             data_dir = {data:?}
@@ -247,7 +271,7 @@ fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
             experimental {{ sync_interval = "1s" }}
         }}
         plugins {{
-            NodeAttestor "join_token" {{ plugin_data {{}} }}
+            {attestor}
             KeyManager "disk" {{ plugin_data {{ directory = {data:?} }} }}
             WorkloadAttestor "unix" {{ plugin_data {{}} }}
         }}"#,

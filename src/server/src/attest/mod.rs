@@ -32,6 +32,7 @@ use crate::metrics::Meters;
 use crate::state::State;
 
 pub(crate) use admit::AgentDenied;
+pub(crate) use attestors::all as attestors;
 #[cfg(test)]
 pub(crate) use session::Attested;
 pub(crate) use session::{Session, Step};
@@ -79,6 +80,7 @@ impl Attestation {
         (clock, entropy): (Clock, Entropy),
         meters: Meters,
         terms: Terms,
+        attestors: Vec<Box<dyn Verify>>,
     ) -> Self {
         Self(Arc::new(Parts {
             state,
@@ -88,7 +90,7 @@ impl Attestation {
             entropy,
             meters,
             terms,
-            attestors: attestors::all(),
+            attestors,
             slots: Arc::new(Semaphore::new(terms.concurrency)),
             claims: Mutex::default(),
             answered: Mutex::default(),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::AttestorsSection;
+
 /// The whole file. Only `trust_domain` has no default.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +53,9 @@ pub struct Config {
     /// Node attestation.
     #[serde(default)]
     pub attestation: AttestationSection,
+    /// Node attestors that need settings.
+    #[serde(default)]
+    pub attestors: AttestorsSection,
     /// The decision log.
     #[serde(default)]
     pub audit: AuditSection,
@@ -86,6 +91,7 @@ impl Config {
             rotation: RotationSection::default(),
             clock: ClockSection::default(),
             attestation: AttestationSection::default(),
+            attestors: AttestorsSection::default(),
             audit: AuditSection::default(),
             limits: LimitsSection::default(),
             ops: OpsSection::default(),

@@ -2,11 +2,13 @@
 //! errors, every key has a line in `deploy/server.toml`, and a refusal names the
 //! key, what it holds and what to do.
 
+mod attestors;
 mod duration;
 mod file;
 mod settings;
 mod value;
 
+pub use attestors::{AttestorsSection, X509PopSection};
 pub use file::{
     AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, KeysSection,
     LimitsSection, LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use identity::{Seconds, TrustDomain};
 use keys::KeyType;
 
+use super::attestors;
 use super::value::{
     absolute, address, advertise, issuer, key_type, log_level, range, refuse, schedule,
     socket_path, span, trust_domain,
@@ -68,6 +69,8 @@ pub struct Settings {
     pub max_join_token_ttl: Seconds,
     /// Attestations at one time.
     pub attest_concurrency: usize,
+    /// The CA certificates for `x509pop`, when it is on.
+    pub x509_pop_cas: Option<PathBuf>,
     /// Size of one journal segment, in bytes.
     pub journal_segment_bytes: u64,
     /// Connections at one time.
@@ -124,6 +127,7 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
             &tokens.max_join_token_ttl,
         )?,
         attest_concurrency: number("attestation.concurrency", tokens.concurrency, 1, 4096)?,
+        x509_pop_cas: attestors::x509_pop(&config.attestors)?,
         journal_segment_bytes: mebibytes("audit.segment_mib", config.audit.segment_mib, 1)?,
         max_connections: connections(limits.connections)?,
         max_handshakes: number("limits.handshakes", limits.handshakes, 1, 4096)?,
