@@ -9,11 +9,14 @@
 )]
 
 mod csr;
+mod fleet;
 mod issuing;
 mod jwt;
 mod kit;
 mod openssl;
 mod reference;
 mod rotation;
+mod simulation;
 mod template;
+mod verdict;
 mod world;

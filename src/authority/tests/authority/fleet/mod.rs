@@ -1,0 +1,262 @@
+//! A server and its agents in virtual time: the real rotation, the real agent
+//! cache and real bundles; the shell between them is played here, and can be given
+//! a defect to show that the invariants find it.
+
+mod agent;
+mod bug;
+mod chance;
+mod life;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use authority::rotation::{Dependents, Effect, Event, Phase, Policy, Slot, State, step};
+use identity::{Bundle, Seconds, Timestamp, X509AuthorityCertificate};
+
+use agent::{Agent, der, td};
+pub(crate) use bug::{BUGS, Bug};
+use chance::Chance;
+
+pub(crate) const LIFETIME: Seconds = Seconds(7_200);
+pub(crate) const TTL: u32 = 600;
+const AGENTS: usize = 8;
+const ENTRIES: usize = 2;
+/// More rounds than any sound chain of events takes.
+const ROUNDS: usize = 64;
+
+/// What really happened to a key.
+#[derive(Default)]
+pub(crate) struct Truth {
+    not_after: Timestamp,
+    /// The latest expiry of anything it signed.
+    last_expiry: Option<Timestamp>,
+    /// An administrator revoked it; what was not held any more may fail.
+    revoked: bool,
+}
+
+/// The fleet.
+pub(crate) struct Fleet {
+    /// The time of agents and verifiers, which is right.
+    pub(crate) now: Timestamp,
+    /// How far the server's clock is off, in seconds.
+    pub(crate) skew: i64,
+    /// Further than a minute: the server notices, and neither signs nor rotates.
+    pub(crate) clock_is_wild: bool,
+    pub(crate) chance: Chance,
+    pub(crate) state: State,
+    bundle: Arc<Bundle>,
+    signing: Option<Slot>,
+    pub(crate) truth: BTreeMap<Slot, Truth>,
+    pub(crate) agents: Vec<Agent>,
+    highest: u64,
+    bug: Option<Bug>,
+    /// The effect before which the server crashes once.
+    crash_at: u64,
+    carried: u64,
+    /// How often a crash fell between two arrows.
+    pub(crate) crashes: u64,
+}
+
+pub(crate) fn policy() -> Policy {
+    Policy::for_lifetime(LIFETIME, Seconds(60))
+}
+
+impl Fleet {
+    pub(crate) fn with_agents(seed: u64, agents: usize) -> Self {
+        let mut fleet = Self::new(seed, None);
+        fleet.agents = (0..agents).map(Agent::new).collect();
+        fleet
+    }
+
+    pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut chance = Chance::new(seed);
+        Self {
+            now: Timestamp(1_795_507_200),
+            skew: 0,
+            clock_is_wild: false,
+            crash_at: chance.below(80),
+            chance,
+            state: State::default(),
+            bundle: Arc::new(Bundle::empty(td())),
+            signing: None,
+            truth: BTreeMap::new(),
+            agents: (0..AGENTS).map(Agent::new).collect(),
+            highest: 0,
+            bug,
+            carried: 0,
+            crashes: 0,
+        }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    pub(crate) fn server_now(&self) -> Timestamp {
+        Timestamp(self.now.0 + self.skew)
+    }
+
+    /// One event, driven as the server drives it, until nothing is left to do or
+    /// the server crashes. Gives what refused it.
+    pub(crate) fn drive(&mut self, event: Event) -> Option<&'static str> {
+        if self.clock_is_wild {
+            return Some("the clock is wrong");
+        }
+        let mut event = event;
+        for _ in 0..ROUNDS {
+            let (next, effects) = step(&self.state, event, self.server_now(), &policy());
+            if let Some(Effect::Refuse { why }) = effects.first() {
+                return Some(why);
+            }
+            self.state = next;
+            let mut answer = None;
+            for effect in effects {
+                self.carried += 1;
+                if self.carried == self.crash_at || self.chance.one_in(400) {
+                    self.crash();
+                    return None;
+                }
+                answer = self.carry_out(&effect);
+                self.check();
+                if answer.is_some() {
+                    break;
+                }
+            }
+            match answer {
+                Some(next) => event = next,
+                None => return None,
+            }
+        }
+        panic!("rest: the rotation does not come to rest");
+    }
+
+    /// Only what is committed survives; agents tell all of it again.
+    pub(crate) fn crash(&mut self) {
+        self.crashes += 1;
+        self.signing = None;
+        for agent in &mut self.agents {
+            agent.told = (0, 0);
+        }
+        for key in &mut self.state.keys {
+            if let Phase::Published { acknowledged, .. } = &mut key.phase {
+                *acknowledged = false;
+            }
+        }
+        if self.has(Bug::SequenceStartsAnew) {
+            Arc::make_mut(&mut self.bundle).sequence = 1;
+        }
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Option<Event> {
+        match *effect {
+            Effect::Create { slot } => Some(self.create(slot)),
+            Effect::Publish { slot } => {
+                if !self.has(Bug::PublishesNothing) {
+                    self.edit_bundle(None);
+                }
+                Some(Event::Published { slot })
+            }
+            Effect::AwaitAcknowledgement { slot } => {
+                let known = !self.has(Bug::PublishesNothing) || self.behind() == 0;
+                let waits = !self.has(Bug::AcknowledgesAtOnce) && self.behind() > 0;
+                (known && !waits).then_some(Event::Acknowledged { slot })
+            }
+            Effect::Activate { slot } => {
+                let goes_on = self.has(Bug::SignsAfterRetirement) && self.signing.is_some();
+                if !goes_on {
+                    self.signing = Some(slot);
+                }
+                None
+            }
+            Effect::Retire { slot } => self.drained(slot),
+            Effect::Taint { slot } => {
+                let removed = self.has(Bug::TaintRemoves).then_some(slot);
+                self.edit_bundle(removed);
+                None
+            }
+            Effect::Remove { slot } => {
+                self.edit_bundle(Some(slot));
+                Some(Event::Removed { slot })
+            }
+            Effect::Refuse { .. } => None,
+        }
+    }
+
+    fn create(&mut self, slot: Slot) -> Event {
+        let not_after = self.server_now().plus(LIFETIME);
+        let truth = self.truth.entry(slot).or_insert_with(|| Truth {
+            not_after,
+            ..Truth::default()
+        });
+        Event::Created {
+            slot,
+            id: format!("key-{slot}").into(),
+            not_before: truth.not_after.minus(LIFETIME),
+            not_after: truth.not_after,
+        }
+    }
+
+    fn drained(&self, slot: Slot) -> Option<Event> {
+        let Phase::Retired { last_expiry, .. } = self.state.key(slot)?.phase else {
+            return None;
+        };
+        let forgets = self.has(Bug::ForgetsWhatWasSigned)
+            || self.has(Bug::CrashForgetsWhatWasSigned) && self.crashes > 0;
+        let latest = if forgets {
+            self.server_now().minus(Seconds(10_000))
+        } else {
+            self.truth[&slot]
+                .last_expiry
+                .unwrap_or_else(|| self.server_now())
+        };
+        (latest < last_expiry).then_some(Event::Drained {
+            slot,
+            last_expiry: latest,
+        })
+    }
+
+    /// The bundle as the rotation has it, without one key. As the server does it.
+    fn edit_bundle(&mut self, without: Option<Slot>) {
+        let mut authorities = Vec::new();
+        for key in &self.state.keys {
+            if without != Some(key.slot) {
+                let signs = matches!(key.phase, Phase::Active { .. });
+                authorities.push(X509AuthorityCertificate {
+                    der: der(key.slot),
+                    tainted: key.tainted && !signs,
+                });
+            }
+        }
+        if authorities != self.bundle.x509_authorities {
+            let bundle = Arc::make_mut(&mut self.bundle);
+            bundle.x509_authorities = authorities;
+            bundle.sequence += 1;
+        }
+    }
+
+    /// Connected agents that have not told of the newest bundle.
+    fn behind(&self) -> usize {
+        let live = self.agents.iter().filter(|agent| agent.connected);
+        live.filter(|agent| agent.told.0 < self.bundle.sequence)
+            .count()
+    }
+
+    fn dependents(&self, slot: Slot) -> Dependents {
+        let last_expiry = self.truth.get(&slot).and_then(|truth| truth.last_expiry);
+        let valid = last_expiry.is_some_and(|at| at > self.server_now());
+        let sequence = self.bundle.sequence;
+        let holding = self.agents.iter().filter(|a| a.told.1 < sequence).count();
+        Dependents {
+            unexpired: u64::from(valid),
+            last_expiry,
+            minted: 0,
+            counted: true,
+            behind: self.behind(),
+            holding: if self.has(Bug::RevokesWhatIsHeld) {
+                0
+            } else {
+                holding
+            },
+        }
+    }
+}
