@@ -63,8 +63,8 @@ struct Candidate<'a> {
 /// The entries that nearly apply to `caller`, nearest first, at most `most`.
 ///
 /// An entry is near when it is not among `matched` (what the caller has) and the
-/// caller has all of its selectors, or at least one of them, or all but one.
-/// Fewer lacking selectors come first, then more that are held, then
+/// caller has at least one of its selectors, or when its one selector is of an
+/// attestor that stated something else of the caller. Fewer lacking selectors come first, then more that are held, then
 /// [`svid_order`].
 #[must_use]
 pub fn near_misses(
@@ -75,7 +75,9 @@ pub fn near_misses(
     most: usize,
 ) -> NearMisses {
     let facts: HashSet<&Selector> = caller.iter().collect();
+    let kinds: HashSet<&str> = caller.iter().map(Selector::kind).collect();
     let has: HashSet<&EntryId> = matched.iter().map(|e| &e.id).collect();
+    let is_of_known_kind = |entry: &Entry| entry.selectors.iter().any(|s| kinds.contains(s.kind()));
     let mut near: Vec<Candidate<'_>> = entries
         .iter()
         .filter(|entry| !has.contains(&entry.id))
@@ -88,7 +90,7 @@ pub fn near_misses(
                 held,
             }
         })
-        .filter(|c| c.held > 0 || c.lacking == 1)
+        .filter(|c| c.held > 0 || (c.lacking == 1 && is_of_known_kind(c.entry)))
         .collect();
     near.sort_unstable_by(|a, b| {
         let distance = |c: &Candidate<'_>| (c.lacking, Reverse(c.held));

@@ -81,6 +81,7 @@ pub struct X509View {
     /// without X.509 authorities are left out.
     pub federated: Vec<Arc<Bundle>>,
     encoded: OnceLock<Bytes>,
+    document: OnceLock<(Bytes, Arc<str>)>,
 }
 
 impl X509View {
@@ -95,6 +96,7 @@ impl X509View {
             bundle,
             federated,
             encoded: OnceLock::new(),
+            document: OnceLock::new(),
         }
     }
 
@@ -102,6 +104,12 @@ impl X509View {
     /// private keys.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> Bytes {
         self.encoded.get_or_init(|| encode(self)).clone()
+    }
+
+    /// The same content as a document with a name for that content, made once for
+    /// all who poll the view. It holds private keys.
+    pub fn document(&self, write: impl FnOnce(&Self) -> (Bytes, Arc<str>)) -> (Bytes, Arc<str>) {
+        self.document.get_or_init(|| write(self)).clone()
     }
 }
 

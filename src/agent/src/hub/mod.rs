@@ -244,7 +244,8 @@ impl Hub {
     /// federate with.
     pub(crate) fn visible_bundles(&self, caller: &Selectors) -> Result<Vec<Arc<Bundle>>, Status> {
         let entries = self.matching(caller).ok_or_else(not_ready)?;
-        if entries.is_empty() && !self.is_open_to_all() {
+        let is_open = self.is_open_to_all() && !self.lock().is_banned;
+        if entries.is_empty() && !is_open {
             return Err(no_identity());
         }
         Ok(self.bundles_for(&entries))

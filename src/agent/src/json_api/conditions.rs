@@ -2,6 +2,7 @@
 //! `If-None-Match` (RFC 9110 section 13.1.2) and `Prefer: wait` (RFC 7240
 //! section 4.3).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
@@ -14,7 +15,7 @@ const TAG_BYTES: usize = 16;
 
 /// Names one content. Made from what is public of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ETag(String);
+pub(super) struct ETag(pub(super) Arc<str>);
 
 /// Collects what an [`ETag`] is made from.
 pub(super) struct Tagger(Context);
@@ -36,7 +37,7 @@ impl Tagger {
     pub(super) fn finish(self) -> ETag {
         let digest = self.0.finish();
         let digest = digest.as_ref();
-        ETag(hex::encode(digest.get(..TAG_BYTES).unwrap_or(digest)))
+        ETag(hex::encode(digest.get(..TAG_BYTES).unwrap_or(digest)).into())
     }
 }
 
@@ -81,9 +82,9 @@ impl Conditions {
     /// there when it asks.
     pub(super) fn has(&mut self, tag: &ETag) -> bool {
         if std::mem::take(&mut self.any) {
-            self.known.push(tag.0.clone());
+            self.known.push(tag.0.to_string());
         }
-        self.known.contains(&tag.0)
+        self.known.iter().any(|known| **known == *tag.0)
     }
 }
 

@@ -19,7 +19,8 @@ use crate::limits;
 use crate::process::{Attested, Liveness};
 use crate::workload_api::{Admitted, Answer, process_changed};
 
-/// How soon a source is looked at again that should have something newer by now.
+/// How soon a source is looked at again that should have something by now, such as a
+/// token whose server was away.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// One thing that can be polled.
@@ -96,6 +97,7 @@ pub(super) async fn answer<S: Source + Sync>(
             Look::Nothing(problem) if conditions.has_something() || conditions.wait.is_none() => {
                 return Err(problem.clone());
             }
+            Look::Nothing(problem) if problem.kind == Kind::Unavailable => again = Some(LOOK_AGAIN),
             Look::Pending | Look::Nothing(_) => {}
         }
         if liveness.is_none() {

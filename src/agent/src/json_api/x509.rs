@@ -1,12 +1,15 @@
 //! `GET /v1/svid/x509`: the caller's X.509-SVIDs with their keys, and the bundles
 //! to verify peers with, as PEM.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use identity::{Bundle, Timestamp};
 use serde_json::{Map, Value, json};
 use tonic::Code;
 use workload::{Identity, X509View};
 
-use super::conditions::Tagger;
+use super::conditions::{ETag, Tagger};
 use super::poll::{Found, Look, Source};
 use super::problem::Problem;
 use super::{Call, pem};
@@ -24,7 +27,14 @@ impl Source for X509 {
         view: &mut Subscription,
     ) -> Result<Look, Problem> {
         Ok(match view.x509() {
-            Ok(Some(view)) => Look::Found(found(&view)),
+            Ok(Some(view)) => {
+                let (body, tag) = view.document(document);
+                Look::Found(Found {
+                    body,
+                    etag: ETag(tag),
+                    stale_at: None,
+                })
+            }
             Ok(None) => Look::Pending,
             Err(status) => nothing(status)?,
         })
@@ -39,7 +49,7 @@ pub(super) fn nothing(status: tonic::Status) -> Result<Look, Problem> {
     }
 }
 
-fn found(view: &X509View) -> Found {
+fn document(view: &X509View) -> (Bytes, Arc<str>) {
     let mut tagger = Tagger::new("x509");
     let svids: Vec<Value> = view
         .identities
@@ -65,11 +75,7 @@ fn found(view: &X509View) -> Found {
         "expires_at": expires_at,
         "renew_at": renew_at,
     });
-    Found {
-        body: super::text(&body),
-        etag: tagger.finish(),
-        stale_at: None,
-    }
+    (super::text(&body), tagger.finish().0)
 }
 
 /// The earliest expiry and the earliest renewal.

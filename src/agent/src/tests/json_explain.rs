@@ -98,6 +98,12 @@ async fn an_admin_sees_what_nearly_matched_and_what_is_missing() {
     child.wait().unwrap();
     let (status, gone) = admin(&node, &format!("/v1/explain/pid/{pid}")).await;
     assert_eq!(status, 404, "{gone}");
+    let path = format!("/v1/explain/pid/{}", std::process::id());
+    assert_eq!(
+        get(&node, &path, &[]).await.status,
+        404,
+        "not for workloads"
+    );
     for (bad, expected) in [("0", 403), ("4294967295", 404), ("x", 400), ("-1", 400)] {
         let (status, said) = admin(&node, &format!("/v1/explain/pid/{bad}")).await;
         assert_eq!(status, expected, "{bad}: {said}");

@@ -76,6 +76,12 @@ impl Folder {
         self.0.join("agent/workload.sock")
     }
 
+    /// The agent's admin socket.
+    #[must_use]
+    pub(super) fn agent_admin_socket(&self) -> PathBuf {
+        self.0.join("agent/admin.sock")
+    }
+
     /// A copy of this program under a name of its own, so that the kernel sees
     /// another executable path: a service with a selector of its own.
     ///

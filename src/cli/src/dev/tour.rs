@@ -159,12 +159,17 @@ impl<'a> Tour<'a> {
              {program} fetch x509                     this shell's identity\n  \
              {program} fetch x509 --watch             and each renewal of it\n  \
              {program} fetch jwt --audience payments  a token\n  \
+             {program} explain me                     what is attested of this shell, and what that gives it\n  \
+             {program} explain pid $$ --agent-admin-socket {}\n  \
+             curl -sS --unix-socket {} -H 'workload.spiffe.io: true' http://localhost/v1/svid/x509\n  \
              {program} entry list                     who may be what\n  \
              {program} audit list --last 20           who got what, and why not\n  \
              {program} audit verify                   that nobody changed the record\n\n\
              Logs: {logs}/server.log, {logs}/agent.log",
             admin.display(),
-            workload.display()
+            workload.display(),
+            self.folder.agent_admin_socket().display(),
+            workload.display(),
         ))?)
     }
 

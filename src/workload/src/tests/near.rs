@@ -127,7 +127,9 @@ proptest! {
             let is_had = has.iter().any(|e| e.id == entry.id);
             let is_near = all.list.iter().any(|m| m.entry.id == entry.id);
             let shares = lacking(entry) < entry.selectors.iter().count();
-            prop_assert_eq!(is_near, !is_had && (shares || lacking(entry) == 1));
+            let kind = |s: &Selector| caller.iter().any(|fact| fact.kind() == s.kind());
+            let is_sibling = lacking(entry) == 1 && entry.selectors.iter().all(kind);
+            prop_assert_eq!(is_near, !is_had && (shares || is_sibling));
         }
     }
 }
@@ -148,4 +150,13 @@ fn a_missing_path_is_shown_beside_the_path_there_is() {
         lacks[0].instead,
         [Selector::parse("unix:path:/bin/sh").unwrap()]
     );
+}
+
+#[test]
+fn an_entry_of_an_attestor_that_said_nothing_is_not_near() {
+    let alias = make(1, |f| {
+        f.selectors = named(&["spiffe_id:spiffe://example.org/node"])
+    });
+    let caller = named(&["unix:uid:5"]);
+    assert!(near_misses(&[alias], &[], &caller, NOW, 5).list.is_empty());
 }
