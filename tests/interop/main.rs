@@ -11,5 +11,6 @@
 mod envoy;
 mod openssl;
 mod peers;
+mod plugin;
 mod rust_spiffe;
 mod spire;

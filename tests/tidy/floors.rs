@@ -22,6 +22,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("x509_pop", &["identity", "contract"]),
     ("systemd", &["identity", "contract"]),
     ("docker", &["identity", "contract"]),
+    ("external", &["identity", "contract"]),
     ("records", &["identity"]),
     ("channel", &["identity", "verify", "keys"]),
     ("api", &["identity"]),
@@ -54,6 +55,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "unix",
             "systemd",
             "docker",
+            "external",
             "workload",
             "channel",
             "api",
@@ -82,6 +84,7 @@ const PURE: &[&str] = &[
     "unix",
     "systemd",
     "docker",
+    "external",
     "records",
 ];
 

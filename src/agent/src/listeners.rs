@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use channel::uds::{self, SocketOptions};
+use contract::Attestor;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use sd_notify::NotifyState;
 use serde::Serialize;
@@ -88,7 +89,11 @@ impl Listeners {
             }
         };
         let mut serving = JoinSet::new();
-        let api = workload_api(core)?;
+        let configured = attestors::configured(core)?;
+        for plugin in configured.plugins {
+            serving.spawn(plugin.keep_running(stopped()));
+        }
+        let api = workload_api(core, configured.attestors)?;
         let admin = AdminSocket::new(core, &api);
         let accept = move |peer: &Arc<uds::UnixPeer>| api.accept(peer);
         let limits = workload_limits(&core.settings);
@@ -118,13 +123,15 @@ impl Listeners {
     }
 }
 
-fn workload_api(core: &Arc<Core>) -> Result<Arc<WorkloadApi>, RunError> {
+fn workload_api(
+    core: &Arc<Core>,
+    attestors: Arc<[Attestor]>,
+) -> Result<Arc<WorkloadApi>, RunError> {
     let config = &core.settings.config;
     let host = ProcessHost::new(Options {
         refuse_weak: config.workload_api.refuse_weak,
         ..Options::default()
     })?;
-    let attestors = attestors::configured(&config.attestors, &core.clock);
     Ok(WorkloadApi::new(Arc::clone(core), host, attestors))
 }
 

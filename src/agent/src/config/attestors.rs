@@ -1,5 +1,6 @@
 //! Sections `[attestors.…]`: what is looked at of a workload.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -9,6 +10,11 @@ use super::check::value;
 
 /// The most environment variables that may be stated.
 const MAX_ENV: usize = 32;
+const MAX_EXTERNAL: usize = 16;
+const MAX_NAME_BYTES: usize = 32;
+const MAX_CONFIG_BYTES: usize = 64 * 1024;
+/// Kinds of selectors that are stated by the agent itself.
+const OWN_NAMES: [&str; 5] = ["unix", "systemd", "docker", "podman", "spiffe_id"];
 
 /// Section `[attestors]`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -22,6 +28,8 @@ pub struct AttestorsConfig {
     pub docker: EngineConfig,
     /// Containers of Podman, as root.
     pub podman: EngineConfig,
+    /// Programs outside this tree that speak SPIRE's plug-in protocol.
+    pub external: Vec<ExternalConfig>,
 }
 
 impl AttestorsConfig {
@@ -41,6 +49,36 @@ impl AttestorsConfig {
                 );
                 return Err(value(key, why));
             }
+        }
+        self.check_external()
+    }
+
+    fn check_external(&self) -> Result<(), ConfigError> {
+        let refused = |why: String| Err(value("attestors.external", why));
+        if self.external.len() > MAX_EXTERNAL {
+            return refused(format!("at most {MAX_EXTERNAL} are allowed"));
+        }
+        let mut names = BTreeSet::from(OWN_NAMES);
+        for external in &self.external {
+            let name = external.name.as_str();
+            let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+            if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(allowed) {
+                return refused(format!(
+                    "name {name:?} is not 1 to {MAX_NAME_BYTES} of a-z, 0-9 and _"
+                ));
+            }
+            if !names.insert(name) {
+                return refused(format!("the name {name} is taken"));
+            }
+            if !external.path.is_absolute() {
+                return refused(format!("the path of {name} is not absolute"));
+            }
+            if external.config.len() > MAX_CONFIG_BYTES {
+                return refused(format!(
+                    "the config of {name} has over {MAX_CONFIG_BYTES} bytes"
+                ));
+            }
+            external.digest()?;
         }
         Ok(())
     }
@@ -97,4 +135,40 @@ pub struct EngineConfig {
     /// Whether callers are served without these selectors when the engine does
     /// not answer, instead of being refused.
     pub optional: bool,
+}
+
+/// One section `[[attestors.external]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalConfig {
+    /// The attestor's name, and the kind of its selectors.
+    pub name: String,
+    /// The program.
+    pub path: PathBuf,
+    /// Its SHA-256, hexadecimal. A program with another one is not started.
+    pub sha256: String,
+    /// What the plug-in is configured with, in HCL.
+    #[serde(default)]
+    pub config: String,
+    /// Whether callers are served without its selectors when it fails, instead
+    /// of being refused.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl ExternalConfig {
+    pub(crate) fn digest(&self) -> Result<[u8; 32], ConfigError> {
+        let mut digest = [0; 32];
+        match hex::decode_to_slice(self.sha256.trim(), &mut digest) {
+            Ok(()) => Ok(digest),
+            Err(_) => {
+                let why = format!(
+                    "the sha256 of {} is not a SHA-256 in 64 hexadecimal digits; `sha256sum {}` prints it",
+                    self.name,
+                    self.path.display()
+                );
+                Err(value("attestors.external", why))
+            }
+        }
+    }
 }

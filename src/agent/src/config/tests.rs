@@ -82,3 +82,51 @@ fn a_token_is_never_shown() {
     assert!(JoinToken::new("  ").is_err());
     assert!(JoinToken::new("two words").is_err());
 }
+
+fn external(name: &str) -> super::ExternalConfig {
+    super::ExternalConfig {
+        name: name.to_owned(),
+        path: "/opt/attestors/rack".into(),
+        sha256: "ab".repeat(32),
+        config: String::new(),
+        optional: false,
+    }
+}
+
+#[test]
+fn attestors_outside_the_tree_have_names_of_their_own_and_a_hash() {
+    let check = |externals: Vec<super::ExternalConfig>| {
+        let mut config = minimal();
+        config.attestors.external = externals;
+        config.check().map_err(|error| error.to_string())
+    };
+    check(vec![external("rack"), external("hall_2")]).unwrap();
+    for name in [
+        "",
+        "unix",
+        "docker",
+        "spiffe_id",
+        "a:b",
+        "a/b",
+        "..",
+        "Rack",
+    ] {
+        let refused = check(vec![external(name)]).unwrap_err();
+        assert!(
+            refused.starts_with("attestors.external"),
+            "{name}: {refused}"
+        );
+    }
+    assert!(check(vec![external("rack"), external("rack")]).is_err());
+    assert!(check(vec![external("rack"); 17]).is_err());
+    let mut bad = external("rack");
+    bad.sha256 = "ab".to_owned();
+    assert!(
+        check(vec![bad])
+            .unwrap_err()
+            .contains("sha256sum /opt/attestors/rack")
+    );
+    let mut bad = external("rack");
+    bad.path = "rack".into();
+    assert!(check(vec![bad]).is_err());
+}
