@@ -18,6 +18,7 @@ mod guides;
 mod joining;
 mod json_api;
 mod json_load;
+mod new_attestor;
 mod nginx;
 mod nodes;
 mod operation;
