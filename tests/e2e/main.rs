@@ -17,6 +17,7 @@ mod files;
 mod guides;
 mod joining;
 mod json_api;
+mod json_attacks;
 mod json_load;
 mod new_attestor;
 mod nginx;
