@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran};
+use bulla_tests::{Domain, Ran, Settings};
 
 /// The indented command blocks of a guide, in order.
 fn commands(guide: &str) -> String {
@@ -72,4 +72,32 @@ fn the_files_guide_works_as_written() {
     domain.await_svid("/web");
     let ran = run_guide(&domain, "files.md");
     assert!(ran.out.contains("svid.pem: OK"), "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
+fn a_leaked_key_is_tainted_and_revoked() {
+    let domain = Domain::start_with(Settings {
+        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
+        ..Settings::default()
+    });
+    domain.register("/service", []);
+    let before = domain.await_svid("/service");
+    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
+    let script = format!(
+        "set -e\nexport PATH=\"{}:$PATH\"\n{}",
+        programs.display(),
+        commands("rotation.md")
+    );
+    let mut command = Command::new("timeout");
+    command
+        .args(["60", "bash", "-c", &script])
+        .current_dir(domain.path(""))
+        .env("BULLA_ADMIN_SOCKET", domain.admin_socket())
+        .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint());
+    let ran = Ran::of(&mut command).ok();
+    assert!(ran.out.contains("would be done: x509"), "{}", ran.out);
+    let after = domain.await_svid("/service");
+    assert_ne!(before["serial"], after["serial"]);
+    let bundle = domain.admin(["bundle", "show", "--json"]).ok().json();
+    assert_eq!(bundle["x509_authorities"].as_array().unwrap().len(), 1);
 }

@@ -93,6 +93,8 @@ impl Authorities {
         caller: &Caller,
         order: Order<'_>,
     ) -> Result<Plan, Failure> {
+        // By a wrong clock nothing would be in use any more.
+        self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
         let rotor = rotors.of(order.profile);
         let mut plan = self.plan_in(rotor, order)?;

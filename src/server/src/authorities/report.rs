@@ -1,12 +1,13 @@
 //! Who depends on each key and what is safe to do with it; and what an act by
 //! hand would do, before it is done.
 
+use authority::BACKDATE;
 use authority::rotation::{
     self, Dependents, Event, Phase, Reason, against_activating, against_revoking, against_tainting,
     foresee, next_step, waiting_for,
 };
 use identity::Timestamp;
-use records::AuthorityProfile;
+use records::{AuthorityProfile, AuthorityRecord};
 
 use super::rows::Rotor;
 use super::{Authorities, KeyStatus};
@@ -80,8 +81,8 @@ impl Authorities {
             let known = self.dependents(rotor, key, now);
             let waits = waiting_for(state, key, now, policy);
             Some(KeyReport {
-                created_at: row.not_before,
-                since: since(key, row.not_before),
+                created_at: made_at(row),
+                since: since(key, made_at(row)),
                 dependents: known,
                 next: next_step(state, key, now, policy),
                 waits_for: waits.iter().filter_map(|w| wait_text(*w, &known)).collect(),
@@ -187,6 +188,14 @@ fn chosen<'a>(rotor: &'a Rotor, order: Order<'_>) -> Result<&'a rotation::Key, F
         (Some(_), Some(_)) => Err(Failure::invalid(
             "id: there are several keys to which that can be done; name one of them",
         )),
+    }
+}
+
+/// When a key was made: certificates begin a little earlier.
+fn made_at(row: &AuthorityRecord) -> Timestamp {
+    match row.profile {
+        AuthorityProfile::X509 => row.not_before.plus(BACKDATE),
+        AuthorityProfile::Jwt => row.not_before,
     }
 }
 

@@ -8,6 +8,7 @@ mod bundles;
 mod entries;
 mod hostile;
 mod info;
+mod keys;
 mod svids;
 mod sync;
 mod sync_end;

@@ -1,0 +1,266 @@
+//! Rotation under load: keys that live for seconds, a pair of mTLS peers and a pair
+//! of JWT peers that call all the time, and not one failure. `BULLA_SOAK_SECONDS`
+//! makes it longer.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use api::WORKLOAD_HEADER;
+use api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use api::workload::{JwtBundlesRequest, JwtsvidRequest, X509svidRequest};
+use bulla_tests::{Domain, Process, Settings, eventually_within};
+use channel::{ChannelOptions, ClientAuth, Clock, Expect, LiveBundles, LiveIdentity, uds_channel};
+use identity::X509AuthorityCertificate;
+use identity::{Bundle, PrivateKeyDer, Seconds, SpiffeId, Timestamp, TrustDomain};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use tonic::Request;
+use tonic::transport::Channel;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// Keys live twelve seconds, so a new one signs each ten.
+const SHORT_LIVES: &str = "\
+[ca]\nttl = \"12s\"\n[jwt]\nttl = \"12s\"\n\
+[svid]\nx509_ttl = \"10s\"\njwt_ttl = \"10s\"\nagent_ttl = \"10s\"\n\
+[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n";
+
+/// Long enough for several rotations.
+const USUAL_SECONDS: u64 = 32;
+const AUDIENCE: &str = "peer";
+
+type Client = SpiffeWorkloadApiClient<Channel>;
+
+#[expect(clippy::disallowed_methods, reason = "a test's own length and clock")]
+fn soak() -> Duration {
+    let given = std::env::var("BULLA_SOAK_SECONDS").ok();
+    let seconds = given.and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(USUAL_SECONDS))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "real processes live in real time"
+)]
+fn wall() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp(i64::try_from(wall().as_secs()).unwrap())
+}
+
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let yes = "true".parse().unwrap();
+    request.metadata_mut().insert(WORKLOAD_HEADER, yes);
+    request
+}
+
+async fn client(domain: &Domain) -> Client {
+    let options = ChannelOptions::default();
+    Client::new(
+        uds_channel(&domain.workload_socket(), &options)
+            .await
+            .unwrap(),
+    )
+}
+
+fn split(mut ders: &[u8]) -> Vec<Arc<[u8]>> {
+    let mut found = Vec::new();
+    while !ders.is_empty() {
+        let (rest, _) = X509Certificate::from_der(ders).unwrap();
+        found.push(ders[..ders.len() - rest.len()].into());
+        ders = rest;
+    }
+    found
+}
+
+fn trust_domain() -> TrustDomain {
+    TrustDomain::parse(Domain::NAME).unwrap()
+}
+
+/// One mTLS peer: it has what its own stream last gave it.
+struct Peer {
+    identity: Arc<LiveIdentity>,
+    bundles: Arc<LiveBundles>,
+    /// Which authorities it was ever told of.
+    authorities: Mutex<BTreeSet<Vec<u8>>>,
+}
+
+impl Peer {
+    async fn follow(domain: &Domain) -> Arc<Self> {
+        let peer = Arc::new(Self {
+            identity: LiveIdentity::empty(),
+            bundles: LiveBundles::empty(),
+            authorities: Mutex::default(),
+        });
+        let mut client = client(domain).await;
+        let stream = client.fetch_x509svid(request(X509svidRequest {})).await;
+        let mut stream = stream.unwrap().into_inner();
+        let first = stream.message().await.unwrap().unwrap();
+        peer.take(&first.svids[0]);
+        let follower = Arc::clone(&peer);
+        tokio::spawn(async move {
+            while let Ok(Some(news)) = stream.message().await {
+                follower.take(&news.svids[0]);
+            }
+        });
+        peer
+    }
+
+    fn take(&self, svid: &api::workload::X509svid) {
+        let mut bundle = Bundle::empty(trust_domain());
+        let authorities = split(&svid.bundle);
+        self.authorities
+            .lock()
+            .unwrap()
+            .extend(authorities.iter().map(|der| der.to_vec()));
+        bundle.x509_authorities = authorities
+            .into_iter()
+            .map(|der| X509AuthorityCertificate {
+                der,
+                tainted: false,
+            })
+            .collect();
+        self.bundles.set(Arc::new(bundle));
+        let key = PrivateKeyDer::new(&svid.x509_svid_key);
+        self.identity.set(&split(&svid.x509_svid), &key).unwrap();
+    }
+
+    fn listener(&self) -> Arc<ServerConfig> {
+        let (identity, bundles) = (Arc::clone(&self.identity), Arc::clone(&self.bundles));
+        channel::server_config(identity, bundles, ClientAuth::Required, Clock::new(now)).unwrap()
+    }
+
+    fn caller(&self, server: SpiffeId) -> Arc<ClientConfig> {
+        let expect = Expect {
+            server,
+            bundles: Arc::clone(&self.bundles),
+        };
+        let identity = Some(Arc::clone(&self.identity));
+        channel::client_config(identity, expect, Clock::new(now)).unwrap()
+    }
+}
+
+/// One mutual handshake, both halves in this process.
+fn handshake(caller: Arc<ClientConfig>, listener: Arc<ServerConfig>) -> Result<(), rustls::Error> {
+    let name = ServerName::try_from("peer").unwrap();
+    let mut caller = ClientConnection::new(caller, name)?;
+    let mut listener = ServerConnection::new(listener)?;
+    while caller.is_handshaking() || listener.is_handshaking() {
+        let mut wire = Vec::new();
+        caller.write_tls(&mut wire).unwrap();
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            listener.read_tls(&mut rest).unwrap();
+            listener.process_new_packets()?;
+        }
+        let mut wire = Vec::new();
+        listener.write_tls(&mut wire).unwrap();
+        let mut rest = &wire[..];
+        while !rest.is_empty() {
+            caller.read_tls(&mut rest).unwrap();
+            caller.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+/// The relying party of the tokens: the keys its own stream last gave it.
+async fn follow_jwt_keys(domain: &Domain) -> Arc<Mutex<Arc<Bundle>>> {
+    let mut client = client(domain).await;
+    let stream = client
+        .fetch_jwt_bundles(request(JwtBundlesRequest {}))
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    let read = |news: api::workload::JwtBundlesResponse| {
+        let (_, keys) = news.bundles.into_iter().next().unwrap();
+        // The Workload API leaves the members' use out; the reader wants it.
+        let mut keys: serde_json::Value = serde_json::from_slice(&keys).unwrap();
+        for key in keys["keys"].as_array_mut().unwrap() {
+            key["use"] = "jwt-svid".into();
+        }
+        let document = keys.to_string();
+        let bundle = verify::bundle_format::decode(&trust_domain(), document.as_bytes());
+        Arc::new(bundle.unwrap())
+    };
+    let first = read(stream.message().await.unwrap().unwrap());
+    let held = Arc::new(Mutex::new(first));
+    let follower = Arc::clone(&held);
+    tokio::spawn(async move {
+        while let Ok(Some(news)) = stream.message().await {
+            *follower.lock().unwrap() = read(news);
+        }
+    });
+    held
+}
+
+fn descriptors(process: Option<&Process>) -> usize {
+    let folder = format!("/proc/{}/fd", process.unwrap().pid());
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotations_break_no_handshake_and_no_token() {
+    let domain = Domain::start_with(Settings {
+        server: SHORT_LIVES.to_owned(),
+        ..Settings::default()
+    });
+    domain.register("/service", []);
+    domain.await_svid("/service");
+    let id = SpiffeId::parse(&domain.id("/service")).unwrap();
+    let (one, other) = (Peer::follow(&domain).await, Peer::follow(&domain).await);
+    let keys = follow_jwt_keys(&domain).await;
+    let mut issuing = client(&domain).await;
+    let (mut handshakes, mut tokens) = (0_u32, 0_u32);
+    let mut key_ids = BTreeSet::new();
+    let before = (
+        descriptors(domain.server.as_ref()),
+        descriptors(domain.agent.as_ref()),
+    );
+    let end = wall() + soak();
+    let mut pace = tokio::time::interval(Duration::from_millis(25));
+    while wall() < end {
+        pace.tick().await;
+        for (caller, listener) in [(&one, &other), (&other, &one)] {
+            let done = handshake(caller.caller(id.clone()), listener.listener());
+            done.unwrap_or_else(|error| panic!("handshake {handshakes}: {error}"));
+            handshakes += 1;
+        }
+        let asked = JwtsvidRequest {
+            audience: vec![AUDIENCE.to_owned()],
+            ..Default::default()
+        };
+        let answer = issuing
+            .fetch_jwtsvid(request(asked))
+            .await
+            .unwrap()
+            .into_inner();
+        let bundle = Arc::clone(&keys.lock().unwrap());
+        let token = &answer.svids[0].svid;
+        verify::verify_jwt_svid(token, AUDIENCE, &bundle, now(), Seconds(0))
+            .unwrap_or_else(|error| panic!("token {tokens}: {error}"));
+        tokens += 1;
+        key_ids.extend(bundle.jwt_authorities.iter().map(|key| key.key_id.clone()));
+    }
+    let authorities = one.authorities.lock().unwrap().len();
+    println!(
+        "{handshakes} handshakes, {tokens} tokens, {authorities} X.509 and {} JWT keys",
+        key_ids.len()
+    );
+    assert!(
+        authorities >= 3,
+        "{authorities} X.509 authorities were seen"
+    );
+    assert!(key_ids.len() >= 3, "{} JWT keys were seen", key_ids.len());
+    // A renewal under way has a connection more for a moment.
+    eventually_within(Duration::from_secs(20), "descriptors come back", || {
+        let after = (
+            descriptors(domain.server.as_ref()),
+            descriptors(domain.agent.as_ref()),
+        );
+        (after.0 <= before.0 + 2 && after.1 <= before.1 + 2).then_some(())
+    });
+}
