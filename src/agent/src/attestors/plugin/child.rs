@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use external::{Handshake, MAX_HANDSHAKE_BYTES};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdout, Command};
 
@@ -75,10 +76,25 @@ impl Child {
         }
     }
 
-    /// Ends it.
+    /// Ends it, and what it started.
     pub(super) async fn kill(&mut self) {
+        self.kill_group();
         // It may have ended by itself.
         let _ended = self.process.kill().await;
+    }
+
+    fn kill_group(&self) {
+        // While it was not waited for, its number is nobody else's.
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            let _gone = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.kill_group();
     }
 }
 
@@ -142,5 +158,35 @@ async fn pass_on(name: &'static str, stderr: ChildStderr) {
         let used = end.map_or(buffer.len(), |end| end + 1);
         stderr.consume(used);
         tracing::debug!(attestor = name, line, "an attestor says");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ring::digest::{SHA256, digest};
+
+    use super::*;
+
+    async fn start(path: &str) -> Result<Child, String> {
+        let folder = tempfile::TempDir::new().unwrap();
+        let bytes = std::fs::read(path).unwrap();
+        let sha256: [u8; 32] = digest(&SHA256, &bytes).as_ref().try_into().unwrap();
+        let config = ExternalConfig {
+            name: "rack".to_owned(),
+            path: path.into(),
+            sha256: hex::encode(sha256),
+            config: String::new(),
+            optional: false,
+        };
+        Child::start("rack", &config, sha256, &folder.path().join("own")).await
+    }
+
+    #[tokio::test]
+    async fn programs_that_are_no_plug_in_are_refused_whatever_they_print() {
+        // Without end, without a word, and something else.
+        for program in ["/usr/bin/yes", "/bin/true", "/usr/bin/env"] {
+            let refused = start(program).await.err().unwrap();
+            assert!(refused.contains("is no handshake"), "{program}: {refused}");
+        }
     }
 }

@@ -148,3 +148,20 @@ async fn connect(socket: PathBuf, pid: u32) -> std::io::Result<TokioIo<UnixStrea
         Err(std::io::Error::other("another process listens there"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_process_that_was_started_is_spoken_to() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let socket = folder.path().join("plugin");
+        let _listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let own = std::process::id();
+        assert!(connect(socket.clone(), own).await.is_ok());
+        let refused = connect(socket.clone(), own + 1).await.unwrap_err();
+        assert_eq!(refused.to_string(), "another process listens there");
+        assert!(connect(folder.path().join("nobody"), own).await.is_err());
+    }
+}

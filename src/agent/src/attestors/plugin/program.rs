@@ -32,6 +32,7 @@ pub(super) fn checked(path: &Path, expected: [u8; 32]) -> Result<OwnedFd, String
     let mut context = Context::new(&SHA256);
     let mut chunk = vec![0; CHUNK];
     let mut left = MAX_BYTES;
+    let mut is_script = false;
     loop {
         let read = file.read(&mut chunk).map_err(unusable)?;
         let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else {
@@ -40,6 +41,8 @@ pub(super) fn checked(path: &Path, expected: [u8; 32]) -> Result<OwnedFd, String
         left = left
             .checked_sub(u64::try_from(read).unwrap_or(u64::MAX))
             .ok_or_else(|| format!("{} has over {MAX_BYTES} bytes", path.display()))?;
+        is_script |= left.saturating_add(u64::try_from(read).unwrap_or(0)) == MAX_BYTES
+            && bytes.starts_with(b"#!");
         context.update(bytes);
         copy.write_all(bytes).map_err(unusable)?;
     }
@@ -49,6 +52,13 @@ pub(super) fn checked(path: &Path, expected: [u8; 32]) -> Result<OwnedFd, String
             "{} has the SHA-256 {}, which is not the configured one",
             path.display(),
             hex::encode(found)
+        ));
+    }
+    if is_script {
+        // Its interpreter would have to open it by a name, which it has none.
+        return Err(format!(
+            "{} is a script; only compiled programs are run",
+            path.display()
         ));
     }
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
@@ -69,19 +79,32 @@ mod tests {
 
     use super::*;
 
+    fn sha256(bytes: &[u8]) -> [u8; 32] {
+        let digest = ring::digest::digest(&SHA256, bytes);
+        digest.as_ref().try_into().unwrap()
+    }
+
+    #[test]
+    fn scripts_are_refused_by_name() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("plugin");
+        std::fs::write(&path, b"#!/bin/sh\n").unwrap();
+        let refused = checked(&path, sha256(b"#!/bin/sh\n")).unwrap_err();
+        assert!(refused.contains("is a script"), "{refused}");
+    }
+
     #[test]
     fn only_the_expected_bytes_are_taken_and_they_cannot_change_any_more() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("plugin");
-        std::fs::write(&path, b"#!/bin/false").unwrap();
-        let digest = ring::digest::digest(&SHA256, b"#!/bin/false");
-        let expected: [u8; 32] = digest.as_ref().try_into().unwrap();
+        std::fs::write(&path, b"honest").unwrap();
+        let expected = sha256(b"honest");
         let mut program = File::from(checked(&path, expected).unwrap());
-        std::fs::write(&path, b"#!/bin/evil!").unwrap();
+        std::fs::write(&path, b"hostile").unwrap();
         let mut bytes = String::new();
         program.rewind().unwrap();
         program.read_to_string(&mut bytes).unwrap();
-        assert_eq!(bytes, "#!/bin/false");
+        assert_eq!(bytes, "honest");
         assert!(program.write_all(b"x").is_err());
         let refused = checked(&path, expected).unwrap_err();
         assert!(refused.contains("not the configured one"), "{refused}");
