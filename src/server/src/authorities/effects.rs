@@ -6,11 +6,12 @@ use authority::rotation::{Effect, Event, Phase, Slot};
 use authority::{AuthorityTerms, BACKDATE, JwtAuthority, Serial, X509Authority};
 use identity::{Seconds, Timestamp};
 use keys::{KeyStorage, KeyType, Signer};
-use records::{AuthorityProfile, AuthorityRecord, AuthorityState};
+use records::{AuditKind, AuthorityProfile, AuthorityRecord, AuthorityState};
 
 use super::Authorities;
 use super::bundle::Edit;
 use super::rows::{Rotor, key_id};
+use crate::caller::Caller;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 
@@ -29,7 +30,7 @@ impl Authorities {
                 self.edit_own_bundle(rotor, Edit::None).await?;
                 Ok(Some(Event::Published { slot }))
             }
-            Effect::AwaitAcknowledgement { slot } => Ok(self.acknowledged(rotor, slot)),
+            Effect::AwaitAcknowledgement { slot } => self.acknowledged(rotor, slot).await,
             Effect::Activate { slot } => {
                 self.activate_signer(rotor, slot)?;
                 Ok(None)
@@ -109,20 +110,18 @@ impl Authorities {
     /// Whether every agent that follows has given the bundle with the key to its
     /// workloads. When the active key is close to its end the rest is not waited
     /// for: stopping to sign would hurt all of them.
-    fn acknowledged(&self, rotor: &Rotor, slot: Slot) -> Option<Event> {
+    async fn acknowledged(&self, rotor: &Rotor, slot: Slot) -> Result<Option<Event>, Failure> {
         let state = &self.0.parts.state;
         let bundle = state.registry().bundle(state.trust_domain()).cloned();
-        let published = bundle.is_some_and(|bundle| {
-            rotor
-                .row(slot)
-                .is_some_and(|row| super::bundle::holds(&bundle, row))
-        });
-        if !published {
-            return None;
+        let Some(row) = rotor.row(slot) else {
+            return Ok(None);
+        };
+        if !bundle.is_some_and(|bundle| super::bundle::holds(&bundle, row)) {
+            return Ok(None);
         }
         let behind = state.agents_behind_bundle();
         if behind == 0 {
-            return Some(Event::Acknowledged { slot });
+            return Ok(Some(Event::Acknowledged { slot }));
         }
         let now = self.0.parts.clock.now();
         let close = rotor.state.active().is_none_or(|active| {
@@ -130,14 +129,27 @@ impl Authorities {
                 .not_after
                 .minus(Seconds(rotor.policy.activate_before.0 / 2))
         });
-        if close {
-            tracing::warn!(
-                behind,
-                "a new signing key is not waited for any longer: some agents have not taken its bundle in"
-            );
-            return Some(Event::Acknowledged { slot });
+        if !close {
+            return Ok(None);
         }
-        None
+        self.record_impatience(row, behind).await?;
+        Ok(Some(Event::Acknowledged { slot }))
+    }
+
+    /// That some agents are not waited for is on record before the key signs.
+    async fn record_impatience(&self, row: &AuthorityRecord, behind: usize) -> Result<(), Failure> {
+        tracing::warn!(
+            behind,
+            authority = row.id,
+            "a new signing key is not waited for any longer: some agents have not taken its bundle in"
+        );
+        let audit = &self.0.parts.audit;
+        let detail = format!("{behind} agents are not waited for");
+        let mut record = audit.record(AuditKind::KeyRotation, &Caller::Server);
+        record.authority_id = &row.id;
+        record.detail = &detail;
+        let draft = audit.draft(&record)?;
+        audit.append(vec![draft]).await.map(|_| ())
     }
 
     /// Signs with this key from now on.

@@ -241,6 +241,9 @@ async fn a_follower_that_never_answers_does_not_stop_all_signing() {
     let active = rig.server.authorities.x509().unwrap();
     assert!(active.not_after() > rig.clock.now());
     rig.svid().await;
+    let records = rig.records();
+    let said = |r: &records::AuditRecord| r.view().detail.contains("1 agents are not waited for");
+    assert!(records.iter().any(said), "the override is recorded");
 }
 
 #[tokio::test]
