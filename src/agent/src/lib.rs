@@ -1,7 +1,7 @@
 //! The node agent: enrol, sync, renew, serve workloads. Floor 3.
 //!
 //! One agent runs on each node. It proves to the server what the node is
-//! ([`mod@run`] shows the order of things), follows the registration entries it
+//! ([`run()`] shows the order of things), follows the registration entries it
 //! is authorised for, makes the workloads' keys itself, and hands each local
 //! process exactly the identities that the kernel's word about it entitles it
 //! to. No code that mints is in this crate or below it.
