@@ -23,6 +23,7 @@ pub struct Settings {
 /// The trust domain.
 pub struct Domain {
     folder: TempDir,
+    name: &'static str,
     settings: Settings,
     /// The server, while it runs.
     pub server: Option<Process>,
@@ -31,7 +32,7 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// The name of every test's trust domain.
+    /// The name of a test's trust domain, unless it asks for another.
     pub const NAME: &'static str = "example.org";
 
     /// Starts a server and an agent that has joined as `/node`.
@@ -51,12 +52,25 @@ impl Domain {
     /// Starts only a server.
     #[must_use]
     pub fn server_alone(settings: Settings) -> Self {
+        Self::server_of(Self::NAME, settings)
+    }
+
+    /// Starts a server and an agent of a trust domain with another name.
+    #[must_use]
+    pub fn start_as(name: &'static str) -> Self {
+        let mut domain = Self::server_of(name, Settings::default());
+        domain.join_agent();
+        domain
+    }
+
+    fn server_of(name: &'static str, settings: Settings) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("bulla-")
             .tempdir_in("/tmp")
             .unwrap();
         let mut domain = Self {
             folder,
+            name,
             settings,
             server: None,
             agent: None,
@@ -96,7 +110,7 @@ impl Domain {
     pub fn start_server(&mut self) {
         let config = format!(
             "trust_domain = \"{}\"\ndata_dir = {:?}\nlisten = \"127.0.0.1:{}\"\nadmin_socket = {:?}\n{}",
-            Self::NAME,
+            self.name(),
             self.path("server/data"),
             self.port(),
             self.admin_socket(),
@@ -175,7 +189,7 @@ impl Domain {
         let config = format!(
             "trust_domain = \"{}\"\ndata_dir = {:?}\nworkload_socket = {:?}\nadmin_socket = {:?}\n\
              [server]\naddress = \"127.0.0.1:{}\"\n[trust]\n{}\n{}",
-            Self::NAME,
+            self.name(),
             self.path("agent/data"),
             self.workload_socket(),
             self.path("agent/admin.sock"),
@@ -195,10 +209,16 @@ impl Domain {
         command
     }
 
+    /// This trust domain's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// A SPIFFE ID of this trust domain.
     #[must_use]
     pub fn id(&self, path: &str) -> String {
-        format!("spiffe://{}{path}", Self::NAME)
+        format!("spiffe://{}{path}", self.name())
     }
 
     /// Runs a `bulla` command against this domain's server.
