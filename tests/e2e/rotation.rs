@@ -202,6 +202,15 @@ fn descriptors(process: Option<&Process>) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
+/// Resident memory in KiB.
+fn resident(process: Option<&Process>) -> usize {
+    let path = format!("/proc/{}/status", process.unwrap().pid());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.unwrap().trim().split(' ').next().unwrap();
+    number.parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_break_no_handshake_and_no_token() {
     let domain = Domain::start_with(Settings {
@@ -220,6 +229,14 @@ async fn rotations_break_no_handshake_and_no_token() {
         descriptors(domain.server.as_ref()),
         descriptors(domain.agent.as_ref()),
     );
+    let memory = |domain: &Domain| {
+        (
+            resident(domain.server.as_ref()),
+            resident(domain.agent.as_ref()),
+        )
+    };
+    let mut settled = None;
+    let begun = wall();
     let end = wall() + soak();
     let mut pace = tokio::time::interval(Duration::from_millis(25));
     while wall() < end {
@@ -243,6 +260,10 @@ async fn rotations_break_no_handshake_and_no_token() {
         verify::verify_jwt_svid(token, AUDIENCE, &bundle, now(), Seconds(0))
             .unwrap_or_else(|error| panic!("token {tokens}: {error}"));
         tokens += 1;
+        // Caches and allocators have found their size after a few rotations.
+        if settled.is_none() && wall() > begun + soak() / 2 {
+            settled = Some(memory(&domain));
+        }
         key_ids.extend(bundle.jwt_authorities.iter().map(|key| key.key_id.clone()));
     }
     let authorities = one.authorities.lock().unwrap().len();
@@ -255,6 +276,13 @@ async fn rotations_break_no_handshake_and_no_token() {
         "{authorities} X.509 authorities were seen"
     );
     assert!(key_ids.len() >= 3, "{} JWT keys were seen", key_ids.len());
+    let (then, end) = (settled.unwrap(), memory(&domain));
+    println!("resident KiB of server and agent: half way {then:?}, at the end {end:?}");
+    let flat = |then: usize, end: usize| end <= then + then / 10 + 8_192;
+    assert!(
+        flat(then.0, end.0) && flat(then.1, end.1),
+        "memory grows: {then:?}, {end:?}"
+    );
     // A renewal under way has a connection more for a moment.
     eventually_within(Duration::from_secs(20), "descriptors come back", || {
         let after = (
