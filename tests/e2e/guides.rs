@@ -52,7 +52,7 @@ fn run_guide(domain: &Domain, guide: &str) -> Ran {
     std::fs::create_dir(&folder).unwrap();
     let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
     let script = format!(
-        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
+        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
         programs.display(),
         commands(guide)
     );
@@ -63,6 +63,15 @@ fn run_guide(domain: &Domain, guide: &str) -> Ran {
         .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint())
         .env("BULLA_ADMIN_SOCKET", domain.admin_socket());
     Ran::of(&mut command).ok()
+}
+
+#[test]
+fn the_entries_guide_works_as_written() {
+    let domain = Domain::server_alone(Settings::default());
+    let ran = run_guide(&domain, "entries.md");
+    for seen in ["nobody agreed", "1 to delete", "1 unchanged, 0 not"] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod attestors;
 mod audit;
 mod bad_input;
+mod declarative;
 mod dev;
 mod entries;
 mod explain;

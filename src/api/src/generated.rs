@@ -103,6 +103,13 @@ pub mod bulla {
             include!("gen/bulla.audit.v1.rs");
         }
     }
+    /// Service package `bulla.entries.v1`.
+    pub mod entries {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.entries.v1.rs");
+        }
+    }
     /// Service package `bulla.issuance.v1`.
     pub mod issuance {
         /// Version 1.

@@ -15,6 +15,7 @@ pub mod convert;
 pub mod status;
 
 pub use generated::bulla::audit::v1 as audit;
+pub use generated::bulla::entries::v1 as entries;
 pub use generated::bulla::issuance::v1 as issuance;
 pub use generated::bulla::keys::v1 as keys;
 pub use generated::bulla::server::v1 as info;

@@ -6,6 +6,14 @@ use std::time::Duration;
 
 /// The most items in one batch call (entries, CSRs); SPIRE's agents send at most this many.
 pub const MAX_BATCH: usize = 500;
+/// The most changes of entries that are applied in one commit.
+pub const MAX_APPLY: usize = 10_000;
+/// Of the changes that cannot be applied, so many are told.
+pub const MAX_APPLY_FAULTS: usize = 8;
+/// Conditions and writes of one commit: two for each change, and room for others.
+pub const MAX_COMMIT_OPERATIONS: usize = 2 * MAX_APPLY + 48;
+/// Bytes of keys and values of one commit: 1,600 for each change; an entry has about 300.
+pub const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// The most entries in one page of a list.
 pub const MAX_PAGE: usize = 5_000;
 /// The largest request message on any listener, in bytes.

@@ -190,15 +190,13 @@ fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, 
             let (incarnation, _) = randomness
                 .split_first_chunk::<16>()
                 .unwrap_or((&[0; 16], &[]));
-            Ok(Arc::new(Memory::new(u128::from_be_bytes(*incarnation))))
+            let incarnation = u128::from_be_bytes(*incarnation);
+            Ok(Arc::new(Memory::with_limits(incarnation, store_limits())))
         }
         StoreEngine::Sled => {
             let options = SledOptions {
                 cache_bytes: settings.store_cache_bytes,
-                limits: store::Limits {
-                    max_log_bytes: limits::CHANGE_LOG_BYTES,
-                    ..store::Limits::default()
-                },
+                limits: store_limits(),
                 ..SledOptions::new(randomness)
             };
             Ok(Arc::new(Sled::open(
@@ -206,6 +204,16 @@ fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, 
                 options,
             )?))
         }
+    }
+}
+
+/// What one commit may hold: all changes that may be applied together.
+pub(crate) fn store_limits() -> store::Limits {
+    store::Limits {
+        max_log_bytes: limits::CHANGE_LOG_BYTES,
+        max_operations: limits::MAX_COMMIT_OPERATIONS,
+        max_commit_bytes: limits::MAX_COMMIT_BYTES,
+        ..store::Limits::default()
     }
 }
 

@@ -59,7 +59,7 @@ impl Rig {
         let mut config = config(dir.path(), StoreEngine::Memory);
         change(&mut config);
         let settings = config.check().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Memory::new(7));
+        let store: Arc<dyn Store> = Arc::new(Memory::with_limits(7, open::store_limits()));
         let keys: Arc<dyn KeyStorage> = Arc::new(MemoryKeys::new());
         Self::on(dir, settings, (store, keys), Clock::manual(START))
             .await

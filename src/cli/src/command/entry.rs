@@ -1,5 +1,7 @@
 //! `bulla entry …`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::AdminSocket;
@@ -69,6 +71,44 @@ pub enum EntryCommand {
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Make the entries what YAML files say: the difference first, then all of it or nothing.
+    #[command(after_help = "Examples:
+  bulla entry export > entries.yaml
+  bulla entry apply -f entries.yaml --plan          only show what would change
+  bulla entry apply -f entries/                     create and update
+  bulla entry apply -f entries/ --prune --yes       and delete what no file names")]
+    Apply {
+        /// What to apply, and how.
+        #[command(flatten)]
+        apply: EntryApply,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Print all entries in the form that `bulla entry apply` reads.
+    #[command(after_help = "Example:\n  bulla entry export > entries.yaml")]
+    Export {
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+}
+
+/// What to apply, and how.
+#[derive(Args, Debug, Default)]
+pub struct EntryApply {
+    /// A file, or a folder of .yaml, .yml and .json files; may be given several times.
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Delete entries that no file names; the names of nodes stay.
+    #[arg(long)]
+    pub prune: bool,
+    /// Show the difference and change nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// Agree to deletes beforehand.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What a new entry says.

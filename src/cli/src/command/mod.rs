@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::dev::service::DemoCommand;
-pub use entry::{EntryCommand, EntryContents, EntryFilter, EntryUpdate};
+pub use entry::{EntryApply, EntryCommand, EntryContents, EntryFilter, EntryUpdate};
 pub use explain::ExplainCommand;
 pub use fetch::{FetchArgs, FetchCommand, WriteArgs};
 pub use import::{ImportCommand, SpireImport};

@@ -17,6 +17,7 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/bulla.audit.v1.Audit/Head", ADMINS),
     ("/bulla.audit.v1.Audit/List", ADMINS),
     ("/bulla.audit.v1.Audit/Verify", ADMINS),
+    ("/bulla.entries.v1.Entries/Apply", ADMINS),
     ("/bulla.issuance.v1.Issuance/IssueX509", AGENTS),
     ("/bulla.keys.v1.Keys/Activate", ADMINS),
     ("/bulla.keys.v1.Keys/Prepare", ADMINS),

@@ -49,7 +49,7 @@ impl From<EntryFailure> for Failure {
 }
 
 type Outcome = Result<Arc<Entry>, EntryFailure>;
-type SameKey = (SpiffeId, SpiffeId, Selectors);
+pub(super) type SameKey = (SpiffeId, SpiffeId, Selectors);
 
 /// What goes into one commit, gathered item by item.
 #[derive(Default)]
@@ -296,7 +296,7 @@ fn check_batch(items: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-fn same_key(entry: &Entry) -> SameKey {
+pub(super) fn same_key(entry: &Entry) -> SameKey {
     (
         entry.spiffe_id.clone(),
         entry.parent_id.clone(),
@@ -308,7 +308,7 @@ fn no_such_entry(id: &EntryId) -> Failure {
     Failure::not_found(format!("there is no entry {id}"))
 }
 
-fn ring(entry: &Entry) -> String {
+pub(super) fn ring(entry: &Entry) -> String {
     format!(
         "entry {} would become its own ancestor through its parent {}",
         entry.spiffe_id, entry.parent_id

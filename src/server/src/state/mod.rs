@@ -6,6 +6,7 @@
 //! never be ahead of what is durable. The age of the view is known and bounded:
 //! beyond [`limits::MAX_VIEW_AGE`] nothing is authorised from it.
 
+mod apply;
 mod bundles;
 mod commit;
 mod entries;
@@ -33,6 +34,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::metrics::Meters;
 
+pub(crate) use apply::EntryOperation;
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use entries::{EntryEdit, EntryFailure};

@@ -102,7 +102,7 @@ impl EntryService {
     }
 }
 
-fn entry_id(text: &str) -> Result<EntryId, Failure> {
+pub(super) fn entry_id(text: &str) -> Result<EntryId, Failure> {
     EntryId::parse(text).map_err(|error| Failure::invalid(format!("entry.id: {error}")))
 }
 

@@ -2,6 +2,7 @@
 //! real gate, on a whole server. Only the listener's word on who calls is made up.
 
 mod agents;
+mod apply;
 mod authority;
 mod authorized;
 mod bundles;

@@ -1,6 +1,13 @@
 //! `bulla entry …`: registration entries.
 
+mod apply;
+mod document;
+mod export;
+mod lint;
+mod plan;
+
 use serde_json::Value;
+use tonic::transport::Channel;
 
 use crate::admin::{check_item, connect, entry_value, wire_id, wire_selector};
 use crate::command::{AdminSocket, EntryCommand, EntryContents, EntryFilter, EntryUpdate};
@@ -11,6 +18,10 @@ use crate::wire::{entry_v1, types};
 
 /// Entries asked for in one call; the server may send fewer.
 const PAGE: i32 = 500;
+/// The same where all entries are wanted.
+const LARGE_PAGE: i32 = 5_000;
+/// The largest answer taken, bytes.
+const ANSWER_MAX: usize = 16 << 20;
 
 const COLUMNS: &[(&str, &str)] = &[
     ("ENTRY ID", "id"),
@@ -35,6 +46,8 @@ pub(crate) async fn run(command: EntryCommand, out: &mut Output) -> Result<(), F
         EntryCommand::List { filter, admin } => list(filter, &admin, out).await,
         EntryCommand::Update { id, change, admin } => update(id, change, &admin, out).await,
         EntryCommand::Delete { ids, admin } => delete(ids, &admin, out).await,
+        EntryCommand::Apply { apply, admin } => apply::run(apply, &admin, out).await,
+        EntryCommand::Export { admin } => export::run(&admin, out).await,
     }
 }
 
@@ -119,10 +132,7 @@ async fn show(id: String, admin: &AdminSocket, out: &mut Output) -> Result<(), F
     Ok(())
 }
 
-async fn get(
-    client: &mut EntryClient<tonic::transport::Channel>,
-    id: String,
-) -> Result<types::Entry, Failure> {
+async fn get(client: &mut EntryClient<Channel>, id: String) -> Result<types::Entry, Failure> {
     let request = entry_v1::GetEntryRequest {
         id: id.clone(),
         output_mask: None,
@@ -141,30 +151,44 @@ async fn get(
 }
 
 async fn list(filter: EntryFilter, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
-    let mut client = EntryClient::new(connect(admin).await?);
     let filter = wire_filter(filter)?;
-    let (mut rows, mut page_token): (Vec<Value>, String) = (Vec::new(), String::new());
-    loop {
-        let request = entry_v1::ListEntriesRequest {
-            filter: filter.clone(),
-            output_mask: None,
-            page_size: PAGE,
-            page_token,
-        };
-        let answer = client.list_entries(request).await?.into_inner();
-        rows.extend(answer.entries.iter().map(entry_value));
-        page_token = answer.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-        tracing::info!("{} entries so far", rows.len());
-    }
+    let entries = pages(connect(admin).await?, filter, PAGE).await?;
+    let rows: Vec<Value> = entries.iter().map(entry_value).collect();
     out.rows(
         &rows,
         COLUMNS,
         "no entries; create one with `bulla entry create`",
     )?;
     Ok(())
+}
+
+/// All entries, in large pages.
+async fn all(channel: Channel) -> Result<Vec<types::Entry>, Failure> {
+    pages(channel, None, LARGE_PAGE).await
+}
+
+async fn pages(
+    channel: Channel,
+    filter: Option<entry_v1::list_entries_request::Filter>,
+    page_size: i32,
+) -> Result<Vec<types::Entry>, Failure> {
+    let mut client = EntryClient::new(channel).max_decoding_message_size(ANSWER_MAX);
+    let (mut entries, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = entry_v1::ListEntriesRequest {
+            filter: filter.clone(),
+            output_mask: None,
+            page_size,
+            page_token,
+        };
+        let answer = client.list_entries(request).await?.into_inner();
+        entries.extend(answer.entries);
+        page_token = answer.next_page_token;
+        if page_token.is_empty() {
+            return Ok(entries);
+        }
+        tracing::info!("{} entries so far", entries.len());
+    }
 }
 
 fn wire_filter(

@@ -1,0 +1,305 @@
+//! Many changes of entries in one commit: all of them or none. What they leave
+//! behind is judged as a whole, so that their order plays no part.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use identity::{Entry, EntryFields, EntryId, SpiffeId};
+use journal::Draft;
+use records::{AuditKind, key};
+use registry::Registry;
+use store::{Condition, Key, Write};
+
+use super::entries::{SameKey, ring, same_key};
+use super::{State, stored};
+use crate::caller::Caller;
+use crate::failure::{Failure, Kind};
+use crate::limits;
+
+/// One change of many.
+#[derive(Debug, Clone)]
+pub(crate) enum EntryOperation {
+    /// A new entry.
+    Create(Entry),
+    /// What an entry becomes; id, creation time and revision are those it has.
+    Update {
+        /// Its new fields.
+        fields: EntryFields,
+        /// The revision the caller saw.
+        seen: i64,
+    },
+    /// An entry that goes.
+    Delete {
+        /// Which.
+        id: EntryId,
+        /// The revision the caller saw.
+        seen: i64,
+    },
+}
+
+/// How many entries were created, changed and deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) created: u32,
+    pub(crate) updated: u32,
+    pub(crate) deleted: u32,
+}
+
+/// What the operations come to, before anything is written.
+#[derive(Default)]
+struct Plan {
+    /// What entries come to be, new ones and those that exist.
+    puts: Vec<(AuditKind, Arc<Entry>)>,
+    deletes: Vec<Arc<Entry>>,
+    /// What cannot be done: the first of it is told.
+    faults: Vec<Failure>,
+    faulty: usize,
+}
+
+impl Plan {
+    fn fault(&mut self, what: &str, failure: &Failure) {
+        self.faulty += 1;
+        if self.faults.len() < limits::MAX_APPLY_FAULTS {
+            let text = format!("{what}: {}", failure.message());
+            self.faults.push(Failure::new(failure.kind(), text));
+        }
+    }
+
+    /// One failure that tells of all.
+    fn refused(&self) -> Option<Failure> {
+        let first = self.faults.first()?;
+        let lines: Vec<&str> = self.faults.iter().map(Failure::message).collect();
+        let told = match self.faulty {
+            1 => String::new(),
+            count => format!("{count} changes cannot be made, the first of them:\n"),
+        };
+        let text = format!("{told}{}", lines.join("\n"));
+        Some(Failure::new(first.kind(), text))
+    }
+}
+
+impl State {
+    /// Applies all operations in one commit, or none.
+    ///
+    /// # Errors
+    /// What is wrong with each of the first operations that cannot be applied; or
+    /// the store or journal failed.
+    pub(crate) async fn apply_entries(
+        &self,
+        caller: &Caller,
+        operations: Vec<EntryOperation>,
+    ) -> Result<Applied, Failure> {
+        if operations.len() > limits::MAX_APPLY {
+            return Err(Failure::invalid(format!(
+                "{} operations given; at most {} are allowed in one commit",
+                operations.len(),
+                limits::MAX_APPLY
+            )));
+        }
+        let _one_at_a_time = self.0.admin_writes.lock().await;
+        let plan = self.plan(operations);
+        if let Some(failure) = plan.refused() {
+            return Err(failure);
+        }
+        let mut applied = Applied::default();
+        let mut drafts: Vec<Draft> = Vec::new();
+        let (mut conditions, mut writes) = (Vec::new(), Vec::new());
+        for (kind, entry) in &plan.puts {
+            let (key, put) =
+                stored::put_entry(&self.0.trust_domain, entry).map_err(Failure::invalid)?;
+            if *kind == AuditKind::EntryCreate {
+                applied.created += 1;
+                conditions.push(Condition::Absent(key));
+            } else {
+                applied.updated += 1;
+                conditions.push(self.still_there(key).await?);
+            }
+            writes.push(put);
+            drafts.push(self.entry_record(*kind, caller, entry)?);
+        }
+        for entry in &plan.deletes {
+            applied.deleted += 1;
+            let key: Key = key::entry(&self.0.trust_domain, &entry.id).into();
+            conditions.push(self.still_there(Arc::clone(&key)).await?);
+            writes.push(Write::Delete(key));
+            drafts.push(self.entry_record(AuditKind::EntryDelete, caller, entry)?);
+        }
+        if !writes.is_empty() {
+            self.record_and_commit(caller, drafts, conditions, writes)
+                .await?;
+        }
+        Ok(applied)
+    }
+
+    /// The condition that a record is what the store has now: what was planned saw
+    /// memory, and nobody else writes entries in between.
+    async fn still_there(&self, key: Key) -> Result<Condition, Failure> {
+        let value = self.0.store.get(&key).await.map_err(Failure::unavailable)?;
+        Ok(match value {
+            Some(value) => Condition::Equals(key, value),
+            None => Condition::Present(key),
+        })
+    }
+
+    fn plan(&self, operations: Vec<EntryOperation>) -> Plan {
+        let registry = self.registry();
+        let mut plan = Plan::default();
+        let mut named: HashSet<EntryId> = HashSet::with_capacity(operations.len());
+        for operation in operations {
+            let id = operation.id().clone();
+            let what = operation.to_string();
+            if !named.insert(id) {
+                let twice = Failure::invalid("another operation names the same entry");
+                plan.fault(&what, &twice);
+                continue;
+            }
+            if let Err(failure) = self.take(&registry, operation, &mut plan) {
+                plan.fault(&what, &failure);
+            }
+        }
+        judge(&registry, &mut plan);
+        plan
+    }
+
+    fn take(
+        &self,
+        registry: &Registry,
+        operation: EntryOperation,
+        plan: &mut Plan,
+    ) -> Result<(), Failure> {
+        match operation {
+            EntryOperation::Create(entry) => {
+                if registry.entry(&entry.id).is_some() {
+                    let taken = "its id is taken; choose another or leave it empty";
+                    return Err(Failure::new(Kind::Exists, taken));
+                }
+                plan.puts.push((AuditKind::EntryCreate, Arc::new(entry)));
+            }
+            EntryOperation::Update { mut fields, seen } => {
+                let old = as_seen(registry, &fields.id, seen)?;
+                fields.created_at = old.created_at;
+                fields.revision = old.revision.saturating_add(1);
+                let entry = Entry::new(fields, &self.0.trust_domain).map_err(Failure::invalid)?;
+                plan.puts.push((AuditKind::EntryUpdate, Arc::new(entry)));
+            }
+            EntryOperation::Delete { id, seen } => {
+                plan.deletes.push(Arc::clone(as_seen(registry, &id, seen)?));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl EntryOperation {
+    fn id(&self) -> &EntryId {
+        match self {
+            Self::Create(entry) => &entry.id,
+            Self::Update { fields, .. } => &fields.id,
+            Self::Delete { id, .. } => id,
+        }
+    }
+}
+
+impl std::fmt::Display for EntryOperation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Create(entry) => write!(f, "create {}", entry.spiffe_id),
+            Self::Update { fields, .. } => write!(f, "update {}", fields.id),
+            Self::Delete { id, .. } => write!(f, "delete {id}"),
+        }
+    }
+}
+
+/// The entry, if it still is what the caller saw.
+fn as_seen<'a>(registry: &'a Registry, id: &EntryId, seen: i64) -> Result<&'a Arc<Entry>, Failure> {
+    let entry = registry
+        .entry(id)
+        .ok_or_else(|| Failure::not_found("there is no such entry (any more)"))?;
+    if entry.revision != seen {
+        return Err(Failure::new(
+            Kind::Precondition,
+            format!(
+                "it has changed: its revision is {}, not {seen}; look again",
+                entry.revision
+            ),
+        ));
+    }
+    Ok(entry)
+}
+
+/// Judges what the plan leaves behind: how many entries, no two alike, no rings.
+fn judge(registry: &Registry, plan: &mut Plan) {
+    let created = plan
+        .puts
+        .iter()
+        .filter(|put| put.0 == AuditKind::EntryCreate);
+    let total = registry.counts().entries + created.count();
+    if total.saturating_sub(plan.deletes.len()) > limits::MAX_ENTRIES {
+        let most = format!("at most {} entries are allowed", limits::MAX_ENTRIES);
+        plan.fault("all together", &Failure::new(Kind::Exhausted, most));
+    }
+    let puts: Vec<Arc<Entry>> = plan.puts.iter().map(|put| Arc::clone(&put.1)).collect();
+    // Entries whose present contents no longer count.
+    let replaced: HashSet<&EntryId> = puts.iter().map(|entry| &entry.id).collect();
+    let gone: HashSet<EntryId> = plan.deletes.iter().map(|entry| entry.id.clone()).collect();
+    let stays = |id: &EntryId| !gone.contains(id) && !replaced.contains(id);
+    let mut alike: HashMap<SameKey, &EntryId> = HashMap::with_capacity(puts.len());
+    for entry in &puts {
+        let earlier = alike.insert(same_key(entry), &entry.id);
+        let there = registry.find_same(entry).filter(|same| stays(&same.id));
+        if let Some(same) = earlier.or_else(|| there.map(|same| &same.id)) {
+            let text = format!("entry {same} has the same SPIFFE ID, parent and selectors");
+            plan.fault(entry.spiffe_id.as_str(), &Failure::new(Kind::Exists, text));
+        }
+    }
+    let parents: HashSet<&SpiffeId> = puts.iter().map(|entry| &entry.parent_id).collect();
+    let risky = |entry: &&Arc<Entry>| {
+        parents.contains(&entry.spiffe_id) || registry.is_parent(&entry.spiffe_id)
+    };
+    if puts.iter().any(|entry| risky(&entry)) {
+        let staying = registry.entries().filter(|entry| stays(&entry.id));
+        let above = Above::of(staying.chain(&puts));
+        for entry in puts
+            .iter()
+            .filter(risky)
+            .filter(|entry| above.leads_back(entry))
+        {
+            plan.fault(entry.spiffe_id.as_str(), &Failure::invalid(ring(entry)));
+        }
+    }
+}
+
+/// For each SPIFFE ID the parents of the entries that give it.
+struct Above<'a>(HashMap<&'a SpiffeId, Vec<&'a SpiffeId>>);
+
+impl<'a> Above<'a> {
+    fn of(entries: impl Iterator<Item = &'a Arc<Entry>>) -> Self {
+        let mut above: HashMap<_, Vec<_>> = HashMap::new();
+        for entry in entries {
+            above
+                .entry(&entry.spiffe_id)
+                .or_default()
+                .push(&entry.parent_id);
+        }
+        Self(above)
+    }
+
+    /// Whether the parents of an entry lead back to its own SPIFFE ID. An entry
+    /// directly under its own SPIFFE ID is a dead end, not a ring.
+    fn leads_back(&self, entry: &Entry) -> bool {
+        if entry.parent_id == entry.spiffe_id {
+            return false;
+        }
+        let mut seen = HashSet::new();
+        let mut next = vec![&entry.parent_id];
+        while let Some(id) = next.pop() {
+            if *id == entry.spiffe_id {
+                return true;
+            }
+            if seen.insert(id) {
+                next.extend(self.0.get(id).into_iter().flatten().copied());
+            }
+        }
+        false
+    }
+}
