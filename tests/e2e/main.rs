@@ -29,3 +29,4 @@ mod restarts;
 mod rotation;
 mod secrets;
 mod workload;
+mod x509_pop;

@@ -182,6 +182,12 @@ impl Domain {
         self.wait_for_socket(&self.workload_socket(), "agent");
     }
 
+    /// Starts the agent on the state it has, when it is not expected to come far.
+    pub fn start_agent_unwaited(&mut self) {
+        let mut command = self.agent_command(None);
+        self.agent = Some(Process::start(&mut command, &self.path("agent.log")));
+    }
+
     /// The command that starts the agent.
     #[must_use]
     pub fn agent_command(&self, token: Option<&Value>) -> Command {

@@ -10,9 +10,11 @@
 )]
 
 mod domain;
+mod pki;
 mod process;
 mod wait;
 
 pub use domain::{Domain, Settings};
+pub use pki::Pki;
 pub use process::{Process, Ran, bulla, program};
 pub use wait::{eventually, eventually_within};

@@ -52,6 +52,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "verify",
             "contract",
             "join_token",
+            "x509_pop",
             "unix",
             "systemd",
             "docker",

@@ -19,6 +19,11 @@ impl Entropy {
         Self(SystemRandom::new())
     }
 
+    /// For what keeps a source of its own.
+    pub(crate) fn source(&self) -> SystemRandom {
+        self.0.clone()
+    }
+
     /// For functions that make keys.
     pub(crate) fn rng(&self) -> &dyn SecureRandom {
         &self.0

@@ -1,115 +1,21 @@
 //! Stock agents that prove their node with a certificate of the operator's CA.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use bulla_tests::{Domain, Ran, Settings, eventually};
+use bulla_tests::{Domain, Pki, eventually};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::stock::{Proof, StockAgent, bundle_pem, cli};
 
-/// An operator's CA and one node's certificate, as openssl makes them.
-pub(super) struct Pki {
-    folder: TempDir,
-}
-
-impl Pki {
-    /// `key` is what `openssl genpkey` is told of the node's key.
-    pub(super) fn new(key: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("pki-").tempdir_in("/tmp");
-        let pki = Self {
-            folder: folder.unwrap(),
-        };
-        let ec = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
-        pki.run(&[&["genpkey", "-out", "ca.key"], &ec[..]].concat());
-        pki.run(&[
-            "req",
-            "-x509",
-            "-key",
-            "ca.key",
-            "-out",
-            "ca.pem",
-            "-subj",
-            "/CN=Node CA",
-        ]);
-        pki.run(&[&["genpkey", "-out", "node.key"], key].concat());
-        pki.run(&[
-            "req",
-            "-new",
-            "-key",
-            "node.key",
-            "-out",
-            "node.csr",
-            "-subj",
-            "/CN=node-1",
-        ]);
-        let extensions = "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n";
-        std::fs::write(pki.path("extensions"), extensions).unwrap();
-        let sign = [
-            "x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-        ];
-        let rest = [
-            "-extfile",
-            "extensions",
-            "-out",
-            "node.pem",
-            "-set_serial",
-            "4660",
-        ];
-        pki.run(&[&sign[..], &rest[..]].concat());
-        pki
-    }
-
-    /// With a P-256 key.
-    pub(super) fn ec() -> Self {
-        Self::new(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
-    }
-
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let mut command = Command::new("openssl");
-        Ran::of(command.args(args).current_dir(self.folder.path()))
-            .ok()
-            .out
-    }
-
-    /// SHA-1 of the node's certificate, which SPIRE puts into the agent's ID.
-    fn fingerprint(&self) -> String {
-        let shown = self.run(&["x509", "-in", "node.pem", "-noout", "-fingerprint", "-sha1"]);
-        let (_, hex) = shown.trim().split_once('=').unwrap();
-        hex.replace(':', "").to_lowercase()
-    }
-
-    pub(super) fn agent_id(&self) -> String {
-        format!(
-            "spiffe://{}/spire/agent/x509pop/{}",
-            Domain::NAME,
-            self.fingerprint()
-        )
-    }
-
-    /// A server that trusts the CA, with more of its configuration.
-    pub(super) fn server(&self, more: &str) -> Domain {
-        let roots = self.path("ca.pem");
-        Domain::server_alone(Settings {
-            server: format!("{more}\n[attestors.x509_pop]\nca_bundle_file = {roots:?}\n"),
-            agent: String::new(),
-        })
-    }
-
-    fn join(&self, domain: &Domain) -> StockAgent {
-        let (certificate, key) = (self.path("node.pem"), self.path("node.key"));
-        let proof = Proof::Certificate(&certificate, &key);
-        StockAgent::start(domain.port(), &bundle_pem(domain), &proof)
-    }
+/// A stock agent that proves itself with the node's certificate.
+fn join(pki: &Pki, domain: &Domain) -> StockAgent {
+    let (certificate, key) = (pki.path("node.pem"), pki.path("node.key"));
+    let proof = Proof::Certificate(&certificate, &key);
+    StockAgent::start(domain.port(), &bundle_pem(domain), &proof)
 }
 
 /// Registers `/service` for this user, under a parent.
-pub(super) fn register(socket: &Path, parent: &str) {
+fn register(socket: &Path, parent: &str) {
     let uid = format!("unix:uid:{}", nix::unistd::getuid());
     let mut args = vec![
         "entry",
@@ -131,8 +37,8 @@ fn attested(domain: &Domain) -> usize {
 async fn a_stock_agent_attests_by_certificate_with_either_kind_of_key() {
     let rsa: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
     for pki in [Pki::ec(), Pki::new(rsa)] {
-        let domain = pki.server("");
-        let agent = pki.join(&domain);
+        let domain = pki.server("", "");
+        let agent = join(&pki, &domain);
         register(&domain.admin_socket(), &pki.agent_id());
         agent.await_svid(&domain.id("/service"), |_| true).await;
         let nodes = domain.admin(["node", "list", "--json"]).ok().json();
@@ -149,8 +55,8 @@ async fn a_stock_agent_attests_by_certificate_with_either_kind_of_key() {
 #[tokio::test]
 async fn entries_reach_a_node_by_what_its_certificate_says() {
     let pki = Pki::ec();
-    let domain = pki.server("");
-    let agent = pki.join(&domain);
+    let domain = pki.server("", "");
+    let agent = join(&pki, &domain);
     let rack = [
         "entry",
         "create",
@@ -168,8 +74,8 @@ async fn entries_reach_a_node_by_what_its_certificate_says() {
 #[tokio::test]
 async fn a_stock_agent_attests_again_instead_of_renewing_and_after_an_eviction() {
     let pki = Pki::ec();
-    let domain = pki.server("[svid]\nagent_ttl = \"16s\"\n");
-    let mut agent = pki.join(&domain);
+    let domain = pki.server("[svid]\nagent_ttl = \"16s\"\n", "");
+    let mut agent = join(&pki, &domain);
     register(&domain.admin_socket(), &pki.agent_id());
     agent.await_svid(&domain.id("/service"), |_| true).await;
     eventually("it has attested again", || {
@@ -193,8 +99,8 @@ async fn a_stock_agent_attests_again_instead_of_renewing_and_after_an_eviction()
 #[tokio::test]
 async fn a_ban_holds_against_a_node_that_could_attest_again() {
     let pki = Pki::ec();
-    let domain = pki.server("");
-    let mut agent = pki.join(&domain);
+    let domain = pki.server("", "");
+    let mut agent = join(&pki, &domain);
     let id = pki.agent_id();
     let _ = cli(&domain.admin_socket(), ["agent", "ban", "-spiffeID", &id]).ok();
     eventually("the banned agent stops", || agent.process.ended());
@@ -207,7 +113,7 @@ async fn a_ban_holds_against_a_node_that_could_attest_again() {
 #[test]
 fn a_certificate_of_another_ca_is_refused() {
     let (ours, theirs) = (Pki::ec(), Pki::ec());
-    let domain = ours.server("");
+    let domain = ours.server("", "");
     let (certificate, key) = (theirs.path("node.pem"), theirs.path("node.key"));
     let proof = Proof::Certificate(&certificate, &key);
     let _agent = StockAgent::launch(domain.port(), &bundle_pem(&domain), &proof);

@@ -1,4 +1,5 @@
-//! Sections `[attestors.…]`: what is looked at of a workload.
+//! Sections `[attestors.…]`: what is looked at of a workload, and what the node
+//! proves itself with.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ const OWN_NAMES: [&str; 5] = ["unix", "systemd", "docker", "podman", "spiffe_id"
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AttestorsConfig {
+    /// The node's certificate, when it proves itself with one.
+    pub x509_pop: Option<X509PopConfig>,
     /// Users, groups and binaries.
     pub unix: UnixConfig,
     /// Units of systemd.
@@ -86,6 +89,16 @@ impl AttestorsConfig {
 
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_control())
+}
+
+/// Section `[attestors.x509_pop]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct X509PopConfig {
+    /// The node's certificate and the intermediates after it, PEM.
+    pub certificate_file: PathBuf,
+    /// Its private key, PEM: P-256 or RSA.
+    pub key_file: PathBuf,
 }
 
 /// Section `[attestors.unix]`.

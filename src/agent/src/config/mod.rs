@@ -19,7 +19,9 @@ use zeroize::Zeroizing;
 
 use crate::limits::Limits;
 use crate::sds::Config as SdsConfig;
-pub use attestors::{AttestorsConfig, EngineConfig, ExternalConfig, SystemdConfig, UnixConfig};
+pub use attestors::{
+    AttestorsConfig, EngineConfig, ExternalConfig, SystemdConfig, UnixConfig, X509PopConfig,
+};
 use check::{check_address, check_seal_key, parse_key_type, parse_mode, parse_pins, value};
 
 /// Where the workload socket is unless configured otherwise.

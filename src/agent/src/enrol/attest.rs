@@ -43,6 +43,7 @@ async fn exchange(
     csr: Vec<u8>,
 ) -> Result<Attested, EnrolError> {
     let (send, receive) = mpsc::channel(1);
+    let kind = prover.kind();
     let evidence = prover.prove(ProveStep::Start)?;
     let first = attest_agent_request::Params {
         data: Some(AttestationData {
@@ -58,10 +59,10 @@ async fn exchange(
         .max_decoding_message_size(limits::SERVER_MESSAGE)
         .attest_agent(ReceiverStream::new(receive))
         .await
-        .map_err(refused)?
+        .map_err(|status| refused(kind, status))?
         .into_inner();
     for _ in 0..ROUNDS {
-        match next(&mut answers).await? {
+        match next(kind, &mut answers).await? {
             attest_agent_response::Step::Result(result) => {
                 return Ok(Attested {
                     svid: result.svid.ok_or(EnrolError::Answer("it has no SVID"))?,
@@ -80,19 +81,23 @@ async fn exchange(
 }
 
 async fn next(
+    kind: &str,
     answers: &mut Streaming<AttestAgentResponse>,
 ) -> Result<attest_agent_response::Step, EnrolError> {
     answers
         .message()
         .await
-        .map_err(refused)?
+        .map_err(|status| refused(kind, status))?
         .and_then(|answer| answer.step)
         .ok_or(EnrolError::Answer("it ended without a result"))
 }
 
 /// Tells a refusal that stays from a server that is away for now.
-fn refused(status: Status) -> EnrolError {
+fn refused(kind: &str, status: Status) -> EnrolError {
     match status.code() {
+        Code::InvalidArgument if kind == x509_pop::KIND => {
+            EnrolError::CertificateRefused(status.message().to_owned())
+        }
         Code::InvalidArgument => EnrolError::Evidence(status.message().to_owned()),
         Code::PermissionDenied => EnrolError::Banned(status.message().to_owned()),
         _ => EnrolError::Refused(status),

@@ -35,6 +35,14 @@ pub enum EnrolError {
         /// What is wrong with it.
         why: String,
     },
+    /// The node's certificate or its key cannot be used.
+    #[error("attestors.x509_pop: {path} cannot be used: {why}")]
+    NodeCertificate {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The bundle file cannot be used.
     #[error("trust.bundle_file {path} cannot be used: {why}")]
     BundleFile {
@@ -69,6 +77,12 @@ pub enum EnrolError {
          make another with `bulla token create`"
     )]
     Evidence(String),
+    /// The server did not take the node's certificate.
+    #[error(
+        "the server did not accept this node's certificate: {0}. Its CA must be in the server's \
+         attestors.x509_pop.ca_bundle_file"
+    )]
+    CertificateRefused(String),
     /// The server knows this node and does not want it.
     #[error("the server refuses this node: {0}")]
     Banned(String),

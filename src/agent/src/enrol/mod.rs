@@ -1,6 +1,6 @@
 //! Enrolment: from a token and a pin to an agent with an SVID of its own.
 //!
-//! The order matters. The token is a secret, so it is sent only over a
+//! The order matters. A token is a secret, so evidence is sent only over a
 //! connection whose server is already recognised: by the bundle of an earlier
 //! run, by a bundle file, or by a pin. Without any of these the agent refuses;
 //! there is no "insecure bootstrap".
@@ -9,6 +9,7 @@ mod anchor;
 mod attest;
 mod csr;
 mod error;
+mod proof;
 
 use std::sync::Arc;
 
@@ -26,8 +27,8 @@ pub(crate) use csr::certification_request;
 pub use error::EnrolError;
 
 use crate::clock::Clock;
-use crate::config::{JoinToken, Settings};
-use crate::disk::{Folder, OwnIdentity, TrustedBundle, read_limited};
+use crate::config::Settings;
+use crate::disk::{Folder, OwnIdentity, TrustedBundle};
 use crate::entropy::Entropy;
 use crate::limits;
 use crate::server_link::{LinkError, ServerLink};
@@ -54,7 +55,7 @@ impl Enroller<'_> {
     /// Looks, without touching the network, whether enrolment can begin at all.
     pub(crate) fn precheck(&self) -> Result<(), EnrolError> {
         self.anchors()?;
-        self.token("this agent is not enrolled yet").map(drop)
+        self.prover("this agent is not enrolled yet").map(drop)
     }
 
     /// Enrols: returns what the server certified, already stored.
@@ -62,14 +63,11 @@ impl Enroller<'_> {
         &self,
         why: &'static str,
     ) -> Result<(OwnIdentity, Arc<Bundle>), EnrolError> {
-        let token = self.token(why)?;
+        let mut prover = self.prover(why)?;
         let (channel, bundle) = self.recognise().await?;
         let (pkcs8, signer) = pending_key(self.folder, self.entropy)?;
         let csr = certification_request(&signer).map_err(|e| EnrolError::Key(e.to_string()))?;
-        let token = join_token::JoinToken::parse(token.secret())
-            .or(Err(EnrolError::NoToken("the join token cannot be one")))?;
-        let mut prover = join_token::JoinTokenProver::new(token);
-        let attested = attest::attest(channel, &mut prover, csr).await?;
+        let attested = attest::attest(channel, prover.as_mut(), csr).await?;
         let own = OwnIdentity {
             svid: own_svid(
                 &attested.svid.cert_chain,
@@ -102,26 +100,6 @@ impl Enroller<'_> {
             return Err(EnrolError::NoAnchor);
         }
         Ok(anchors)
-    }
-
-    fn token(&self, why: &'static str) -> Result<JoinToken, EnrolError> {
-        let config = &self.settings.config;
-        if let Some(token) = &config.join_token {
-            return Ok(token.clone());
-        }
-        let Some(path) = &config.join_token_file else {
-            return Err(EnrolError::NoToken(why));
-        };
-        let unusable = |why: String| EnrolError::TokenFile {
-            path: path.clone(),
-            why,
-        };
-        let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
-            .map(Zeroizing::new)
-            .ok_or_else(|| unusable("there is no such file".to_owned()))?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|error| unusable(format!("it is not text: {error}")))?;
-        JoinToken::new(text).map_err(|e| unusable(e.to_string()))
     }
 
     /// A connection to a server that has proved to be ours, and its bundle.

@@ -84,6 +84,12 @@ async fn renew(core: &Core) -> Result<(), EnrolError> {
     let own = core
         .own()
         .ok_or(EnrolError::NoToken("this agent has no SVID to renew"))?;
+    if own.reattestable {
+        // Whoever can prove the node again does: what proved it may have expired since.
+        crate::sync::enrol(core, "this agent's SVID is half-way through its life").await?;
+        core.works(Part::Renewal);
+        return Ok(());
+    }
     let (pkcs8, signer) = pending_key(&core.folder, &core.entropy)?;
     let csr = certification_request(&signer).map_err(|e| EnrolError::Key(e.to_string()))?;
     let request = RenewAgentRequest {

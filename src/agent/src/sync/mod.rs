@@ -59,7 +59,8 @@ pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
     }
 }
 
-async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolError> {
+/// Attests, and takes what the server certified.
+pub(crate) async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolError> {
     let (own, bundle) = core.enroller().enrol(why).await?;
     core.hub.hold_own_bundle(bundle);
     core.become_known_as(own)

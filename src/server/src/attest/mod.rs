@@ -33,6 +33,7 @@ use crate::state::State;
 
 pub(crate) use admit::AgentDenied;
 pub(crate) use attestors::all as attestors;
+pub(crate) use renew::MUST_REATTEST;
 #[cfg(test)]
 pub(crate) use session::Attested;
 pub(crate) use session::{Session, Step};

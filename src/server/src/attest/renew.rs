@@ -11,6 +11,9 @@ use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::state::stored;
 
+/// Why an agent that can attest again is not renewed.
+pub(crate) const MUST_REATTEST: &str = "agent must attest again instead of renewing";
+
 impl Attestation {
     /// Renews the SVID of an agent whose call was admitted ([`Attestation::admit`]).
     ///
@@ -46,6 +49,10 @@ impl Attestation {
             stored.ok_or_else(|| Failure::denied("agent is not attested"))?;
         if node.banned {
             return Err(Failure::denied("agent is banned"));
+        }
+        if node.can_reattest {
+            // What it was attested by may have expired since.
+            return Err(Failure::denied(MUST_REATTEST));
         }
         let now = parts.clock.now();
         let plan = parts

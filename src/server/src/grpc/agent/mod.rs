@@ -15,7 +15,8 @@ use api::agent::{
     RenewAgentRequest, RenewAgentResponse,
 };
 use api::convert::{id_from_wire, node_to_wire, optional_id_from_wire, x509_svid_to_wire};
-use api::types;
+use api::status;
+use api::types::{self, permission_denied_details::Reason};
 use futures_util::stream::BoxStream;
 use identity::{Seconds, SpiffeId};
 use join_token::JoinToken;
@@ -23,7 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::entry::bad_token;
 use super::items::{self, PageSize};
-use crate::attest::TokenOrder;
+use crate::attest::{MUST_REATTEST, TokenOrder};
 use crate::authz;
 use crate::failure::{Failure, Kind};
 use crate::server::Server;
@@ -171,7 +172,11 @@ impl AgentRpc for AgentService {
     ) -> Result<Response<RenewAgentResponse>, Status> {
         let agent = authz::agent(&request)?;
         let params = request.into_inner().params.unwrap_or_default();
-        let svid = self.server.attestation.renew(&agent, &params.csr).await?;
+        let renewed = self.server.attestation.renew(&agent, &params.csr).await;
+        let svid = renewed.map_err(|failure| match failure.message() {
+            MUST_REATTEST => status::denied(Reason::AgentMustReattest, MUST_REATTEST),
+            _ => failure.into(),
+        })?;
         Ok(Response::new(RenewAgentResponse {
             svid: Some(x509_svid_to_wire(&svid, "")),
         }))
