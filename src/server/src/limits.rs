@@ -12,7 +12,7 @@ pub const MAX_APPLY: usize = 10_000;
 pub const MAX_APPLY_FAULTS: usize = 8;
 /// Conditions and writes of one commit: two for each change, and room for others.
 pub const MAX_COMMIT_OPERATIONS: usize = 2 * MAX_APPLY + 48;
-/// Bytes of keys and values of one commit: 1,600 for each change; an entry has about 300.
+/// Bytes of keys and values of one commit: about 1,600 for each change.
 pub const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// The most entries in one page of a list.
 pub const MAX_PAGE: usize = 5_000;
