@@ -202,6 +202,18 @@ fn descriptors(process: Option<&Process>) -> usize {
     std::fs::read_dir(folder).unwrap().count()
 }
 
+/// One token, fetched and shown to the relying party; what refuses it.
+async fn call(issuing: &mut Client, keys: &Mutex<Arc<Bundle>>) -> Option<verify::JwtFault> {
+    let asked = JwtsvidRequest {
+        audience: vec![AUDIENCE.to_owned()],
+        ..Default::default()
+    };
+    let answer = issuing.fetch_jwtsvid(request(asked)).await;
+    let token = answer.unwrap().into_inner().svids.remove(0).svid;
+    let bundle = Arc::clone(&keys.lock().unwrap());
+    verify::verify_jwt_svid(&token, AUDIENCE, &bundle, now(), Seconds(0)).err()
+}
+
 /// Resident memory in KiB.
 fn resident(process: Option<&Process>) -> usize {
     let path = format!("/proc/{}/status", process.unwrap().pid());
@@ -246,19 +258,9 @@ async fn rotations_break_no_handshake_and_no_token() {
             done.unwrap_or_else(|error| panic!("handshake {handshakes}: {error}"));
             handshakes += 1;
         }
-        let asked = JwtsvidRequest {
-            audience: vec![AUDIENCE.to_owned()],
-            ..Default::default()
-        };
-        let answer = issuing
-            .fetch_jwtsvid(request(asked))
-            .await
-            .unwrap()
-            .into_inner();
         let bundle = Arc::clone(&keys.lock().unwrap());
-        let token = &answer.svids[0].svid;
-        verify::verify_jwt_svid(token, AUDIENCE, &bundle, now(), Seconds(0))
-            .unwrap_or_else(|error| panic!("token {tokens}: {error}"));
+        let refused = call(&mut issuing, &keys).await;
+        assert!(refused.is_none(), "token {tokens}: {refused:?}");
         tokens += 1;
         // Caches and allocators have found their size after a few rotations.
         if settled.is_none() && wall() > begun + soak() / 2 {

@@ -66,13 +66,17 @@ pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
                 if changed.is_err() {
                     return Ended::Lost("the agent is stopping".to_owned());
                 }
-                applier.delivered(*delivered.borrow_and_update());
+                let sequence = *delivered.borrow_and_update();
+                applier.delivered(sequence);
             }
             changed = replaced.changed() => {
                 if changed.is_err() {
                     return Ended::Lost("the agent is stopping".to_owned());
                 }
-                applier.replaced(*replaced.borrow_and_update());
+                // Not in one expression: the borrow would be held while the hub is asked,
+                // and the hub writes this value under its own lock.
+                let sequence = *replaced.borrow_and_update();
+                applier.replaced(sequence);
             }
             message = next(&mut news) => match message {
                 Ok(message) => {
