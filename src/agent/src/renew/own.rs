@@ -18,8 +18,9 @@ use crate::limits;
 /// Renews whenever it is time, for as long as the agent runs.
 pub(crate) async fn keep_own_young(core: Arc<Core>) {
     let mut spread = core.entropy.fraction();
+    let mut life = Life::default();
     loop {
-        if !wait_until_due(&core, spread).await {
+        if !wait_until_due(&core, &mut life, spread).await {
             continue;
         }
         let mut backoff = Backoff::up_to(longest_pause(&core));
@@ -39,7 +40,7 @@ pub(crate) async fn keep_own_young(core: Arc<Core>) {
 
 /// Sleeps a while; says whether it is time to renew. Wakes at least every half
 /// minute, because a suspended machine's timers stand still.
-async fn wait_until_due(core: &Core, spread: f64) -> bool {
+async fn wait_until_due(core: &Core, life: &mut Life, spread: f64) -> bool {
     let Some(own) = core.own() else {
         core.renewed.notified().await;
         return false;
@@ -50,7 +51,7 @@ async fn wait_until_due(core: &Core, spread: f64) -> bool {
         core.renewed.notified().await;
         return false;
     }
-    let mut due = renew_at(&own.svid, spread);
+    let mut due = life.renew_at(&own.svid, now, spread);
     if !core.own_stands() {
         // The server signed with a tainted key once more: its successor is on its way.
         due = due.min(now.plus(limits::SUSPECT_RETRY));
@@ -63,12 +64,41 @@ async fn wait_until_due(core: &Core, spread: f64) -> bool {
     }
 }
 
-/// Half of the lifetime, give or take a tenth of it; `spread` in `0.0..1.0`.
-fn renew_at(svid: &X509Svid, spread: f64) -> Timestamp {
-    let life = f64::from(svid.not_after.since(svid.not_before).0);
-    let after = Duration::from_secs_f64(life * 0.2f64.mul_add(spread, 0.4));
-    svid.not_before
-        .plus(Seconds(u32::try_from(after.as_secs()).unwrap_or(u32::MAX)))
+/// From when the life of the SVID that is held counts: from when it came, not
+/// from its start, which the server sets a minute back. A life shorter than that
+/// minute would otherwise be half over at once, and renewed without end.
+#[derive(Default)]
+struct Life {
+    held: Option<Held>,
+}
+
+#[derive(Clone, Copy)]
+struct Held {
+    not_before: Timestamp,
+    not_after: Timestamp,
+    from: Timestamp,
+}
+
+impl Life {
+    /// Half of the lifetime, give or take a tenth of it; `spread` in `0.0..1.0`.
+    /// When an SVID of an earlier run came is not known: its own start stands in.
+    fn renew_at(&mut self, svid: &X509Svid, now: Timestamp, spread: f64) -> Timestamp {
+        let (not_before, not_after) = (svid.not_before, svid.not_after);
+        let same = |h: &Held| h.not_before == not_before && h.not_after == not_after;
+        let from = match self.held {
+            Some(held) if same(&held) => held.from,
+            Some(_) => not_before.max(now),
+            None => not_before,
+        };
+        self.held = Some(Held {
+            not_before,
+            not_after,
+            from,
+        });
+        let life = f64::from(not_after.since(from).0);
+        let after = Duration::from_secs_f64(life * 0.2f64.mul_add(spread, 0.4));
+        from.plus(Seconds(u32::try_from(after.as_secs()).unwrap_or(u32::MAX)))
+    }
 }
 
 /// A tenth of what is left, so that there is time for some ten attempts.
@@ -127,16 +157,37 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn half_life_is_the_middle_and_jitter_stays_within_a_fifth() {
-        let svid = X509Svid {
+    fn svid(not_before: i64, not_after: i64) -> X509Svid {
+        X509Svid {
             spiffe_id: SpiffeId::parse("spiffe://a/spire/agent/x/y").unwrap(),
             chain: Vec::new(),
-            not_before: Timestamp(1000),
-            not_after: Timestamp(2000),
-        };
-        assert_eq!(renew_at(&svid, 0.0), Timestamp(1400));
-        assert_eq!(renew_at(&svid, 0.5), Timestamp(1500));
-        assert!(renew_at(&svid, 0.999) <= Timestamp(1600));
+            not_before: Timestamp(not_before),
+            not_after: Timestamp(not_after),
+        }
+    }
+
+    #[test]
+    fn half_life_is_the_middle_and_jitter_stays_within_a_fifth() {
+        let at = |spread| Life::default().renew_at(&svid(1000, 2000), Timestamp(1010), spread);
+        assert_eq!(at(0.0), Timestamp(1400));
+        assert_eq!(at(0.5), Timestamp(1500));
+        assert!(at(0.999) <= Timestamp(1600));
+    }
+
+    #[test]
+    fn a_life_shorter_than_its_backdating_is_not_renewed_without_end() {
+        let mut life = Life::default();
+        life.renew_at(&svid(900, 990), Timestamp(960), 0.5);
+        // Renewed at 1000 for 20 s: it says that it began at 940.
+        let renewed = svid(940, 1020);
+        assert_eq!(
+            life.renew_at(&renewed, Timestamp(1000), 0.5),
+            Timestamp(1010)
+        );
+        // Asked again later, it stays due at the same time.
+        assert_eq!(
+            life.renew_at(&renewed, Timestamp(1007), 0.5),
+            Timestamp(1010)
+        );
     }
 }
