@@ -84,13 +84,24 @@ fn descriptors(pid: u32) -> usize {
         .count()
 }
 
+/// How many descriptors the agent has once those of earlier callers are gone.
+fn descriptors_at_rest(pid: u32) -> usize {
+    let (mut last, mut same) = (0, 0);
+    eventually("the agent is at rest", || {
+        let now = descriptors(pid);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same == 30).then_some(now)
+    })
+}
+
 #[test]
 fn a_long_poll_reaches_neither_another_program_nor_the_heirs_of_a_dead_one() {
     let domain = Domain::start();
     domain.register("/first", []);
     domain.await_svid("/first");
     let agent = domain.agent.as_ref().unwrap().pid();
-    let idle = descriptors(agent);
+    let idle = descriptors_at_rest(agent);
     let modes = ["honest", "exec", "exit"];
     let mut clients: Vec<Client> = (0..EACH)
         .flat_map(|_| modes)
