@@ -15,6 +15,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("authority", &["identity", "keys", "journal"]),
     ("verify", &["identity"]),
     ("registry", &["identity"]),
+    ("policy", &["identity"]),
     ("contract", &["identity"]),
     ("workload", &["identity"]),
     ("join_token", &["identity", "contract"]),
@@ -24,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("docker", &["identity", "contract"]),
     ("external", &["identity", "contract"]),
     ("records", &["identity"]),
+    ("pdp", &["identity", "policy"]),
     ("channel", &["identity", "verify", "keys"]),
     ("api", &["identity"]),
     (
@@ -36,6 +38,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "authority",
             "verify",
             "registry",
+            "policy",
+            "pdp",
             "contract",
             "join_token",
             "x509_pop",
@@ -50,6 +54,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "identity",
             "keys",
             "verify",
+            "policy",
             "contract",
             "join_token",
             "x509_pop",
@@ -65,7 +70,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "identity", "keys", "verify", "channel", "api", "records", "journal", "server", "agent",
+            "identity", "keys", "verify", "policy", "pdp", "channel", "api", "records", "journal",
+            "server", "agent",
         ],
     ),
     ("bulla-tests", &["identity", "channel", "api"]),
@@ -77,6 +83,8 @@ const PURE: &[&str] = &[
     "keys",
     "authority",
     "registry",
+    "policy",
+    "pdp",
     "verify",
     "workload",
     "contract",
@@ -164,7 +172,8 @@ fn a_forbidden_edge_is_noticed() {
 }
 
 /// A node holds no code that mints: neither `authority` nor `store` nor the
-/// journal is reachable from the agent, by any path.
+/// journal is reachable from the agent, by any path. Nor is the policy engine:
+/// an agent knows the words of authorization, the server decides.
 #[test]
 fn the_agent_cannot_reach_code_that_mints() {
     let edges = direct(&metadata());
@@ -177,7 +186,7 @@ fn the_agent_cannot_reach_code_that_mints() {
             }
         }
     }
-    for forbidden in ["authority", "store", "journal", "records", "server"] {
+    for forbidden in ["authority", "store", "journal", "records", "server", "pdp"] {
         assert!(!reached.contains(forbidden), "agent reaches {forbidden}");
     }
 }
