@@ -16,6 +16,7 @@ mod entries;
 mod explain;
 mod files;
 mod guides;
+mod hsm;
 mod joining;
 mod json_api;
 mod json_attacks;

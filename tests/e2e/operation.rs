@@ -32,6 +32,7 @@ fn live_ready_and_metrics_are_served_on_loopback() {
     let domain = Domain::start_with(Settings {
         server: ops(server),
         agent: ops(agent),
+        ..Settings::default()
     });
     domain.register("/service", []);
     domain.await_svid("/service");

@@ -18,6 +18,8 @@ pub struct Settings {
     pub server: String,
     /// Appended to the agent's configuration.
     pub agent: String,
+    /// Added to the server's environment.
+    pub server_env: Vec<(&'static str, String)>,
 }
 
 /// The trust domain.
@@ -118,7 +120,9 @@ impl Domain {
         );
         std::fs::write(self.path("server.toml"), config).unwrap();
         let mut command = with_args(bulla(), ["server", "--config"]);
-        command.arg(self.path("server.toml"));
+        command
+            .arg(self.path("server.toml"))
+            .envs(self.settings.server_env.iter().cloned());
         self.server = Some(Process::start(&mut command, &self.path("server.log")));
         self.wait_for_socket(&self.admin_socket(), "server");
     }

@@ -104,6 +104,7 @@ impl Pki {
         Domain::server_alone(Settings {
             server: format!("{more}\n[attestors.x509_pop]\nca_bundle_file = {roots:?}\n"),
             agent: agent.to_owned(),
+            ..Settings::default()
         })
     }
 }

@@ -10,6 +10,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const FLOORS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("keys", &[]),
+    ("pkcs11", &["keys"]),
     ("store", &[]),
     ("journal", &[]),
     ("authority", &["identity", "keys", "journal"]),
@@ -33,6 +34,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             "identity",
             "keys",
+            "pkcs11",
             "store",
             "journal",
             "authority",

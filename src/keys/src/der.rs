@@ -56,6 +56,22 @@ pub fn put_unsigned(out: &mut Vec<u8>, magnitude: &[u8]) {
     put(out, INTEGER, &content);
 }
 
+/// An ECDSA signature as hardware gives it (r and s, each as long as the curve's
+/// order) in the form certificates hold: `Ecdsa-Sig-Value` (RFC 3279 section 2.2.3).
+#[must_use]
+pub fn ecdsa_sig_value(fixed: &[u8]) -> Option<Vec<u8>> {
+    if !matches!(fixed.len(), 64 | 96) {
+        return None;
+    }
+    let (r, s) = fixed.split_at_checked(fixed.len() / 2)?;
+    let mut pair = Vec::with_capacity(fixed.len() + 8);
+    put_unsigned(&mut pair, r);
+    put_unsigned(&mut pair, s);
+    let mut out = Vec::with_capacity(pair.len() + 4);
+    put(&mut out, SEQUENCE, &pair);
+    Some(out)
+}
+
 /// A magnitude without leading zero bytes.
 #[must_use]
 pub fn strip_zeros(magnitude: &[u8]) -> &[u8] {

@@ -12,7 +12,7 @@ use ring::signature::{
     RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
 };
 
-use crate::spki::{self, Numbers};
+use crate::spki;
 use crate::storage::{KeyStorage, MAX_KEYS, Protection, StorageError, check_key_id};
 use crate::{KeyError, KeyType, PublicKey, SignError, Signer, generate};
 
@@ -52,7 +52,8 @@ impl MemorySigner {
             &ECDSA_P384_SHA384_ASN1_SIGNING,
         ] {
             if let Ok(pair) = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8, &nonces) {
-                let spki = ec_spki(pair.public_key().as_ref()).ok_or(KeyError::Encoding)?;
+                let spki =
+                    spki::from_point(pair.public_key().as_ref()).ok_or(KeyError::Encoding)?;
                 return Self::new(Pair::Ecdsa(Box::new(pair)), &spki, nonces);
             }
         }
@@ -84,18 +85,6 @@ const NO_NONCE: SignError =
 )]
 fn nonces() -> SystemRandom {
     SystemRandom::new()
-}
-
-fn ec_spki(point: &[u8]) -> Option<Vec<u8>> {
-    let coordinates = point.strip_prefix(&[4])?;
-    let (x, y) = coordinates.split_at_checked(coordinates.len() / 2)?;
-    if let (Ok(x), Ok(y)) = (x.try_into(), y.try_into()) {
-        return Some(spki::encode(&Numbers::EcP256 { x, y }));
-    }
-    Some(spki::encode(&Numbers::EcP384 {
-        x: x.try_into().ok()?,
-        y: y.try_into().ok()?,
-    }))
 }
 
 impl Signer for MemorySigner {

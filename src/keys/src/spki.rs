@@ -126,6 +126,21 @@ pub fn encode(numbers: &Numbers<'_>) -> Vec<u8> {
     }
 }
 
+/// Writes the SubjectPublicKeyInfo of an uncompressed point (`04`, x, y) of P-256
+/// or P-384, by its length. Whether it lies on its curve is for the reader to check.
+#[must_use]
+pub fn from_point(point: &[u8]) -> Option<Vec<u8>> {
+    let coordinates = point.strip_prefix(&[4])?;
+    let (x, y) = coordinates.split_at_checked(coordinates.len() / 2)?;
+    if let (Ok(x), Ok(y)) = (x.try_into(), y.try_into()) {
+        return Some(encode(&Numbers::EcP256 { x, y }));
+    }
+    Some(encode(&Numbers::EcP384 {
+        x: x.try_into().ok()?,
+        y: y.try_into().ok()?,
+    }))
+}
+
 /// Checks an RSA modulus and exponent (big-endian, no leading zeros).
 ///
 /// # Errors

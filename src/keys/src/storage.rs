@@ -21,6 +21,10 @@ pub enum Protection {
     Sealed,
     /// On disk, readable by whoever reads the disk.
     Unsealed,
+    /// In a PKCS#11 token, which never gives it out.
+    Pkcs11,
+    /// In AWS KMS, which never gives it out.
+    AwsKms,
 }
 
 impl Protection {
@@ -31,6 +35,8 @@ impl Protection {
             Self::Memory => "memory",
             Self::Sealed => "sealed",
             Self::Unsealed => "unsealed",
+            Self::Pkcs11 => "pkcs11",
+            Self::AwsKms => "aws-kms",
         }
     }
 }
@@ -127,6 +133,32 @@ pub enum StorageError {
     /// Another process holds the directory.
     #[error("key directory {0} is in use by another process; two servers never share one")]
     InUse(String),
+    /// A storage outside this machine's memory and disk does not answer now.
+    #[error("{storage} cannot be used now: {why}")]
+    Away {
+        /// Which storage.
+        storage: String,
+        /// What it said, or that it said nothing.
+        why: String,
+    },
+    /// A storage outside this machine's memory and disk refuses, and would again.
+    #[error("{storage} refuses: {why}")]
+    Denied {
+        /// Which storage.
+        storage: String,
+        /// What it said, and what to do.
+        why: String,
+    },
+    /// A key is there, but must not be used.
+    #[error("key {id:?} in {storage} must not be used: {why}")]
+    Unfit {
+        /// The key's id.
+        id: String,
+        /// Which storage.
+        storage: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The key itself could not be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),

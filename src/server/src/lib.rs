@@ -18,6 +18,7 @@ mod grpc;
 mod health;
 mod housekeeping;
 mod issue;
+mod key_storage;
 pub mod limits;
 mod listeners;
 mod metrics;
@@ -26,12 +27,15 @@ mod process;
 #[cfg(test)]
 mod rig;
 mod run;
+mod secrets;
 mod server;
 mod state;
 
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Settings};
+pub use key_storage::KeysFailure;
 pub use listeners::ListenError;
 pub use open::StorageFailure;
 pub use run::{RunError, run, run_until, run_with};
+pub use secrets::SecretFailure;
 pub use server::Ready;

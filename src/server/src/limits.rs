@@ -20,10 +20,14 @@ pub const MAX_PAGE: usize = 5_000;
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 /// The largest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
-/// The largest file a passphrase is read from, in bytes.
-pub const MAX_PASSPHRASE_BYTES: usize = 4_096;
-/// The shortest passphrase that seals signing keys, in bytes.
-pub const MIN_PASSPHRASE_BYTES: usize = 12;
+/// The largest file a passphrase, PIN or other secret is read from, in bytes.
+pub const MAX_SECRET_BYTES: usize = 4_096;
+/// Threads that wait for a signing key kept elsewhere, at one time.
+pub const FAR_SIGNATURES: usize = 64;
+/// Of those, for one batch.
+pub const FAR_SIGNATURES_OF_A_BATCH: usize = 16;
+/// How long making, finding or removing a signing key may take: RSA takes its time.
+pub const KEY_STORAGE_PATIENCE: Duration = Duration::from_secs(60);
 /// The most unused join tokens at one time.
 pub const MAX_JOIN_TOKENS: usize = 100_000;
 /// The most attested nodes.

@@ -7,18 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::{Journal, JournalError};
-use keys::file::{FileKeys, Seal};
-use keys::memory::MemoryKeys;
-use keys::{KeyStorage, StorageError};
+use keys::KeyStorage;
 use records::AuditRecord;
 use ring::digest::{Context, SHA256};
 use store::Store;
 use store::memory::Memory;
 use store::sled_engine::{OpenError, Sled, SledOptions};
-use zeroize::Zeroizing;
 
 use crate::config::{Settings, StoreEngine};
 use crate::entropy::{Entropy, NoEntropy};
+use crate::key_storage::{self, KeysFailure};
 use crate::limits;
 
 /// Storage that is open and ours.
@@ -41,17 +39,9 @@ pub enum StorageFailure {
         /// What is wrong, and what to do.
         problem: String,
     },
-    /// The passphrase file cannot be used.
-    #[error("keys.passphrase_file {path}: {problem}")]
-    Passphrase {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        problem: String,
-    },
     /// The key storage.
     #[error("key storage did not open")]
-    Keys(#[from] StorageError),
+    Keys(#[from] KeysFailure),
     /// The decision log.
     #[error("decision log did not open")]
     Journal(#[from] JournalError),
@@ -65,7 +55,7 @@ pub enum StorageFailure {
 
 /// Opens everything under the data directory, which [`own_directory`] has seen to.
 pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, StorageFailure> {
-    let keys = open_keys(settings, entropy)?;
+    let keys = key_storage::open(settings, entropy)?;
     let journal_dir = settings.data_dir.join("journal");
     let journal = Journal::open(
         &journal_dir,
@@ -127,60 +117,6 @@ pub(crate) fn own_directory(path: &Path) -> Result<(), StorageFailure> {
         .create(&run)
         .map_err(|e| refuse(e.to_string()))?;
     std::fs::set_permissions(&run, Permissions::from_mode(0o700)).map_err(|e| refuse(e.to_string()))
-}
-
-fn open_keys(
-    settings: &Settings,
-    entropy: &Entropy,
-) -> Result<Arc<dyn KeyStorage>, StorageFailure> {
-    if settings.store == StoreEngine::Memory {
-        // The rows that say what a key is for are gone at exit; so is the key.
-        return Ok(Arc::new(MemoryKeys::new()));
-    }
-    let seal = match &settings.passphrase_file {
-        Some(path) => Seal::Passphrase(read_passphrase(path)?),
-        None => Seal::None,
-    };
-    if settings.passphrase_file.is_none() {
-        tracing::warn!(
-            "signing keys are unsealed: file modes alone protect them; set keys.passphrase_file"
-        );
-    }
-    let keys = FileKeys::open(&settings.data_dir.join("keys"), &seal, entropy.source())?;
-    Ok(Arc::new(keys))
-}
-
-/// The file's bytes without a trailing newline.
-fn read_passphrase(path: &Path) -> Result<Zeroizing<Vec<u8>>, StorageFailure> {
-    let refuse = |problem: String| StorageFailure::Passphrase {
-        path: path.to_path_buf(),
-        problem,
-    };
-    let found = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
-    if found.permissions().mode() & 0o077 != 0 {
-        return Err(refuse(format!(
-            "its mode lets others read it; run: chmod 0600 {}",
-            path.display()
-        )));
-    }
-    if usize::try_from(found.len()).is_ok_and(|size| size > limits::MAX_PASSPHRASE_BYTES) {
-        return Err(refuse(format!(
-            "it has {} bytes; at most {} are read",
-            found.len(),
-            limits::MAX_PASSPHRASE_BYTES
-        )));
-    }
-    let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|e| refuse(e.to_string()))?);
-    while bytes.last().is_some_and(|b| *b == b'\n' || *b == b'\r') {
-        bytes.pop();
-    }
-    if bytes.len() < limits::MIN_PASSPHRASE_BYTES {
-        return Err(refuse(format!(
-            "it has fewer than {} bytes; choose a longer passphrase",
-            limits::MIN_PASSPHRASE_BYTES
-        )));
-    }
-    Ok(bytes)
 }
 
 fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, StorageFailure> {

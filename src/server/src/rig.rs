@@ -66,6 +66,18 @@ impl Rig {
             .unwrap()
     }
 
+    /// A server whose keys are kept by `keys`; one signature may take a second.
+    pub(crate) async fn with_keys(keys: Arc<dyn KeyStorage>) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = config(dir.path(), StoreEngine::Memory);
+        config.keys.timeout = "1s".into();
+        let store: Arc<dyn Store> = Arc::new(Memory::with_limits(7, open::store_limits()));
+        let settings = config.check().unwrap();
+        Self::on(dir, settings, (store, keys), Clock::manual(START))
+            .await
+            .unwrap()
+    }
+
     /// A server on a store that already holds something.
     pub(crate) async fn on_store(store: Arc<dyn Store>) -> Result<Self, Failure> {
         let dir = Arc::new(tempfile::tempdir().unwrap());

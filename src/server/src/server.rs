@@ -113,6 +113,7 @@ impl Server {
             serials: authorities.serials(),
             lifetimes: lifetimes(&settings),
             meters: meters.clone(),
+            far: issue::FarAway::new(settings.signing_timeout),
         });
         let attestation = Attestation::new(
             state.clone(),

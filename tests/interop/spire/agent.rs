@@ -36,7 +36,7 @@ async fn a_stock_agent_attests_and_serves_its_workloads() {
 async fn a_stock_agent_renews_itself_and_its_workloads() {
     let domain = Domain::server_alone(Settings {
         server: "[svid]\nagent_ttl = \"16s\"\n".into(),
-        agent: String::new(),
+        ..Settings::default()
     });
     let agent = join(&domain);
     domain.register("/service", ["--x509-ttl", "10"]);

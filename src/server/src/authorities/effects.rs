@@ -8,9 +8,9 @@ use identity::{Seconds, Timestamp};
 use keys::{KeyStorage, KeyType, Signer};
 use records::{AuditKind, AuthorityProfile, AuthorityRecord, AuthorityState};
 
-use super::Authorities;
 use super::bundle::Edit;
 use super::rows::{Rotor, key_id};
+use super::{Authorities, blocking};
 use crate::caller::Caller;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
@@ -86,9 +86,10 @@ impl Authorities {
                     lifetime,
                     backdate: BACKDATE,
                 };
-                let td = parts.state.trust_domain();
-                let made = X509Authority::create_self_signed(td, Arc::clone(&signer), &terms)
-                    .map_err(Failure::internal)?;
+                let td = parts.state.trust_domain().clone();
+                let key = Arc::clone(&signer);
+                let sign = move || X509Authority::create_self_signed(&td, key, &terms);
+                let made = blocking::run("sign a new authority's certificate", sign).await?;
                 row.id = made.id().to_owned();
                 row.chain = vec![made.certificate_der().to_vec()];
                 row.not_before = made.not_before();
@@ -237,10 +238,7 @@ impl Authorities {
         }
         let keys = Arc::clone(&self.0.parts.keys);
         let id = key_id(rotor.profile, self.0.parts.plan.server_number, slot);
-        let removed = tokio::task::spawn_blocking(move || keys.remove(&id)).await;
-        removed
-            .map_err(Failure::internal)?
-            .map_err(Failure::unavailable)
+        blocking::run("remove a key", move || keys.remove(&id)).await
     }
 }
 
@@ -252,11 +250,9 @@ async fn make_key(
     entropy: &Entropy,
 ) -> Result<Arc<dyn Signer>, Failure> {
     let (keys, id, entropy) = (Arc::clone(keys), id.to_owned(), entropy.clone());
-    let made = tokio::task::spawn_blocking(move || match keys.load(&id)? {
+    let make = move || match keys.load(&id)? {
         Some(signer) => Ok(signer),
         None => keys.create(&id, key_type, entropy.source()),
-    });
-    made.await
-        .map_err(Failure::internal)?
-        .map_err(Failure::unavailable)
+    };
+    blocking::run("make a key", make).await
 }

@@ -5,6 +5,7 @@
 //! recorded commit, so a crash between any two of them is mended by the next tick.
 
 mod admin;
+mod blocking;
 mod bundle;
 mod drive;
 mod effects;

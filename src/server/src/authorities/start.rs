@@ -6,13 +6,12 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use authority::rotation::Policy;
 use identity::Seconds;
-use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 use super::rows::Rotor;
-use super::{Authorities, Inner, Parts, Plan, Rotors};
+use super::{Authorities, Inner, Parts, Plan, Rotors, blocking};
 use crate::failure::Failure;
 
 impl Authorities {
@@ -87,10 +86,7 @@ async fn load_keys(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
         };
         let keys = Arc::clone(&parts.keys);
         let id = row.key_id.clone();
-        let loaded = tokio::task::spawn_blocking(move || keys.load(&id)).await;
-        let loaded: Option<Arc<dyn Signer>> = loaded
-            .map_err(Failure::internal)?
-            .map_err(Failure::unavailable)?;
+        let loaded = blocking::run("find a key", move || keys.load(&id)).await?;
         match loaded {
             Some(signer) if signer.public_key().spki_der() == row.spki => {
                 rotor.signers.insert(key.slot, signer);

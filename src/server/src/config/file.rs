@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::AttestorsSection;
+use super::{AttestorsSection, KeysSection};
 
 /// The whole file. Only `trust_domain` has no default.
 #[derive(Debug, Clone, Deserialize)]
@@ -216,14 +216,6 @@ impl Default for JwtSection {
             issuer: None,
         }
     }
-}
-
-/// `[keys]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeysSection {
-    /// File with the passphrase that seals signing keys; none leaves them unsealed.
-    pub passphrase_file: Option<PathBuf>,
 }
 
 /// `[rotation]`

@@ -5,15 +5,16 @@
 mod attestors;
 mod duration;
 mod file;
+mod key_place;
 mod settings;
 mod value;
 
 pub use attestors::{AttestorsSection, X509PopSection};
 pub use file::{
-    AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, KeysSection,
-    LimitsSection, LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection,
-    SvidSection,
+    AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, LimitsSection,
+    LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection, SvidSection,
 };
+pub use key_place::{KeyPlace, KeysAt, KeysSection, Pkcs11Section, SecretAt, TokenSettings};
 pub use settings::Settings;
 
 /// Why a configuration is refused.

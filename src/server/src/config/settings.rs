@@ -7,12 +7,12 @@ use std::time::Duration;
 use identity::{Seconds, TrustDomain};
 use keys::KeyType;
 
-use super::attestors;
 use super::value::{
     absolute, address, advertise, issuer, key_type, log_level, range, refuse, schedule,
     socket_path, span, trust_domain,
 };
-use super::{Config, ConfigError, LogFormat, StoreEngine, SvidSection};
+use super::{Config, ConfigError, KeysAt, LogFormat, StoreEngine, SvidSection};
+use super::{attestors, key_place};
 
 /// The server's settings, checked.
 #[derive(Debug, Clone)]
@@ -55,8 +55,10 @@ pub struct Settings {
     pub jwt_key_ttl: Seconds,
     /// `iss` of JWT-SVIDs.
     pub jwt_issuer: Option<String>,
-    /// Where the passphrase that seals keys is read from.
-    pub passphrase_file: Option<PathBuf>,
+    /// Where signing keys are kept.
+    pub keys: KeysAt,
+    /// How long one signature may take when the key is kept elsewhere.
+    pub signing_timeout: Duration,
     /// Cron schedule of rotation ticks.
     pub rotation_schedule: String,
     /// How long a new authority is public before it signs.
@@ -117,7 +119,8 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         jwt_key: key_type("jwt.key_type", &config.jwt.key_type)?,
         jwt_key_ttl: span("jwt.ttl", &config.jwt.ttl, 10, 10 * YEAR)?,
         jwt_issuer: config.jwt.issuer.as_deref().map(issuer).transpose()?,
-        passphrase_file: config.keys.passphrase_file.clone(),
+        signing_timeout: key_place::timeout(&config.keys)?,
+        keys: key_place::check(&config.keys, config.store.engine)?,
         rotation_schedule: schedule(&config.rotation.schedule)?,
         propagation: propagation(&config.rotation.propagation)?,
         accept_clock: config.clock.accept,

@@ -117,3 +117,52 @@ fn a_missing_file_is_named() {
     let error = Config::load(&PathBuf::from("/nonexistent/server.toml")).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/server.toml"));
 }
+
+#[test]
+fn keys_are_kept_in_one_place_and_its_secrets_are_elsewhere() {
+    let token = "[keys]\nstorage = \"pkcs11\"\n[keys.pkcs11]\nmodule = \"/usr/lib/hsm.so\"\n\
+                 token = \"bulla\"\npin_file = \"/etc/bulla/pin\"\n";
+    let settings = minimal(token).unwrap();
+    let KeysAt::Token(found) = settings.keys else {
+        panic!("{:?}", settings.keys)
+    };
+    assert_eq!(found.pin, SecretAt::File("/etc/bulla/pin".into()));
+    assert_eq!(found.sessions, 8);
+    let sealed = minimal("[keys]\ncredential = \"bulla-keys\"").unwrap();
+    let credential = SecretAt::Credential("bulla-keys".into());
+    assert_eq!(sealed.keys, KeysAt::FilesUnderSecret(credential));
+    let in_memory = minimal("[store]\nengine = \"memory\"").unwrap();
+    assert_eq!(in_memory.keys, KeysAt::Memory);
+    for (text, key) in [
+        ("[keys]\nstorage = \"memory\"", "keys.storage"),
+        ("[keys]\nstorage = \"pkcs11\"", "keys.storage"),
+        ("[keys]\ncredential = \"../x\"", "keys.credential"),
+        ("[keys]\ntimeout = \"0s\"", "keys.timeout"),
+        (
+            "[keys]\ncredential = \"x\"\npassphrase_file = \"/p\"",
+            "keys.credential",
+        ),
+        (&token.replace("pin_file", "# pin_file"), "keys.pkcs11"),
+        (&token.replace("\"pkcs11\"", "\"file\""), "keys.pkcs11"),
+        (&format!("{token}sessions = 0"), "keys.pkcs11.sessions"),
+        (&token.replace("/usr", "usr"), "keys.pkcs11.module"),
+        (
+            &format!("[store]\nengine = \"memory\"\n{token}"),
+            "keys.storage",
+        ),
+    ] {
+        let refused = minimal(text).unwrap_err();
+        assert!(refused.to_string().starts_with(key), "{text}: {refused}");
+    }
+    for name in [
+        "credential",
+        "module",
+        "token",
+        "pin_file",
+        "pin_credential",
+        "sessions",
+    ] {
+        let mentioned = SAMPLE.contains(&format!("# {name} = "));
+        assert!(mentioned, "deploy/server.toml does not mention {name}");
+    }
+}

@@ -8,7 +8,6 @@ use api::debug::debug_server::Debug as DebugRpc;
 use api::debug::{GetInfoRequest, GetInfoResponse, get_info_response};
 use api::info::info_server::Info as InfoRpc;
 use api::info::{GetRequest, GetResponse, Key};
-use keys::Protection;
 use records::AuthorityProfile;
 use tonic::{Request, Response, Status};
 
@@ -49,21 +48,13 @@ const fn store_name(engine: StoreEngine) -> &'static str {
     }
 }
 
-pub(super) const fn protection_name(protection: Protection) -> &'static str {
-    match protection {
-        Protection::Memory => "memory",
-        Protection::Sealed => "sealed",
-        Protection::Unsealed => "unsealed",
-    }
-}
-
 fn key(status: &KeyStatus) -> Key {
     Key {
         profile: status.profile.as_str().to_owned(),
         id: status.id.clone(),
         state: status.state.to_owned(),
         not_after: status.not_after.0,
-        protection: protection_name(status.protection).to_owned(),
+        protection: status.protection.name().to_owned(),
         key_type: status.key_type.to_owned(),
         tainted: status.tainted,
         sha256: status

@@ -9,7 +9,6 @@ use authority::rotation::Reason;
 use records::AuthorityProfile;
 use tonic::{Request, Response, Status};
 
-use super::info::protection_name;
 use crate::authorities::{Act, KeyReport, Order};
 use crate::authz;
 use crate::failure::Failure;
@@ -74,7 +73,7 @@ fn to_wire(report: KeyReport) -> Key {
         state: report.status.state.to_owned(),
         tainted: report.status.tainted,
         key_type: report.status.key_type.to_owned(),
-        protection: protection_name(report.status.protection).to_owned(),
+        protection: report.status.protection.name().to_owned(),
         created_at: report.created_at.0,
         since: report.since.0,
         not_after: report.status.not_after.0,

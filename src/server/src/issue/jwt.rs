@@ -7,6 +7,7 @@ use identity::{Entry, Timestamp};
 use journal::Draft;
 use records::{AuditKind, AuditOutcome};
 
+use super::far_away::refusal;
 use super::{IssueRefusal, IssuedJwt, Issuer, JwtRequest, JwtRight, lifetime};
 use crate::caller::Caller;
 use crate::failure::Failure;
@@ -54,10 +55,10 @@ impl Issuer {
         let to_be_signed = plan.prepared.redeem(receipt).map_err(|e| failed(&e))?;
         let authority = plan.authority;
         let svid = if authority.is_remote() {
-            let signed = tokio::task::spawn_blocking(move || authority.sign(to_be_signed)).await;
-            signed.map_err(|e| failed(&e))?.map_err(|e| failed(&e))?
+            let signed = self.0.far.sign(move || authority.sign(to_be_signed));
+            signed.await?
         } else {
-            authority.sign(to_be_signed).map_err(|e| failed(&e))?
+            authority.sign(to_be_signed).map_err(|e| refusal(&e))?
         };
         Ok(IssuedJwt {
             svid,

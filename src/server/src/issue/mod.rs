@@ -6,6 +6,7 @@
 //! to sign. Nothing here reads the store, parses keys or formats text when all
 //! goes well.
 
+mod far_away;
 mod jwt;
 mod refusal;
 mod server_svid;
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 use crate::metrics::Meters;
 use crate::state::State;
 
+pub(crate) use far_away::FarAway;
 pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
 
@@ -126,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) serials: SerialPrefix,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) meters: Meters,
+    pub(crate) far: FarAway,
 }
 
 impl Issuer {
@@ -146,5 +149,7 @@ fn lifetime(asked: Option<Seconds>, default: Seconds, most: Seconds) -> Seconds 
     wanted.map_or(default, |span| span.min(most))
 }
 
+#[cfg(test)]
+mod far_away_tests;
 #[cfg(test)]
 mod tests;

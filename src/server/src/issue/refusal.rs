@@ -26,6 +26,9 @@ pub enum IssueRefusal {
     /// The signature could not be made; the record of it stands.
     #[error("{0}")]
     Sign(String),
+    /// The signing key is kept elsewhere, where nobody answers; the record stands.
+    #[error("{0}")]
+    Away(String),
     /// The view is stale, the record could not be made, there is no randomness.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -38,7 +41,7 @@ impl IssueRefusal {
         match self {
             Self::NotAuthorised(_) => Kind::Denied,
             Self::NotMintable(_) | Self::Jwt(_) => Kind::Invalid,
-            Self::NoAuthority(_) | Self::Sign(_) => Kind::Unavailable,
+            Self::NoAuthority(_) | Self::Sign(_) | Self::Away(_) => Kind::Unavailable,
             Self::X509(refused) => x509_kind(refused),
             Self::Failed(failure) => failure.kind(),
         }

@@ -1,15 +1,18 @@
 //! X.509-SVIDs: a batch is decided item by item, recorded in one group, signed.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use authority::{LeafSubject, PreparedX509, SubjectKey, ToBeSigned, X509Authority};
+use authority::{LeafSubject, PreparedX509, SubjectKey, X509Authority};
+use futures_util::StreamExt as _;
 use identity::{Entry, EntryId, Seconds, SpiffeId, Timestamp, X509Svid};
 use journal::{Draft, Receipt};
 use records::{AuditKind, AuditOutcome};
 
+use super::far_away::refusal;
 use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
 use crate::caller::Caller;
 use crate::failure::Failure;
+use crate::limits;
 
 /// After so many local signatures the task lets others run.
 const SIGNATURES_BETWEEN_YIELDS: usize = 32;
@@ -41,8 +44,26 @@ impl Issuer {
             Ok(receipts) => receipts,
             Err(failure) => return self.none_of(requests.len(), &failure),
         };
-        let mut issued = Vec::with_capacity(plans.len());
-        for (n, (plan, receipt)) in plans.into_iter().zip(receipts).enumerate() {
+        let is_far = plans
+            .iter()
+            .flatten()
+            .any(|plan| plan.authority.is_remote());
+        let planned = plans.into_iter().zip(receipts);
+        let issued = if is_far {
+            self.sign_far_away(planned).await
+        } else {
+            self.sign_here(planned).await
+        };
+        self.count(&issued);
+        issued
+    }
+
+    async fn sign_here(
+        &self,
+        planned: impl Iterator<Item = (Result<Planned, IssueRefusal>, Receipt)>,
+    ) -> Vec<Result<IssuedX509, IssueRefusal>> {
+        let mut issued = Vec::with_capacity(planned.size_hint().0);
+        for (n, (plan, receipt)) in planned.enumerate() {
             issued.push(match plan {
                 Ok(plan) => self.sign_planned(plan, receipt).await,
                 Err(refusal) => Err(refusal),
@@ -51,8 +72,34 @@ impl Issuer {
                 tokio::task::yield_now().await;
             }
         }
-        self.count(&issued);
         issued
+    }
+
+    /// A few at one time, for each waits on somebody else. Once the signer does not
+    /// answer, the rest of the batch does not wait for it, too.
+    async fn sign_far_away(
+        &self,
+        planned: impl Iterator<Item = (Result<Planned, IssueRefusal>, Receipt)>,
+    ) -> Vec<Result<IssuedX509, IssueRefusal>> {
+        let given_up = OnceLock::new();
+        let signatures = planned.map(|(plan, receipt)| {
+            let given_up = &given_up;
+            async move {
+                if let Some(why) = given_up.get() {
+                    return Err(IssueRefusal::clone(why));
+                }
+                let issued = self.sign_planned(plan?, receipt).await;
+                if let Err(away @ IssueRefusal::Away(_)) = &issued {
+                    let _already = given_up.set(away.clone());
+                }
+                issued
+            }
+        });
+        let signatures = futures_util::stream::iter(signatures);
+        signatures
+            .buffered(limits::FAR_SIGNATURES_OF_A_BATCH)
+            .collect()
+            .await
     }
 
     fn plan_all(&self, requests: &[X509Request]) -> Vec<Result<Planned, IssueRefusal>> {
@@ -240,11 +287,12 @@ impl Issuer {
             IssueRefusal::Sign("the certificate could not be signed; try again".into())
         };
         let to_be_signed = plan.prepared.redeem(receipt).map_err(|e| failed(&e))?;
-        if !plan.authority.is_remote() {
-            return plan.authority.sign(to_be_signed).map_err(|e| failed(&e));
+        let authority = plan.authority;
+        if !authority.is_remote() {
+            return authority.sign(to_be_signed).map_err(|e| refusal(&e));
         }
-        let signed = sign_far_away(plan.authority, to_be_signed).await;
-        signed.map_err(|e| failed(&e))?.map_err(|e| failed(&e))
+        let far = &self.0.far;
+        far.sign(move || authority.sign(to_be_signed)).await
     }
 
     fn none_of(&self, count: usize, failure: &Failure) -> Vec<Result<IssuedX509, IssueRefusal>> {
@@ -264,12 +312,4 @@ impl Issuer {
             .x509_refused
             .increment(count(issued.len() - granted));
     }
-}
-
-/// A signer that may block for long gets a thread that may.
-async fn sign_far_away(
-    authority: Arc<X509Authority>,
-    to_be_signed: ToBeSigned,
-) -> Result<Result<X509Svid, authority::IssueError>, tokio::task::JoinError> {
-    tokio::task::spawn_blocking(move || authority.sign(to_be_signed)).await
 }

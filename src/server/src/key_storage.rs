@@ -1,0 +1,69 @@
+//! Opening the place where this server's signing keys are kept, as configured.
+
+use std::sync::Arc;
+
+use keys::file::{FileKeys, Seal};
+use keys::memory::MemoryKeys;
+use keys::{KeyStorage, StorageError};
+use pkcs11::{TokenKeys, TokenOptions};
+
+use crate::config::{KeysAt, Settings, TokenSettings};
+use crate::entropy::Entropy;
+use crate::secrets::{self, SecretFailure};
+
+/// Why the key storage did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysFailure {
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretFailure),
+    /// The storage.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Opens it. Blocks: a token is logged in to, a passphrase stretched.
+pub(crate) fn open(
+    settings: &Settings,
+    entropy: &Entropy,
+) -> Result<Arc<dyn KeyStorage>, KeysFailure> {
+    match &settings.keys {
+        KeysAt::Memory => Ok(Arc::new(MemoryKeys::new())),
+        KeysAt::Token(token) => open_token(settings, token),
+        files => {
+            let seal = seal(files)?;
+            if matches!(seal, Seal::None) {
+                tracing::warn!(
+                    "signing keys are unsealed: file modes alone protect them; set keys.passphrase_file or keys.credential"
+                );
+            }
+            let folder = settings.data_dir.join("keys");
+            Ok(Arc::new(FileKeys::open(&folder, &seal, entropy.source())?))
+        }
+    }
+}
+
+/// What seals the key files.
+fn seal(keys: &KeysAt) -> Result<Seal, SecretFailure> {
+    Ok(match keys {
+        KeysAt::FilesUnderPassphrase(at) => {
+            Seal::Passphrase(secrets::read("keys.passphrase_file", at, true)?)
+        }
+        KeysAt::FilesUnderSecret(at) => Seal::Secret(secrets::read("keys.credential", at, false)?),
+        KeysAt::Memory | KeysAt::Files | KeysAt::Token(_) => Seal::None,
+    })
+}
+
+fn open_token(
+    settings: &Settings,
+    token: &TokenSettings,
+) -> Result<Arc<dyn KeyStorage>, KeysFailure> {
+    let options = TokenOptions {
+        module: token.module.clone(),
+        token: token.token.clone(),
+        pin: secrets::read("keys.pkcs11.pin", &token.pin, true)?,
+        label_prefix: format!("bulla/{}/", settings.trust_domain),
+        sessions: Some(token.sessions),
+    };
+    Ok(Arc::new(TokenKeys::open(&options)?))
+}
