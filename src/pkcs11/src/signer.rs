@@ -84,7 +84,7 @@ impl Signer for TokenSigner {
         };
         // What comes from elsewhere is not believed.
         let verified = self.public_key.verify(message, &signature);
-        verified.or_else(|_bad| Err(wrong("its signature does not verify")))?;
+        verified.map_err(|_bad| wrong("its signature does not verify"))?;
         Ok(signature)
     }
 

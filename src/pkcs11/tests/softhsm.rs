@@ -4,6 +4,8 @@
 //! test runs itself again as a child with the variable set.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
     reason = "a test may fail loudly, and makes its own randomness and environment"

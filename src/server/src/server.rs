@@ -81,8 +81,7 @@ impl Server {
             (clock.clone(), meters.clone()),
             stopping.clone(),
         );
-        let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
-        audit.append(vec![draft]).await?;
+        record_start(&audit).await?;
         let bundles = LiveBundles::empty();
         let state = State::load(Loading {
             trust_domain: settings.trust_domain.clone(),
@@ -158,6 +157,11 @@ impl Server {
             .get()
             .map_or("", |ready| ready.advertise.as_str())
     }
+}
+
+async fn record_start(audit: &Audit) -> Result<(), Failure> {
+    let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
+    audit.append(vec![draft]).await.map(|_| ())
 }
 
 fn plan(settings: &Settings) -> Result<Plan, Failure> {
