@@ -12,6 +12,7 @@ mod backoff;
 mod clock;
 pub mod config;
 mod core;
+mod delegated;
 mod disk;
 mod enrol;
 mod entropy;

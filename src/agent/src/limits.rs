@@ -107,6 +107,8 @@ pub(crate) const FILE_BYTES: u64 = 512 * 1024 * 1024;
 pub(crate) const SMALL_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// X.509 authorities in one bundle.
 pub(crate) const BUNDLE_AUTHORITIES: usize = 64;
+/// Delegates in the configuration.
+pub(crate) const DELEGATES: usize = 64;
 /// SHA-256 pins in the configuration.
 pub(crate) const PINS: usize = 64;
 /// How long the agent waits, at a stop, for open calls to end.

@@ -103,9 +103,14 @@ impl Listeners {
         let limits = channel::Limits {
             connections: ADMIN_CONNECTIONS,
             connections_per_origin: ADMIN_CONNECTIONS,
+            // A delegate follows each workload in a stream of its own.
+            concurrent_streams: core.settings.config.limits.streams_per_connection,
             ..channel::Limits::workload()
         };
-        serving.spawn(channel::serve_unix(self.admin, admin, limits, stopped()));
+        let accept = move |peer: &Arc<uds::UnixPeer>| admin.accept(peer);
+        let shutdown = stopped();
+        let admin = channel::serve_unix_each(self.admin, accept, limits, shutdown);
+        serving.spawn(admin);
         if let Some((listener, metrics)) = self.ops {
             let routes = ops(core, metrics);
             let shutdown = stopped();

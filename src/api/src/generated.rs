@@ -26,11 +26,31 @@ pub mod workload {
 
 /// Packages `spire.*`.
 pub mod spire {
+    /// Packages `spire.agent.*`.
+    pub mod agent {
+        /// Service package `spire.agent.debug.v1`.
+        pub mod debug {
+            /// Version 1.
+            pub mod v1 {
+                include!("gen/spire.agent.debug.v1.rs");
+            }
+        }
+    }
     /// Packages `spire.api.*`.
     pub mod api {
         /// Values the services share.
         pub mod types {
             include!("gen/spire.api.types.rs");
+        }
+        /// Packages `spire.api.agent.*`.
+        pub mod agent {
+            /// Service package `spire.api.agent.delegatedidentity.v1`.
+            pub mod delegatedidentity {
+                /// Version 1.
+                pub mod v1 {
+                    include!("gen/spire.api.agent.delegatedidentity.v1.rs");
+                }
+            }
         }
         /// Packages `spire.api.server.*`.
         pub mod server {

@@ -24,6 +24,8 @@ pub use generated::envoy::config::core::v3 as envoy_core;
 pub use generated::envoy::extensions::transport_sockets::tls::v3 as envoy_tls;
 pub use generated::envoy::service::discovery::v3 as discovery;
 pub use generated::envoy::service::secret::v3 as sds;
+pub use generated::spire::agent::debug::v1 as agent_debug;
+pub use generated::spire::api::agent::delegatedidentity::v1 as delegated_identity;
 pub use generated::spire::api::server::agent::v1 as agent;
 pub use generated::spire::api::server::bundle::v1 as bundle;
 pub use generated::spire::api::server::debug::v1 as debug;

@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Formatter, Result};
 
-use crate::{agent, discovery, envoy_tls, types, workload};
+use crate::{agent, delegated_identity, discovery, envoy_tls, types, workload};
 
 macro_rules! redacted {
     ($($message:ty { $($shown:ident),* })*) => {$(
@@ -26,6 +26,7 @@ redacted! {
     types::JoinToken { expires_at }
     types::Jwtsvid { id, expires_at }
     types::Witsvid { id, expires_at }
+    delegated_identity::X509svidWithKey { x509_svid }
     agent::CreateJoinTokenRequest { ttl, agent_id }
     discovery::DiscoveryResponse { version_info, nonce }
     discovery::Resource { name, version }

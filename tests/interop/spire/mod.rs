@@ -5,6 +5,7 @@ mod agent;
 mod agent_fleet;
 mod cli;
 mod controller;
+mod delegated;
 mod guide;
 mod import;
 mod normal;

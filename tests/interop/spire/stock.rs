@@ -149,7 +149,7 @@ impl StockAgent {
     pub(super) fn restart(self, port: u16, bundle: &str, proof: &Proof<'_>) -> Self {
         let Self { folder, process } = self;
         process.kill();
-        let _stale = std::fs::remove_file(folder.path().join("api.sock"));
+        let _stale = std::fs::remove_file(folder.path().join("public/api.sock"));
         std::fs::write(folder.path().join("bundle.pem"), bundle).unwrap();
         let process = launch(folder.path(), port, proof);
         let mut agent = Self { folder, process };
@@ -178,7 +178,12 @@ impl StockAgent {
     }
 
     fn socket(&self) -> PathBuf {
-        self.folder.path().join("api.sock")
+        self.folder.path().join("public/api.sock")
+    }
+
+    /// Its admin socket. `/delegate` of this trust domain is a delegate there.
+    pub(super) fn admin_socket(&self) -> PathBuf {
+        self.folder.path().join("private/admin.sock")
     }
 
     /// Its Workload API.
@@ -266,6 +271,8 @@ fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
             server_address = "127.0.0.1"
             server_port = "{port}"
             socket_path = {socket:?}
+            admin_socket_path = {admin:?}
+            authorized_delegates = ["spiffe://{domain}/delegate"]
             trust_bundle_path = {bundle:?}
             trust_domain = "{domain}"
             experimental {{ sync_interval = "1s" }}
@@ -276,7 +283,8 @@ fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
             WorkloadAttestor "unix" {{ plugin_data {{}} }}
         }}"#,
         data = at("data"),
-        socket = at("api.sock"),
+        socket = at("public/api.sock"),
+        admin = at("private/admin.sock"),
         bundle = at("bundle.pem"),
         domain = Domain::NAME,
     );

@@ -6,14 +6,16 @@
 
 mod attestors;
 mod check;
+mod delegated;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use identity::TrustDomain;
+use identity::{SpiffeId, TrustDomain};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -23,6 +25,7 @@ pub use attestors::{
     AttestorsConfig, EngineConfig, ExternalConfig, SystemdConfig, UnixConfig, X509PopConfig,
 };
 use check::{check_address, check_seal_key, parse_key_type, parse_mode, parse_pins, value};
+pub use delegated::DelegatedIdentityConfig;
 
 /// Where the workload socket is unless configured otherwise.
 pub const DEFAULT_WORKLOAD_SOCKET: &str = "/run/bulla/agent/workload.sock";
@@ -62,6 +65,9 @@ pub struct Config {
     /// How workloads are served.
     #[serde(default)]
     pub workload_api: WorkloadApiConfig,
+    /// Who may act for other workloads.
+    #[serde(default)]
+    pub delegated_identity: DelegatedIdentityConfig,
     /// How Envoys are served.
     #[serde(default)]
     pub sds: SdsConfig,
@@ -225,6 +231,7 @@ pub(crate) struct Settings {
     pub(crate) pins: Vec<[u8; 32]>,
     pub(crate) socket_mode: u32,
     pub(crate) x509_key_type: keys::KeyType,
+    pub(crate) delegates: BTreeSet<SpiffeId>,
     pub(crate) config: Config,
 }
 
@@ -244,6 +251,7 @@ impl Config {
             },
             trust: TrustConfig::default(),
             workload_api: WorkloadApiConfig::default(),
+            delegated_identity: DelegatedIdentityConfig::default(),
             sds: SdsConfig::default(),
             attestors: AttestorsConfig::default(),
             storage: StorageConfig::default(),
@@ -299,11 +307,12 @@ impl Config {
         self.attestors.check()?;
         self.sds.check()?;
         Ok(Settings {
-            trust_domain,
             server_address: self.server.address.clone(),
             pins: parse_pins(&self.trust.bundle_sha256)?,
             socket_mode: parse_mode(&self.workload_api.socket_mode)?,
             x509_key_type: parse_key_type(&self.workload_api.x509_key_type)?,
+            delegates: self.delegated_identity.delegates(&trust_domain)?,
+            trust_domain,
             config: self,
         })
     }

@@ -36,10 +36,13 @@ fn unknown_keys_are_errors() {
 
 #[test]
 fn values_that_do_not_fit_are_named() {
-    let bad: [(&str, Spoil); 8] = [
+    let bad: [(&str, Spoil); 9] = [
         ("trust_domain", |c| c.trust_domain = "a b".into()),
         ("server.address", |c| c.server.address = "host".into()),
         ("limits", |c| c.limits.views = 0),
+        ("delegated_identity.authorized_delegates", |c| {
+            c.delegated_identity.authorized_delegates = vec!["spiffe://other.org/proxy".into()];
+        }),
         ("ops.listen", |c| {
             c.ops.listen = Some(([10, 0, 0, 1], 80).into())
         }),

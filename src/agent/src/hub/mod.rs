@@ -5,6 +5,7 @@
 //! There are no queues here. A stream that reads slowly finds the newest state
 //! when it comes back, and what it missed is gone.
 
+mod all_bundles;
 mod delivery;
 mod encode;
 mod subscription;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tonic::Status;
 use workload::{Cache, Effects, Jitter, TooManyViews, Update, ViewId};
 
+pub(crate) use all_bundles::AllBundles;
 pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready};
 
 use crate::clock::Clock;
@@ -27,7 +29,7 @@ use crate::config::Settings;
 use crate::entropy::Entropy;
 use delivery::Deliveries;
 use subscription::Shown;
-pub(crate) use suspects::Authorities;
+pub(crate) use suspects::{Authorities, authority_key_id, subject_key_id};
 
 /// Which view of the server's the entries are.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +46,8 @@ pub(crate) struct ViewPosition {
 pub(crate) struct Hub {
     state: Mutex<State>,
     deliveries: Arc<Deliveries>,
+    /// Counts changes of any bundle.
+    bundle_changes: watch::Sender<u64>,
     /// Sequence of the own bundle by which no SVID here is suspect.
     replaced: watch::Sender<u64>,
     /// The earliest renewal moved.
@@ -97,6 +101,7 @@ impl Hub {
         Arc::new(Self {
             state: Mutex::new(state),
             deliveries: Deliveries::new(),
+            bundle_changes: watch::Sender::new(0),
             replaced: watch::Sender::new(0),
             due: Notify::new(),
             unsaved: Notify::new(),
@@ -136,6 +141,11 @@ impl Hub {
         let sequence = own.sequence;
         self.update(Update::Bundles { own, federated }, None);
         self.deliveries.hold(sequence);
+        self.note_bundles();
+    }
+
+    fn note_bundles(&self) {
+        self.bundle_changes.send_modify(|changes| *changes += 1);
     }
 
     /// Takes the own bundle and keeps the federated ones.
@@ -197,6 +207,7 @@ impl Hub {
             .apply(Update::Snapshot(Vec::new()), self.clock.now());
         state.position = ViewPosition::default();
         state.show_all();
+        self.note_bundles();
     }
 
     /// Opens a stream for a caller.

@@ -45,7 +45,8 @@ impl Authorities {
     }
 }
 
-fn subject_key_id(der: &[u8]) -> Option<Vec<u8>> {
+/// The subject key identifier of a certificate.
+pub(crate) fn subject_key_id(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let mut extensions = certificate.extensions().iter();
     extensions.find_map(|extension| match extension.parsed_extension() {
@@ -54,7 +55,8 @@ fn subject_key_id(der: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-fn authority_key_id(der: &[u8]) -> Option<Vec<u8>> {
+/// The key identifier of what signed a certificate.
+pub(crate) fn authority_key_id(der: &[u8]) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let mut extensions = certificate.extensions().iter();
     extensions.find_map(|extension| match extension.parsed_extension() {

@@ -10,7 +10,7 @@ use super::Config;
 use super::secrets::Secrets;
 use crate::hub::Subscription;
 use crate::process::Liveness;
-use crate::workload_api::{Admitted, Connection, process_changed};
+use crate::workload_api::{Admitted, Connection, drained, process_changed};
 
 /// An attested caller's eye on its secrets.
 pub(super) struct Source {
@@ -111,12 +111,5 @@ impl Source {
     /// A word that tells this response from others.
     pub(super) fn nonce(&self) -> String {
         format!("{:08x}", self.connection.api.core.entropy.number())
-    }
-}
-
-async fn drained(draining: &mut Option<Draining>) {
-    match draining {
-        Some(draining) => draining.wait().await,
-        None => std::future::pending().await,
     }
 }

@@ -2,6 +2,7 @@
 //! to the server, a Unix socket to the workloads.
 
 mod authority;
+mod delegated;
 mod enrolment;
 mod fake_server;
 mod http;

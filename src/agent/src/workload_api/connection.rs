@@ -72,11 +72,7 @@ impl Connection {
             Some(_) => sds::check(&self.api.core.settings.config.sds, request.headers())?,
             None => header::check(request.headers())?,
         }
-        let uid = self.caller.peer().uid();
-        let admitted = self
-            .api
-            .admission
-            .admit(uid, self.api.core.clock.boottime())?;
+        let admitted = self.admit()?;
         if let Some(method) = secrets {
             return sds::answer(self, &method, request, admitted).await;
         }
@@ -129,8 +125,15 @@ impl Connection {
         Ok(wire::respond(Answer::One(Some(message))))
     }
 
+    /// Counts a call against its user's share.
+    pub(crate) fn admit(&self) -> Result<Admitted, Status> {
+        let uid = self.caller.peer().uid();
+        let now = self.api.core.clock.boottime();
+        self.api.admission.admit(uid, now)
+    }
+
     /// The message of a request.
-    pub(super) async fn message<M: Message + Default>(
+    pub(crate) async fn message<M: Message + Default>(
         &self,
         request: Request<Incoming>,
     ) -> Result<M, Status> {
@@ -151,7 +154,7 @@ impl Connection {
 
 /// A caller that could not be attested may call again: most reasons pass, and a
 /// client gives up for good on `InvalidArgument` only.
-pub(super) fn not_attested(error: &AttestError) -> Status {
+pub(crate) fn not_attested(error: &AttestError) -> Status {
     match error {
         AttestError::Process(error) => process_changed(error),
         error => Status::unavailable(format!("the caller could not be attested: {error}")),

@@ -41,6 +41,14 @@ pub(crate) type Granted = (Arc<Entry>, Arc<JwtSvid>);
 pub(crate) struct Wanted {
     audience: Vec<String>,
     spiffe_id: Option<SpiffeId>,
+    of: fn(&Entry) -> bool,
+}
+
+impl Wanted {
+    /// The same of these entries alone.
+    pub(crate) fn limited_to(self, of: fn(&Entry) -> bool) -> Self {
+        Self { of, ..self }
+    }
 }
 
 impl Tokens {
@@ -75,6 +83,7 @@ impl Tokens {
             return Ok(Wanted {
                 audience: wire.audience,
                 spiffe_id,
+                of: |_| true,
             });
         };
         Err(Status::invalid_argument(refused))
@@ -124,6 +133,7 @@ impl Tokens {
 
     fn entries(&self, selectors: &Selectors, wanted: &Wanted) -> Result<Vec<Arc<Entry>>, Status> {
         let mut entries = self.core.hub.matching(selectors).ok_or_else(not_ready)?;
+        entries.retain(|entry| (wanted.of)(entry));
         if let Some(id) = &wanted.spiffe_id {
             entries.retain(|entry| entry.spiffe_id == *id);
         }

@@ -23,11 +23,12 @@ use channel::uds::UnixPeer;
 use contract::Attestor;
 
 pub(crate) use admission::Admitted;
-pub(crate) use connection::{Connection, process_changed};
+pub(crate) use connection::{Connection, not_attested, process_changed};
 pub(crate) use header::check as check_header;
-pub(crate) use jwt::Wanted;
+pub(crate) use jwt::{Granted, Wanted};
+pub(crate) use streams::drained;
 pub(crate) use validate::{LEEWAY, claims};
-pub(crate) use wire::{Answer, Messages, REQUEST_PATIENCE, frame, respond};
+pub(crate) use wire::{Answer, Messages, REQUEST_PATIENCE, frame, is_grpc, refuse, respond};
 
 use crate::core::Core;
 use crate::process::ProcessHost;

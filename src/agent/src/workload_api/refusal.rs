@@ -33,7 +33,8 @@ impl RefusalLog {
         }
     }
 
-    fn may_tell(&self, now: Duration) -> bool {
+    /// Whether one more line may be logged now.
+    pub(crate) fn may_tell(&self, now: Duration) -> bool {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.0 != now.as_secs() {
             *window = (now.as_secs(), 0);

@@ -112,7 +112,8 @@ impl Stream {
     }
 }
 
-async fn drained(draining: &mut Option<Draining>) {
+/// Completes when the connection is to end.
+pub(crate) async fn drained(draining: &mut Option<Draining>) {
     match draining {
         Some(draining) => draining.wait().await,
         None => std::future::pending().await,

@@ -351,6 +351,42 @@ pub struct BundleMask {
     #[prost(bool, tag = "6")]
     pub wit_authorities: bool,
 }
+/// One JWT-SVID.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Jwtsvid {
+    /// The compact serialisation: a bearer secret.
+    #[prost(string, tag = "1")]
+    pub token: ::prost::alloc::string::String,
+    /// The identity.
+    #[prost(message, optional, tag = "2")]
+    pub id: ::core::option::Option<Spiffeid>,
+    /// `exp`.
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// `iat`.
+    #[prost(int64, tag = "4")]
+    pub issued_at: i64,
+    /// The entry's hint.
+    #[prost(string, tag = "5")]
+    pub hint: ::prost::alloc::string::String,
+}
+/// One X.509-SVID, without its key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct X509svid {
+    /// DER certificates, leaf first, without the root.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub cert_chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The identity.
+    #[prost(message, optional, tag = "2")]
+    pub id: ::core::option::Option<Spiffeid>,
+    /// End of the leaf's validity, Unix seconds.
+    #[prost(int64, tag = "3")]
+    pub expires_at: i64,
+    /// The entry's hint.
+    #[prost(string, tag = "4")]
+    pub hint: ::prost::alloc::string::String,
+}
 /// One attested agent.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Agent {
@@ -425,22 +461,6 @@ pub struct JoinToken {
     /// When it stops working, Unix seconds.
     #[prost(int64, tag = "2")]
     pub expires_at: i64,
-}
-/// One X.509-SVID, without its key.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct X509svid {
-    /// DER certificates, leaf first, without the root.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub cert_chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// The identity.
-    #[prost(message, optional, tag = "2")]
-    pub id: ::core::option::Option<Spiffeid>,
-    /// End of the leaf's validity, Unix seconds.
-    #[prost(int64, tag = "3")]
-    pub expires_at: i64,
-    /// The entry's hint.
-    #[prost(string, tag = "4")]
-    pub hint: ::prost::alloc::string::String,
 }
 /// Compares an entry's federated trust domains with a given list.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -564,26 +584,6 @@ impl LogLevel {
             _ => None,
         }
     }
-}
-/// One JWT-SVID.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-#[prost(skip_debug)]
-pub struct Jwtsvid {
-    /// The compact serialisation: a bearer secret.
-    #[prost(string, tag = "1")]
-    pub token: ::prost::alloc::string::String,
-    /// The identity.
-    #[prost(message, optional, tag = "2")]
-    pub id: ::core::option::Option<Spiffeid>,
-    /// `exp`.
-    #[prost(int64, tag = "3")]
-    pub expires_at: i64,
-    /// `iat`.
-    #[prost(int64, tag = "4")]
-    pub issued_at: i64,
-    /// The entry's hint.
-    #[prost(string, tag = "5")]
-    pub hint: ::prost::alloc::string::String,
 }
 /// One workload identity token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -7,8 +7,13 @@ use prost_types::FileDescriptorSet;
 
 use super::table::TABLE;
 
-/// Workload API and Envoy's secrets: served by agents, never by a server.
-const NOT_OURS: [&str; 2] = ["SpiffeWorkloadAPI", "SecretDiscoveryService"];
+/// Served by agents, never by a server.
+const NOT_OURS: [&str; 4] = [
+    ".SpiffeWorkloadAPI",
+    "envoy.service.secret.v3.SecretDiscoveryService",
+    "spire.api.agent.delegatedidentity.v1.DelegatedIdentity",
+    "spire.agent.debug.v1.Debug",
+];
 
 /// Services that come with libraries; their descriptors are not in `api`.
 const LIBRARY: [&str; 2] = ["/grpc.health.", "/grpc.reflection."];
@@ -42,12 +47,12 @@ fn methods(descriptors: &[u8]) -> Result<BTreeSet<String>, String> {
     let mut methods = BTreeSet::new();
     for file in &set.file {
         for service in &file.service {
-            if NOT_OURS.contains(&service.name()) {
+            let name = format!("{}.{}", file.package(), service.name());
+            if NOT_OURS.contains(&name.as_str()) {
                 continue;
             }
             for method in &service.method {
-                let (package, service) = (file.package(), service.name());
-                methods.insert(format!("/{package}.{service}/{}", method.name()));
+                methods.insert(format!("/{name}/{}", method.name()));
             }
         }
     }

@@ -1,0 +1,107 @@
+//! A workload's SVIDs, for the one who acts in its name.
+
+use api::delegated_identity as wire;
+use api::workload::JwtsvidRequest;
+use bytes::Bytes;
+use tonic::{Code, Status};
+use workload::Versioned;
+
+use super::Open;
+use super::delegate::Delegate;
+use super::messages::{jwt_svids, may_be_delegated, x509_svids};
+use super::target::Target;
+use crate::hub::Subscription;
+use crate::workload_api::{Messages, drained};
+
+/// The stream of one workload's X.509-SVIDs.
+struct Following {
+    open: Open,
+    target: Target,
+    subscription: Subscription,
+    /// The version that was sent last; 0 stands for having none.
+    sent: Option<u64>,
+}
+
+/// Opens the stream: a full set at once, and again whenever it changed. A
+/// workload without identity has an empty set, and may come to have one.
+pub(super) fn stream(open: Open, target: Target) -> Result<Messages, Status> {
+    let hub = &open.delegate.api().core.hub;
+    let subscription = hub
+        .subscribe(&target.selectors)
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let following = Following {
+        open,
+        target,
+        subscription,
+        sent: None,
+    };
+    let messages = futures_util::stream::unfold(Some(following), |following| async {
+        let mut following = following?;
+        let next = following.next().await;
+        let rest = next.is_ok().then_some(following);
+        Some((next, rest))
+    });
+    Ok(Box::pin(messages))
+}
+
+impl Following {
+    async fn next(&mut self) -> Result<Bytes, Status> {
+        loop {
+            if let Some(message) = self.news()? {
+                return Ok(message);
+            }
+            tokio::select! {
+                () = self.subscription.changed() => {}
+                standing = self.open.delegate.changed() => standing?,
+                () = self.target.ended() => {
+                    return Err(Status::unavailable("the process that was attested has ended"));
+                }
+                () = drained(&mut self.open.draining) => {
+                    return Err(Status::unavailable("the agent is stopping; connect again"));
+                }
+            }
+        }
+    }
+
+    /// What to send. Who is no delegate any more is told so even if there is nothing.
+    fn news(&mut self) -> Result<Option<Bytes>, Status> {
+        self.open.delegate.recheck()?;
+        let view = match self.subscription.x509() {
+            Ok(Some(view)) => Some(view),
+            // On their way: what was sent before still holds.
+            Ok(None) => return Ok(None),
+            Err(status) if status.code() == Code::PermissionDenied => None,
+            Err(status) => return Err(status),
+        };
+        let version = view.as_ref().map_or(0, |view| view.version());
+        self.target.recheck()?;
+        if self.sent == Some(version) {
+            return Ok(None);
+        }
+        self.sent = Some(version);
+        Ok(Some(x509_svids(view.as_deref())))
+    }
+}
+
+/// One token for each identity of the workload.
+pub(super) async fn tokens(
+    delegate: &Delegate,
+    wanted: wire::FetchJwtsviDsRequest,
+) -> Result<Bytes, Status> {
+    let (connection, tokens) = (&delegate.connection, &delegate.api().tokens);
+    let audience = wanted.audience;
+    let spiffe_id = String::new();
+    let asked = tokens.parse(JwtsvidRequest {
+        audience,
+        spiffe_id,
+    })?;
+    let asked = asked.limited_to(may_be_delegated);
+    let target = Target::find(connection, &wanted.selectors, wanted.pid).await?;
+    let granted = tokens
+        .grant(&connection.caller, &target.selectors, &asked)
+        .await?;
+    // That took a while.
+    delegate.recheck()?;
+    target.recheck()?;
+    Ok(jwt_svids(&granted))
+}
