@@ -144,6 +144,13 @@ pub mod bulla {
             include!("gen/bulla.keys.v1.rs");
         }
     }
+    /// Service package `bulla.policy.v1`.
+    pub mod policy {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.policy.v1.rs");
+        }
+    }
     /// Service package `bulla.server.v1`.
     pub mod server {
         /// Version 1.
@@ -156,6 +163,13 @@ pub mod bulla {
         /// Version 1.
         pub mod v1 {
             include!("gen/bulla.sync.v1.rs");
+        }
+    }
+    /// Service package `bulla.token.v1`.
+    pub mod token {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.token.v1.rs");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Formatter, Result};
 
-use crate::{agent, delegated_identity, discovery, envoy_tls, types, workload};
+use crate::{agent, delegated_identity, discovery, envoy_tls, token, types, workload};
 
 macro_rules! redacted {
     ($($message:ty { $($shown:ident),* })*) => {$(
@@ -31,6 +31,7 @@ redacted! {
     discovery::DiscoveryResponse { version_info, nonce }
     discovery::Resource { name, version }
     envoy_tls::TlsCertificate { }
+    token::MintResponse { decision_id, jti, profile, expires_at, error }
 }
 
 #[cfg(test)]

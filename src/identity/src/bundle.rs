@@ -36,6 +36,10 @@ pub struct Bundle {
     pub x509_authorities: Vec<X509AuthorityCertificate>,
     /// JWT authorities, oldest first.
     pub jwt_authorities: Vec<JwtAuthorityKey>,
+    /// Keys that sign access tokens (RFC 9068), oldest first. They change and are
+    /// acknowledged with the bundle, and are published as an OAuth key set: they
+    /// are no part of a SPIFFE bundle, so that neither token passes for the other.
+    pub access_keys: Vec<JwtAuthorityKey>,
     /// Grows with every change, never falls (section 4.1.1).
     pub sequence: u64,
     /// How often consumers should look again (section 4.1.2).
@@ -50,6 +54,7 @@ impl Bundle {
             trust_domain,
             x509_authorities: Vec::new(),
             jwt_authorities: Vec::new(),
+            access_keys: Vec::new(),
             sequence: 0,
             refresh_hint: None,
         }

@@ -21,6 +21,8 @@ struct BundleBody {
     sequence: u64,
     #[prost(uint32, optional, tag = "5")]
     refresh_hint: Option<u32>,
+    #[prost(message, repeated, tag = "6")]
+    access: Vec<JwtBody>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,18 +54,13 @@ pub fn encode_bundle(bundle: &Bundle) -> Result<Vec<u8>, RecordError> {
         der: a.der.to_vec(),
         tainted: a.tainted,
     });
-    let jwt = bundle.jwt_authorities.iter().map(|a| JwtBody {
-        key_id: a.key_id.as_ref().into(),
-        spki: a.spki.to_vec(),
-        expires_at: a.expires_at.map(|t| t.0),
-        tainted: a.tainted,
-    });
     let body = BundleBody {
         trust_domain: bundle.trust_domain.as_str().into(),
         x509: x509.collect(),
-        jwt: jwt.collect(),
+        jwt: bundle.jwt_authorities.iter().map(body_of).collect(),
         sequence: bundle.sequence,
         refresh_hint: bundle.refresh_hint.map(|s| s.0),
+        access: bundle.access_keys.iter().map(body_of).collect(),
     };
     seal(BUNDLE, &body)
 }
@@ -79,17 +76,30 @@ pub fn decode_bundle(bytes: &[u8]) -> Result<Bundle, RecordError> {
         der: a.der.into(),
         tainted: a.tainted,
     });
-    let jwt = body.jwt.into_iter().map(|a| JwtAuthorityKey {
-        key_id: a.key_id.into(),
-        spki: a.spki.into(),
-        expires_at: a.expires_at.map(Timestamp),
-        tainted: a.tainted,
-    });
     Ok(Bundle {
         trust_domain,
         x509_authorities: x509.collect(),
-        jwt_authorities: jwt.collect(),
+        jwt_authorities: body.jwt.into_iter().map(key_of).collect(),
+        access_keys: body.access.into_iter().map(key_of).collect(),
         sequence: body.sequence,
         refresh_hint: body.refresh_hint.map(Seconds),
     })
+}
+
+fn body_of(key: &JwtAuthorityKey) -> JwtBody {
+    JwtBody {
+        key_id: key.key_id.as_ref().into(),
+        spki: key.spki.to_vec(),
+        expires_at: key.expires_at.map(|t| t.0),
+        tainted: key.tainted,
+    }
+}
+
+fn key_of(body: JwtBody) -> JwtAuthorityKey {
+    JwtAuthorityKey {
+        key_id: body.key_id.into(),
+        spki: body.spki.into(),
+        expires_at: body.expires_at.map(Timestamp),
+        tainted: body.tainted,
+    }
 }

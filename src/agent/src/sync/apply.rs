@@ -83,6 +83,9 @@ impl<'a> Applier<'a> {
         let Some(own) = wire.own.as_ref().and_then(|own| self.own_bundle(own)) else {
             return;
         };
+        let Some(own) = self.with_access_keys(own, &wire.access_keys) else {
+            return;
+        };
         let federated = wire
             .federated
             .iter()
@@ -197,6 +200,26 @@ impl<'a> Applier<'a> {
             Part::Contents,
             format!("a bundle from the server was refused: {why}"),
         );
+        None
+    }
+
+    /// The keys of access tokens come beside the bundle that counts for them.
+    fn with_access_keys(&self, own: Arc<Bundle>, keys: &[types::JwtKey]) -> Option<Arc<Bundle>> {
+        match api::convert::keys_from_wire(keys) {
+            Ok(keys) if keys.len() <= limits::BUNDLE_AUTHORITIES => {
+                let mut own = Arc::unwrap_or_clone(own);
+                own.access_keys = keys;
+                return Some(Arc::new(own));
+            }
+            Ok(_) => self.core.problem(
+                Part::Contents,
+                "the server sent too many keys of access tokens".to_owned(),
+            ),
+            Err(error) => self.core.problem(
+                Part::Contents,
+                format!("a key of access tokens cannot be read: {error}"),
+            ),
+        }
         None
     }
 

@@ -122,6 +122,8 @@ async fn take(
         }
         Message::Bundles(bundles) => applier.bundles(bundles).await,
         Message::Heartbeat(beat) => applier.heartbeat(&beat),
+        // Not asked for: this agent does not name the feature.
+        Message::PolicySet(_) => {}
         Message::Goodbye(goodbye) => {
             tracing::debug!(reason = goodbye.reason, "the server closes the sync stream");
             return Some(Ended::Goodbye(Duration::from_millis(
@@ -152,6 +154,7 @@ fn hello(core: &Core) -> Hello {
         view_digest: view.digest,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
+        policy_set: String::new(),
     }
 }
 

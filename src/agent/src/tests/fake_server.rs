@@ -163,6 +163,7 @@ impl FakeServer {
         self.tell(follow_response::Message::Bundles(sync::Bundles {
             own: Some(bundle_to_wire(&bundle, None)),
             federated: Vec::new(),
+            access_keys: Vec::new(),
         }));
     }
 
@@ -314,6 +315,7 @@ impl State {
         say(follow_response::Message::Bundles(sync::Bundles {
             own: Some(bundle_to_wire(&bundle, None)),
             federated: Vec::new(),
+            access_keys: Vec::new(),
         }));
         let entries = self.entries.lock().unwrap().clone();
         say(follow_response::Message::Snapshot(sync::Snapshot {

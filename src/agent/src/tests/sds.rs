@@ -177,6 +177,7 @@ async fn federate(server: &FakeServer, node: &Node) -> identity::Bundle {
         api::sync::Bundles {
             own: Some(wire(&own)),
             federated: vec![wire(&theirs)],
+            access_keys: Vec::new(),
         },
     ));
     eventually("the entry and the bundle arrive", || {

@@ -182,6 +182,7 @@ async fn federated_bundles_come_and_go_with_the_entry_and_the_server() {
         follow_response::Message::Bundles(sync::Bundles {
             own: Some(wire(&own)),
             federated: federated.iter().map(|b| wire(b)).collect(),
+            access_keys: Vec::new(),
         })
     };
     server.tell(bundles(&[&theirs]));

@@ -39,8 +39,7 @@ pub fn merge_bundle(
         base.x509_authorities = wire.x509_authorities.iter().map(certificate).collect();
     }
     if mask.jwt_authorities {
-        let keys = wire.jwt_authorities.iter().map(jwt_key);
-        base.jwt_authorities = keys.collect::<Result<_, _>>()?;
+        base.jwt_authorities = keys_from_wire(&wire.jwt_authorities)?;
     }
     if mask.refresh_hint {
         base.refresh_hint = match u32::try_from(wire.refresh_hint) {
@@ -77,15 +76,7 @@ pub fn bundle_to_wire(bundle: &Bundle, mask: Option<&BundleMask>) -> types::Bund
             .collect();
     }
     if mask.jwt_authorities {
-        let keys = bundle.jwt_authorities.iter();
-        wire.jwt_authorities = keys
-            .map(|key| types::JwtKey {
-                public_key: Bytes::copy_from_slice(&key.spki),
-                key_id: key.key_id.as_ref().to_owned(),
-                expires_at: key.expires_at.unwrap_or_default().0,
-                tainted: key.tainted,
-            })
-            .collect();
+        wire.jwt_authorities = keys_to_wire(&bundle.jwt_authorities);
     }
     if mask.refresh_hint {
         wire.refresh_hint = bundle.refresh_hint.map_or(0, |hint| i64::from(hint.0));
@@ -94,6 +85,27 @@ pub fn bundle_to_wire(bundle: &Bundle, mask: Option<&BundleMask>) -> types::Bund
         wire.sequence_number = bundle.sequence;
     }
     wire
+}
+
+/// The wire form of keys that sign tokens.
+#[must_use]
+pub fn keys_to_wire(keys: &[JwtAuthorityKey]) -> Vec<types::JwtKey> {
+    let wire = keys.iter().map(|key| types::JwtKey {
+        public_key: Bytes::copy_from_slice(&key.spki),
+        key_id: key.key_id.as_ref().to_owned(),
+        expires_at: key.expires_at.unwrap_or_default().0,
+        tainted: key.tainted,
+    });
+    wire.collect()
+}
+
+/// Parses keys that sign tokens. They are taken as bytes: whoever uses them must
+/// parse them first.
+///
+/// # Errors
+/// Names the first field that cannot be taken.
+pub fn keys_from_wire(wire: &[types::JwtKey]) -> Result<Vec<JwtAuthorityKey>, FieldError> {
+    wire.iter().map(jwt_key).collect()
 }
 
 fn certificate(wire: &types::X509Certificate) -> X509AuthorityCertificate {

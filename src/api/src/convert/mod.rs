@@ -8,7 +8,7 @@ mod id;
 mod node;
 mod svid;
 
-pub use bundle::{bundle_from_wire, bundle_to_wire, merge_bundle};
+pub use bundle::{bundle_from_wire, bundle_to_wire, keys_from_wire, keys_to_wire, merge_bundle};
 pub use entry::{EntryContext, entry_from_wire, entry_to_wire, merge_entry};
 pub use id::{
     id_from_wire, id_to_wire, optional_id_from_wire, selectors_from_wire, selectors_to_wire,

@@ -40,6 +40,9 @@ pub struct Hello {
     /// Sequence of the own trust domain's bundle the agent holds; 0 has none.
     #[prost(uint64, tag = "6")]
     pub bundle_sequence: u64,
+    /// Digest of the policy set whose catalogue the agent holds; empty has none.
+    #[prost(string, tag = "7")]
+    pub policy_set: ::prost::alloc::string::String,
 }
 /// What the agent has done with what it received.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -62,7 +65,7 @@ pub struct Ack {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FollowResponse {
     /// One of:
-    #[prost(oneof = "follow_response::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "follow_response::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<follow_response::Message>,
 }
 /// Nested message and enum types in `FollowResponse`.
@@ -88,6 +91,9 @@ pub mod follow_response {
         /// The server is about to close the stream.
         #[prost(message, tag = "6")]
         Goodbye(super::Goodbye),
+        /// Another policy set is active. Sent only to agents with the feature "policy".
+        #[prost(message, tag = "7")]
+        PolicySet(super::PolicySet),
     }
 }
 /// All entries the agent is authorised for, over as many messages as it takes.
@@ -136,6 +142,39 @@ pub struct Bundles {
     pub federated: ::prost::alloc::vec::Vec<
         super::super::super::spire::api::types::Bundle,
     >,
+    /// The own trust domain's keys that sign at+jwt access tokens. They come with the
+    /// own bundle and count in its sequence, and are no part of a SPIFFE bundle.
+    #[prost(message, repeated, tag = "3")]
+    pub access_keys: ::prost::alloc::vec::Vec<
+        super::super::super::spire::api::types::JwtKey,
+    >,
+}
+/// The active policy set, over as many messages as its catalogue takes. Tokens that
+/// another set decided are no longer to be handed out.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicySet {
+    /// Its digest, sha256: and 64 digits; empty when none is active.
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// The digest of its catalogue.
+    #[prost(string, tag = "2")]
+    pub catalogue_digest: ::prost::alloc::string::String,
+    /// The catalogue's files of this message: one service each.
+    #[prost(message, repeated, tag = "3")]
+    pub catalogue: ::prost::alloc::vec::Vec<CatalogueFile>,
+    /// Whether more messages of this set follow; apply after the last.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
+}
+/// One service of the permission catalogue.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CatalogueFile {
+    /// The file's name, as catalogue/payments.yaml.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its contents, YAML.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 /// An order to the agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

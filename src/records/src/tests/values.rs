@@ -124,27 +124,31 @@ pub(super) fn any_bundle() -> impl Strategy<Value = Bundle> {
         der: der.into(),
         tainted,
     });
-    let jwt = (
-        "\\PC{0,12}",
-        any_bytes(),
-        prop::option::of(any_time()),
-        any::<bool>(),
-    )
-        .prop_map(|(key_id, spki, expires_at, tainted)| JwtAuthorityKey {
-            key_id: key_id.into(),
-            spki: spki.into(),
-            expires_at,
-            tainted,
-        });
+    let jwt = || {
+        (
+            "\\PC{0,12}",
+            any_bytes(),
+            prop::option::of(any_time()),
+            any::<bool>(),
+        )
+            .prop_map(|(key_id, spki, expires_at, tainted)| JwtAuthorityKey {
+                key_id: key_id.into(),
+                spki: spki.into(),
+                expires_at,
+                tainted,
+            })
+    };
     let lists = (
         prop::collection::vec(x509, 0..4),
-        prop::collection::vec(jwt, 0..4),
+        prop::collection::vec(jwt(), 0..4),
+        prop::collection::vec(jwt(), 0..4),
     );
     (any_domain(), lists, any::<u64>(), any::<Option<u32>>()).prop_map(
-        |(trust_domain, (x509_authorities, jwt_authorities), sequence, hint)| Bundle {
+        |(trust_domain, (x509_authorities, jwt_authorities, access_keys), sequence, hint)| Bundle {
             trust_domain,
             x509_authorities,
             jwt_authorities,
+            access_keys,
             sequence,
             refresh_hint: hint.map(Seconds),
         },

@@ -76,6 +76,7 @@ fn may_call(method: &str, role: &str) -> bool {
             | "BatchNewWITSVID"
             | "Follow"
             | "IssueX509"
+            | "Mint"
     );
     let downstream_only = matches!(
         rpc,

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::convert::bundle_to_wire;
+use api::convert::{bundle_to_wire, keys_to_wire};
 use api::sync::Bundles;
 use identity::{Bundle, Entry, TrustDomain};
 use prost::Message;
@@ -57,6 +57,7 @@ fn to_wire(needed: &[Arc<Bundle>]) -> Option<Bundles> {
     let mut message = Bundles {
         own: Some(bundle_to_wire(own, None)),
         federated: Vec::with_capacity(federated.len()),
+        access_keys: keys_to_wire(&own.access_keys),
     };
     let mut bytes = 0;
     for bundle in federated {
