@@ -8,12 +8,15 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bulla_tests::{Domain, Process, Settings, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Settings, eventually};
 
-/// Each identity is renewed every three seconds.
+/// Each identity is also renewed every three seconds, as its life is half over.
 const TTL: &str = "6";
-/// How many new certificates both ends must take over under load.
-const ROTATIONS: u64 = 8;
+/// How many new certificates both ends must take over under load because an admin
+/// changed their entries, one after the other.
+const ROTATIONS: u64 = 100;
+/// How many more because half of their life is over.
+const RENEWALS: u64 = 3;
 
 /// The Envoy in the package that `tests/run` installs.
 fn binary() -> PathBuf {
@@ -70,7 +73,7 @@ fn get(socket: &Path, path: &str) -> Option<(u16, String)> {
 /// The sum of an Envoy's counters whose names end so.
 fn counter(domain: &Domain, envoy: &str, ending: &str) -> u64 {
     let admin = domain.path("envoy").join(format!("{envoy}-admin.sock"));
-    let (_, stats) = get(&admin, "/stats?filter=ssl").unwrap();
+    let (_, stats) = get(&admin, "/stats?filter=ssl|sds").unwrap();
     let values = stats.lines().filter_map(|line| line.split_once(": "));
     values
         .filter(|(name, _)| name.ends_with(ending))
@@ -78,15 +81,42 @@ fn counter(domain: &Domain, envoy: &str, ending: &str) -> u64 {
         .sum()
 }
 
+/// Certificates of one identity that an Envoy has taken over from the agent.
+fn taken_over(domain: &Domain, envoy: &str) -> u64 {
+    counter(domain, envoy, &format!("{envoy}.update_success"))
+}
+
+/// Has the identities of both ends issued anew, each time with another key and another
+/// name in the certificate, and waits for both Envoys each time; then lets time pass.
+fn rotate(domain: &Domain, entries: [(&str, &str); 2]) {
+    let before = entries.map(|(envoy, _)| taken_over(domain, envoy));
+    let until = |total: u64| {
+        for ((envoy, _), before) in entries.iter().zip(before) {
+            eventually(&format!("{envoy} takes over the new certificate"), || {
+                (taken_over(domain, envoy) >= before + total).then_some(())
+            });
+        }
+    };
+    for round in 1..=ROTATIONS {
+        let name = format!("r{round}.example.org");
+        for (_, id) in entries {
+            let _ = domain
+                .admin(["entry", "update", id, "--dns-name", &name])
+                .ok();
+        }
+        until(round);
+    }
+    until(ROTATIONS + RENEWALS);
+}
+
 #[test]
-fn two_envoys_speak_mutual_tls_through_rotations_without_one_failed_handshake() {
+fn two_envoys_speak_mutual_tls_through_a_hundred_rotations_without_one_failed_handshake() {
     let domain = Domain::start_with(Settings {
         agent: "[sds]\nwithout_header = true\n".to_owned(),
         ..Settings::default()
     });
-    for path in ["/front", "/back", "/stranger"] {
-        domain.register(path, ["--x509-ttl", TTL]);
-    }
+    let [front_entry, back_entry, _stranger] =
+        ["/front", "/back", "/stranger"].map(|path| domain.register(path, ["--x509-ttl", TTL]));
     domain.await_svid("/stranger");
     let (back, front) = (start(&domain, "back"), start(&domain, "front"));
     let socket = domain.path("envoy/front.sock");
@@ -100,9 +130,9 @@ fn two_envoys_speak_mutual_tls_through_rotations_without_one_failed_handshake() 
         (counter(&domain, "back", "ssl.fail_verify_san") > 0).then_some(())
     });
     let failed_before = counter(&domain, "back", "ssl.connection_error");
+    let front_failed_before = counter(&domain, "front", "as_front.ssl.connection_error");
+    let handshakes_before = counter(&domain, "back", "ssl.handshake");
 
-    let updates = |envoy| counter(&domain, envoy, "ssl_context_update_by_sds");
-    let before = (updates("back"), updates("front"));
     let (served, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -110,27 +140,34 @@ fn two_envoys_speak_mutual_tls_through_rotations_without_one_failed_handshake() 
                 while !done.load(Ordering::Relaxed) {
                     let answer = ask("/");
                     let is_served = answer.as_ref().is_some_and(|(status, _)| *status == 200);
-                    if !is_served {
-                        done.store(true, Ordering::Relaxed);
-                        panic!("after {served:?} requests: {answer:?}");
-                    }
+                    assert!(is_served, "after {served:?} requests: {answer:?}");
                     served.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        let rotated = || {
-            let (back, front) = (updates("back") - before.0, updates("front") - before.1);
-            // The front Envoy holds two identities.
-            let enough = back >= ROTATIONS && front >= 2 * ROTATIONS;
-            (enough || done.load(Ordering::Relaxed)).then_some(())
-        };
-        eventually_within(Duration::from_secs(90), "the rotations", rotated);
+        let rotating =
+            scope.spawn(|| rotate(&domain, [("front", &front_entry), ("back", &back_entry)]));
+        let rotated = rotating.join();
         done.store(true, Ordering::Relaxed);
+        rotated.unwrap();
     });
     let failed = counter(&domain, "back", "ssl.connection_error") - failed_before;
     assert_eq!(failed, 0, "handshakes failed under load");
-    let served = served.into_inner();
-    println!("{served} handshakes through {ROTATIONS} rotations of each end");
-    assert!(served > 100, "only {served} requests");
+    let failed = counter(&domain, "front", "as_front.ssl.connection_error") - front_failed_before;
+    assert_eq!(failed, 0, "handshakes failed at the client");
+    let handshakes = counter(&domain, "back", "ssl.handshake") - handshakes_before;
+    let served = u64::try_from(served.into_inner()).unwrap();
+    println!(
+        "{handshakes} handshakes for {served} requests through {ROTATIONS} rotations of each end"
+    );
+    assert!(served > 1_000, "only {served} requests");
+    assert!(
+        handshakes >= served,
+        "a request without a handshake of its own"
+    );
+    for envoy in ["front", "back"] {
+        let rejected = counter(&domain, envoy, ".update_rejected");
+        assert_eq!(rejected, 0, "{envoy} rejected a secret");
+    }
     drop((front, back));
 }
