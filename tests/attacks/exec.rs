@@ -1,5 +1,7 @@
 //! Becoming another program, or another user, after connecting.
 
+use std::path::Path;
+
 use crate::server::{Kind, Server};
 use crate::world::{ATTACKER_UID, Actor, World, must_be_refused, must_hold};
 
@@ -49,26 +51,31 @@ pub(crate) fn a_push_does_not_reach_another_program(rounds: usize) {
         let (opened, pushed) = attack(&guarded);
         must_hold(&opened, &own);
         must_be_refused(&pushed);
+        let role = ["honest-stream", &guarded.path];
+        let pushed = Actor::start(&world.victim, ATTACKER_UID, &role).line();
+        must_hold(&pushed, &world.victim_path());
     }
 }
 
 /// The known limit: who becomes the victim's program while its connection still
 /// waits to be accepted is taken for it. It gains nothing that the same user
 /// could not do with `LD_PRELOAD`; and it does not gain another user.
-pub(crate) fn exec_before_accept_stays_within_one_user(_rounds: usize) {
+pub(crate) fn exec_before_accept_stays_within_one_user(rounds: usize) {
     let world = World::new();
-    for (program, crosses_users) in [(&world.victim, false), (&world.setuid_victim, true)] {
+    let attack = |program: &Path| {
         let late = Server::start_late(Kind::Guarded, world.folder.path());
         let role = ["exec", &late.path, program.to_str().unwrap()];
         let mut attacker = Actor::start(&world.attacker, ATTACKER_UID, &role);
         crate::pid_reuse::until_it_runs_the_victim(attacker.child.id());
-        let _late = late.accepting();
-        let answer = attacker.line();
-        if crosses_users {
-            must_be_refused(&answer);
-        } else {
-            must_hold(&answer, &format!("unix:uid:{ATTACKER_UID}"));
-        }
+        let accepting = late.accepting();
+        (attacker.line(), world.honest(&accepting.path, 0))
+    };
+    let (answer, _) = attack(&world.victim);
+    must_hold(&answer, &format!("unix:uid:{ATTACKER_UID}"));
+    for _ in 0..rounds {
+        let (answer, honest) = attack(&world.setuid_victim);
+        must_be_refused(&answer);
+        must_hold(&honest, "unix:uid:0");
     }
 }
 

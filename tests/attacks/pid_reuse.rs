@@ -36,13 +36,14 @@ pub(crate) fn inside(rounds: usize) {
     }
     // All of it before the connection is accepted, and with a victim of the same
     // user: now only the kernel's handle can tell. This is what "weak" means.
-    must_hold(
-        &before_accept(&world, Kind::GuardedWeakly),
-        &world.victim_path(),
-    );
-    for _ in 0..rounds {
-        must_be_refused(&before_accept(&world, Kind::Guarded));
-        must_be_refused(&before_accept(&world, Kind::GuardedCalls));
+    let (answer, _) = before_accept(&world, Kind::GuardedWeakly);
+    must_hold(&answer, &world.victim_path());
+    for kind in [Kind::Guarded, Kind::GuardedCalls] {
+        for _ in 0..rounds {
+            let (answer, honest) = before_accept(&world, kind);
+            must_be_refused(&answer);
+            must_hold(&honest, &world.victim_path());
+        }
     }
 }
 
@@ -53,13 +54,13 @@ fn after_accept(world: &World, server: &Server) -> String {
     attacker.line()
 }
 
-fn before_accept(world: &World, kind: Kind) -> String {
+fn before_accept(world: &World, kind: Kind) -> (String, String) {
     let late = Server::start_late(kind, world.folder.path());
     let mut attacker = Actor::start(&world.attacker, ATTACKER_UID, &["hand-over", &late.path]);
     attacker.wait();
     let _victim = victim_with_number(world, attacker.child.id(), ATTACKER_UID);
-    let _late = late.accepting();
-    attacker.line()
+    let accepting = late.accepting();
+    (attacker.line(), world.honest(&accepting.path, VICTIM_UID))
 }
 
 fn victim_with_number(world: &World, wanted: u32, uid: u32) -> Actor {

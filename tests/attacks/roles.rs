@@ -29,6 +29,11 @@ pub(crate) fn play(arguments: &[String]) {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["honest", socket] => say(&ask(&mut connect(socket))),
+        ["honest-stream", socket] => {
+            let mut stream = connect(socket);
+            ask(&mut stream);
+            say(&ask(&mut stream));
+        }
         [LINGER] => wait_for_end_of_input(),
         ["exec", socket, victim] => exec(&connect(socket), victim),
         ["ask-and-exec", socket, victim] => {
