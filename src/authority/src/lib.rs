@@ -1,4 +1,4 @@
-//! Mints X.509-SVIDs and JWT-SVIDs: prepare, record, sign.
+//! Mints X.509-SVIDs, JWT-SVIDs and access tokens: prepare, record, sign.
 //!
 //! A credential begins as a prepared value, which exists only if the profile's
 //! checks and lints ran. Redeeming it takes a [`journal::Receipt`], which exists
@@ -75,7 +75,9 @@ mod x509;
 
 pub use finish::{FinishError, IssueError, ReceiptMismatch};
 pub use jwt::{
-    Jti, JwtAuthority, JwtRefused, JwtToBeSigned, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, PreparedJwt,
+    AccessAuthority, AccessToken, Confirmation, DECISION_CLAIM, DecisionMark, Jti, JwtAuthority,
+    JwtRefused, JwtToBeSigned, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, MAX_SCOPED_BYTES,
+    NOT_BEFORE_SKEW, PreparedJwt, Scoped,
 };
 pub use lint::Lint;
 pub use prepared::{PreparedX509, ToBeSigned};

@@ -15,15 +15,21 @@ pub enum AuthorityProfile {
     X509,
     /// JWT-SVIDs.
     Jwt,
+    /// Access tokens (RFC 9068).
+    Access,
 }
 
 impl AuthorityProfile {
-    /// The profile's name in keys and records: `x509`, `jwt`.
+    /// Every profile.
+    pub const ALL: [Self; 3] = [Self::X509, Self::Jwt, Self::Access];
+
+    /// The profile's name in keys and records: `x509`, `jwt`, `access`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::X509 => "x509",
             Self::Jwt => "jwt",
+            Self::Access => "access",
         }
     }
 }
@@ -48,13 +54,13 @@ pub enum AuthorityState {
 pub struct AuthorityRecord {
     /// What it signs.
     pub profile: AuthorityProfile,
-    /// Its id: the hex SKI of an X.509 authority, the `kid` of a JWT key.
+    /// Its id: the hex SKI of an X.509 authority, the `kid` of other keys.
     pub id: String,
     /// Where it stands.
     pub state: AuthorityState,
     /// Its name in the key storage.
     pub key_id: String,
-    /// X.509: its certificate, then those above it, DER. JWT: empty.
+    /// X.509: its certificate, then those above it, DER. Others: empty.
     pub chain: Vec<Vec<u8>>,
     /// Its public key, DER SubjectPublicKeyInfo.
     pub spki: Vec<u8>,
@@ -109,6 +115,7 @@ pub fn encode_authority(authority: &AuthorityRecord) -> Result<Vec<u8>, RecordEr
         profile: match authority.profile {
             AuthorityProfile::X509 => 1,
             AuthorityProfile::Jwt => 2,
+            AuthorityProfile::Access => 3,
         },
         id: authority.id.clone(),
         state: match authority.state {
@@ -140,6 +147,7 @@ pub fn decode_authority(bytes: &[u8]) -> Result<AuthorityRecord, RecordError> {
     let profile = match body.profile {
         1 => AuthorityProfile::X509,
         2 => AuthorityProfile::Jwt,
+        3 => AuthorityProfile::Access,
         n => return Err(damaged(AUTHORITY, &format!("profile number {n}"))),
     };
     let state = match body.state {

@@ -175,6 +175,7 @@ fn plan(settings: &Settings) -> Result<Plan, Failure> {
         jwt_key: settings.jwt_key,
         jwt_lifetime: settings.jwt_key_ttl,
         jwt_issuer: settings.jwt_issuer.clone(),
+        access_issuer: settings.issuer(),
         longest_x509: settings
             .max_x509_ttl
             .max(settings.agent_ttl)

@@ -5,7 +5,7 @@ pub struct StatusRequest {}
 /// The keys.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StatusResponse {
-    /// X.509 before JWT, oldest first.
+    /// By profile, oldest first.
     #[prost(message, repeated, tag = "1")]
     pub keys: ::prost::alloc::vec::Vec<Key>,
     /// Sequence of the own bundle.
@@ -18,7 +18,7 @@ pub struct StatusResponse {
 /// One signing key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Key {
-    /// x509 or jwt.
+    /// x509, jwt or access.
     #[prost(string, tag = "1")]
     pub profile: ::prost::alloc::string::String,
     /// Names it: subject key id or kid.
@@ -92,7 +92,7 @@ pub struct Dependents {
 /// Asks for an act.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActRequest {
-    /// x509 or jwt.
+    /// x509, jwt or access.
     #[prost(string, tag = "1")]
     pub profile: ::prost::alloc::string::String,
     /// The key; empty is the only one it can be.

@@ -165,6 +165,9 @@ pub struct PolicySet {
     /// Whether more messages of this set follow; apply after the last.
     #[prost(bool, tag = "4")]
     pub more: bool,
+    /// What access tokens name in iss.
+    #[prost(string, tag = "5")]
+    pub issuer: ::prost::alloc::string::String,
 }
 /// One service of the permission catalogue.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

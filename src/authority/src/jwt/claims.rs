@@ -23,7 +23,7 @@ impl Jti {
         &self.0
     }
 
-    fn hex(self) -> [u8; 32] {
+    pub(super) fn hex(self) -> [u8; 32] {
         const DIGITS: [u8; 16] = *b"0123456789abcdef";
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
         let mut out = [0; 32];
@@ -80,7 +80,7 @@ pub(super) fn write(
     out
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
     let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\';
     if text.bytes().all(plain) {
         out.push(b'"');
@@ -92,7 +92,7 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Decimal digits of a number that is not negative.
-fn put_number(out: &mut Vec<u8>, number: i64) {
+pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0; 20];
     let mut rest = number.unsigned_abs();
     let mut used = 0;

@@ -4,8 +4,10 @@
 //! Header: exactly `typ`, `alg`, `kid`. Claims: `sub`, `aud` (always an array),
 //! `exp`, `iat`, `jti`, and `iss` where one is configured.
 
+mod access;
 mod claims;
 mod prepared;
+mod scoped;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +17,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{JwtAuthorityKey, JwtSvid, Seconds, SpiffeId, Timestamp};
 use keys::{PublicKey, Signer};
 
+pub use self::access::{AccessAuthority, AccessToken};
 pub use self::claims::Jti;
 pub use self::prepared::{JwtToBeSigned, PreparedJwt};
+pub use self::scoped::{
+    Confirmation, DECISION_CLAIM, DecisionMark, MAX_SCOPED_BYTES, NOT_BEFORE_SKEW, Scoped,
+};
 use crate::signature::jws_algorithm;
 use crate::{AuthorityError, IssueError};
 
@@ -51,6 +57,12 @@ pub enum JwtRefused {
     /// The key's time is over.
     #[error("signing key expired at {0:?}; rotate to a new one")]
     KeyExpired(Timestamp),
+    /// An access token without `cnf`.
+    #[error("an access token is bound to its holder's certificate or key; give one of them")]
+    NotBound,
+    /// Scope and details larger than a token may be.
+    #[error("the claims have {0} bytes; ask for fewer permissions or details")]
+    ClaimsLength(usize),
     /// The clock shows a time before 1970.
     #[error("the clock shows a time before 1970; correct it and try again")]
     Clock,
@@ -84,19 +96,7 @@ impl JwtAuthority {
         signer: Arc<dyn Signer>,
         not_after: Timestamp,
     ) -> Result<Self, AuthorityError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-        if !(1..=MAX_KEY_ID_BYTES).contains(&key_id.len()) || !key_id.bytes().all(plain) {
-            return Err(AuthorityError::KeyId);
-        }
-        let algorithm = jws_algorithm(signer.public_key().key_type());
-        let header = format!(r#"{{"typ":"JWT","alg":"{algorithm}","kid":"{key_id}"}}"#);
-        let issuer = Issuer {
-            key_id: key_id.into(),
-            public_key: signer.public_key().clone(),
-            not_after,
-            header: URL_SAFE_NO_PAD.encode(header) + ".",
-            issuer: String::new(),
-        };
+        let issuer = Issuer::new("JWT", key_id, signer.public_key(), not_after)?;
         Ok(Self {
             issuer: Arc::new(issuer),
             signer,
@@ -106,16 +106,8 @@ impl JwtAuthority {
     /// The same authority with an `iss` claim in each token, for OIDC discovery.
     #[must_use]
     pub fn with_issuer(self, url: &str) -> Self {
-        let quoted = serde_json::Value::from(url).to_string();
-        let issuer = Issuer {
-            key_id: Arc::clone(&self.issuer.key_id),
-            public_key: self.issuer.public_key.clone(),
-            not_after: self.issuer.not_after,
-            header: self.issuer.header.clone(),
-            issuer: format!(r#","iss":{quoted}"#),
-        };
         Self {
-            issuer: Arc::new(issuer),
+            issuer: Arc::new(self.issuer.named(url)),
             signer: self.signer,
         }
     }
@@ -147,12 +139,7 @@ impl JwtAuthority {
     /// The entry of the trust bundle for this key.
     #[must_use]
     pub fn bundle_key(&self) -> JwtAuthorityKey {
-        JwtAuthorityKey {
-            key_id: Arc::clone(&self.issuer.key_id),
-            spki: self.issuer.public_key.spki_der().into(),
-            expires_at: Some(self.issuer.not_after),
-            tainted: false,
-        }
+        self.issuer.published_key()
     }
 
     /// Prepares a token that ends `ttl` after now or with the key, whichever is
@@ -180,17 +167,13 @@ impl JwtAuthority {
         }
         let expires_at = now.plus(ttl).min(self.issuer.not_after);
         let claims = claims::write(spiffe_id, audience, (now, expires_at), jti, &self.issuer);
-        let encoded = base64::encoded_len(claims.len(), false).unwrap_or_default();
-        let mut text = String::with_capacity(self.issuer.header.len() + encoded + 1 + 86);
-        text.push_str(&self.issuer.header);
-        URL_SAFE_NO_PAD.encode_string(&claims, &mut text);
         Ok(PreparedJwt {
             issuer: Arc::clone(&self.issuer),
             spiffe_id: spiffe_id.clone(),
             issued_at: now,
             expires_at,
             jti,
-            text,
+            text: self.issuer.text_of(&claims),
         })
     }
 
@@ -200,15 +183,60 @@ impl JwtAuthority {
     /// # Errors
     /// When another authority prepared it, the signer fails or the result is wrong.
     pub fn sign(&self, recorded: JwtToBeSigned) -> Result<JwtSvid, IssueError> {
-        if !recorded.is_of(&self.issuer) {
-            return Err(IssueError::OtherAuthority);
+        recorded.signed_by(&self.issuer, &*self.signer)
+    }
+}
+
+impl Issuer {
+    fn new(
+        typ: &str,
+        key_id: &str,
+        public_key: &PublicKey,
+        not_after: Timestamp,
+    ) -> Result<Self, AuthorityError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        if !(1..=MAX_KEY_ID_BYTES).contains(&key_id.len()) || !key_id.bytes().all(plain) {
+            return Err(AuthorityError::KeyId);
         }
-        let signature = self.signer.sign(recorded.bytes())?;
-        if self.signer.is_remote() {
-            Ok(recorded.finish(&signature)?)
-        } else {
-            Ok(recorded.assemble(&signature)?)
+        let algorithm = jws_algorithm(public_key.key_type());
+        let header = format!(r#"{{"typ":"{typ}","alg":"{algorithm}","kid":"{key_id}"}}"#);
+        Ok(Self {
+            key_id: key_id.into(),
+            public_key: public_key.clone(),
+            not_after,
+            header: URL_SAFE_NO_PAD.encode(header) + ".",
+            issuer: String::new(),
+        })
+    }
+
+    /// The same with an `iss` claim in each token.
+    fn named(&self, url: &str) -> Self {
+        let quoted = serde_json::Value::from(url).to_string();
+        Self {
+            key_id: Arc::clone(&self.key_id),
+            public_key: self.public_key.clone(),
+            not_after: self.not_after,
+            header: self.header.clone(),
+            issuer: format!(r#","iss":{quoted}"#),
         }
+    }
+
+    fn published_key(&self) -> JwtAuthorityKey {
+        JwtAuthorityKey {
+            key_id: Arc::clone(&self.key_id),
+            spki: self.public_key.spki_der().into(),
+            expires_at: Some(self.not_after),
+            tainted: false,
+        }
+    }
+
+    /// Header, dot and claims, with room for the signature.
+    fn text_of(&self, claims: &[u8]) -> String {
+        let encoded = base64::encoded_len(claims.len(), false).unwrap_or_default();
+        let mut text = String::with_capacity(self.header.len() + encoded + 1 + 86);
+        text.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(claims, &mut text);
+        text
     }
 }
 

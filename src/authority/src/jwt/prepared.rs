@@ -7,10 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{JwtSvid, SpiffeId, Timestamp};
 use journal::{Binding, Receipt};
+use keys::Signer;
 
 use super::{Issuer, Jti};
 use crate::signature::to_jws;
-use crate::{FinishError, ReceiptMismatch};
+use crate::{FinishError, IssueError, ReceiptMismatch};
 
 /// A token that passed the profile's checks and that nobody has recorded or
 /// signed. It gives away no bytes: record it, then [`PreparedJwt::redeem`].
@@ -99,9 +100,22 @@ impl JwtToBeSigned {
         self.prepared.text.as_bytes()
     }
 
-    /// Whether this authority prepared it.
-    pub(super) fn is_of(&self, issuer: &Arc<Issuer>) -> bool {
-        Arc::ptr_eq(&self.prepared.issuer, issuer)
+    /// Signs what this issuer prepared. A remote signer's signature is verified; a
+    /// local one's form is checked.
+    pub(super) fn signed_by(
+        self,
+        issuer: &Arc<Issuer>,
+        signer: &dyn Signer,
+    ) -> Result<JwtSvid, IssueError> {
+        if !Arc::ptr_eq(&self.prepared.issuer, issuer) {
+            return Err(IssueError::OtherAuthority);
+        }
+        let signature = signer.sign(self.bytes())?;
+        if signer.is_remote() {
+            Ok(self.finish(&signature)?)
+        } else {
+            Ok(self.assemble(&signature)?)
+        }
     }
 
     /// Puts the token together after verifying the signature.
@@ -119,7 +133,7 @@ impl JwtToBeSigned {
     }
 
     /// For signatures of this process's own signer; see the X.509 counterpart.
-    pub(super) fn assemble(self, signature: &[u8]) -> Result<JwtSvid, FinishError> {
+    fn assemble(self, signature: &[u8]) -> Result<JwtSvid, FinishError> {
         let PreparedJwt {
             issuer, mut text, ..
         } = self.prepared;

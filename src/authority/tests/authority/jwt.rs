@@ -88,7 +88,7 @@ impl JwtVerifier for RingVerifier {
     }
 }
 
-fn install() {
+pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| RING.install_default().unwrap());
 }
@@ -115,7 +115,7 @@ fn issue(authority: &JwtAuthority, audience: &[String], ttl: Seconds) -> JwtSvid
     authority.sign(prepared.redeem(receipt).unwrap()).unwrap()
 }
 
-fn algorithm(key_type: KeyType) -> Algorithm {
+pub(crate) fn algorithm(key_type: KeyType) -> Algorithm {
     match key_type {
         KeyType::EcP256 => Algorithm::ES256,
         KeyType::EcP384 => Algorithm::ES384,
@@ -124,7 +124,7 @@ fn algorithm(key_type: KeyType) -> Algorithm {
 }
 
 /// jsonwebtoken passes these bytes on to the provider unread.
-fn handle(key_type: KeyType) -> EncodingKey {
+pub(crate) fn handle(key_type: KeyType) -> EncodingKey {
     let name = key_type.name().as_bytes();
     if key_type.is_rsa() {
         EncodingKey::from_rsa_der(name)

@@ -16,6 +16,7 @@ mod kit;
 mod openssl;
 mod reference;
 mod rotation;
+mod scoped;
 mod simulation;
 mod template;
 mod verdict;

@@ -11,6 +11,8 @@ pub enum Profile {
     X509,
     /// JWT-SVIDs.
     Jwt,
+    /// Access tokens.
+    Access,
 }
 
 impl Profile {
@@ -20,6 +22,7 @@ impl Profile {
         match self {
             Self::X509 => "x509",
             Self::Jwt => "jwt",
+            Self::Access => "access",
         }
     }
 }

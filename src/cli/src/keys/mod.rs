@@ -51,7 +51,8 @@ pub(crate) async fn run(command: KeysCommand, out: &mut Output) -> Result<(), Fa
             admin,
         } => {
             let mut client = Client::new(connect(&admin).await?);
-            let profiles = only.map_or_else(|| vec![Profile::X509, Profile::Jwt], |one| vec![one]);
+            let all = || vec![Profile::X509, Profile::Jwt, Profile::Access];
+            let profiles = only.map_or_else(all, |one| vec![one]);
             rotate::run(&mut client, &profiles, plan, timeout, out).await
         }
     }

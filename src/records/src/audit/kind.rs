@@ -57,18 +57,24 @@ kinds! {
     DownstreamCa = 24 "downstream_ca",
     /// The server's own X.509-SVID.
     ServerX509 = 25 "server_x509",
+    /// A decision on a request for a scoped token; `detail` is the decision's JSON.
+    Decision = 26 "decision",
     /// An X.509 authority of this server was made.
     CaX509 = 30 "ca_x509",
     /// A JWT signing key of this server was made.
     CaJwt = 31 "ca_jwt",
     /// A signing key moved on in its rotation.
     KeyRotation = 32 "key_rotation",
+    /// A key of this server that signs access tokens was made.
+    CaAccess = 33 "ca_access",
     /// An entry was created.
     EntryCreate = 40 "entry_create",
     /// An entry was changed.
     EntryUpdate = 41 "entry_update",
     /// An entry was deleted.
     EntryDelete = 42 "entry_delete",
+    /// The limits of an entry's tokens were changed.
+    EntryLimits = 43 "entry_limits",
     /// A node was banned.
     NodeBan = 50 "node_ban",
     /// A node was evicted.
@@ -79,6 +85,10 @@ kinds! {
     BundleChange = 70 "bundle_change",
     /// A federation relationship was changed.
     FederationChange = 71 "federation_change",
+    /// A policy set was activated.
+    PolicyActivate = 80 "policy_activate",
+    /// Break-glass was asked for, approved or ended.
+    BreakGlass = 81 "break_glass",
     /// A call was refused before it was any of the above.
     Refusal = 90 "refusal",
 }

@@ -34,11 +34,13 @@ pub(super) fn holds(bundle: &Bundle, row: &AuthorityRecord) -> bool {
                 .iter()
                 .any(|held| Some(&*held.der) == der.map(Vec::as_slice))
         }
-        AuthorityProfile::Jwt => bundle
-            .jwt_authorities
-            .iter()
-            .any(|held| *held.key_id == *row.id),
+        AuthorityProfile::Jwt => has_key(&bundle.jwt_authorities, row),
+        AuthorityProfile::Access => has_key(&bundle.access_keys, row),
     }
+}
+
+fn has_key(keys: &[JwtAuthorityKey], row: &AuthorityRecord) -> bool {
+    keys.iter().any(|held| *held.key_id == *row.id)
 }
 
 impl Authorities {
@@ -130,6 +132,7 @@ impl Authorities {
             .x509_authorities
             .len()
             .max(bundle.jwt_authorities.len())
+            .max(bundle.access_keys.len())
             > limits::MAX_BUNDLE_AUTHORITIES
         {
             return Err(Failure::invalid(format!(
@@ -140,10 +143,11 @@ impl Authorities {
         bundle.sequence = was.sequence.saturating_add(1);
         let (_, put) = stored::put_bundle(td, &bundle).map_err(Failure::invalid)?;
         let detail = format!(
-            "sequence {}: {} X.509 and {} JWT authorities",
+            "sequence {}: {} X.509 and {} JWT authorities, {} access keys",
             bundle.sequence,
             bundle.x509_authorities.len(),
-            bundle.jwt_authorities.len()
+            bundle.jwt_authorities.len(),
+            bundle.access_keys.len()
         );
         let mut record = parts.audit.record(AuditKind::BundleChange, caller);
         record.for_whom = td.as_str();
@@ -176,21 +180,20 @@ fn put_in(bundle: &mut Bundle, row: &AuthorityRecord, tainted: bool) {
                 }),
             }
         }
-        AuthorityProfile::Jwt => {
-            let held = bundle
-                .jwt_authorities
-                .iter_mut()
-                .find(|held| *held.key_id == *row.id);
-            match held {
-                Some(held) => held.tainted = tainted,
-                None => bundle.jwt_authorities.push(JwtAuthorityKey {
-                    key_id: row.id.as_str().into(),
-                    spki: row.spki.as_slice().into(),
-                    expires_at: Some(row.not_after),
-                    tainted,
-                }),
-            }
-        }
+        AuthorityProfile::Jwt => put_key(&mut bundle.jwt_authorities, row, tainted),
+        AuthorityProfile::Access => put_key(&mut bundle.access_keys, row, tainted),
+    }
+}
+
+fn put_key(keys: &mut Vec<JwtAuthorityKey>, row: &AuthorityRecord, tainted: bool) {
+    match keys.iter_mut().find(|held| *held.key_id == *row.id) {
+        Some(held) => held.tainted = tainted,
+        None => keys.push(JwtAuthorityKey {
+            key_id: row.id.as_str().into(),
+            spki: row.spki.as_slice().into(),
+            expires_at: Some(row.not_after),
+            tainted,
+        }),
     }
 }
 
@@ -205,5 +208,6 @@ fn take_out(bundle: &mut Bundle, row: &AuthorityRecord) {
         AuthorityProfile::Jwt => bundle
             .jwt_authorities
             .retain(|held| *held.key_id != *row.id),
+        AuthorityProfile::Access => bundle.access_keys.retain(|held| *held.key_id != *row.id),
     }
 }

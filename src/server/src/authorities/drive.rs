@@ -16,7 +16,7 @@ use crate::failure::{Failure, Kind};
 const MAX_STEPS: usize = 64;
 
 impl Authorities {
-    /// Lets both rotations look at the clock. Errors of one do not stop the other.
+    /// Lets every rotation look at the clock. Errors of one do not stop the others.
     ///
     /// # Errors
     /// The first thing that could not be done; the next tick tries again.
@@ -24,14 +24,12 @@ impl Authorities {
         // By a wrong clock keys would retire and leave that are still in use.
         self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
-        let x509 = self
-            .drive(&mut rotors.x509, &Caller::Server, Event::Tick)
-            .await;
-        let jwt = self
-            .drive(&mut rotors.jwt, &Caller::Server, Event::Tick)
-            .await;
+        let mut outcome = Ok(());
+        for rotor in rotors.all_mut() {
+            outcome = outcome.and(self.drive(rotor, &Caller::Server, Event::Tick).await);
+        }
         self.show(&rotors);
-        x509.and(jwt)
+        outcome
     }
 
     /// One event of one profile, for an administrator.
@@ -141,6 +139,7 @@ impl Authorities {
         ) {
             (true, AuthorityProfile::X509) => AuditKind::CaX509,
             (true, AuthorityProfile::Jwt) => AuditKind::CaJwt,
+            (true, AuthorityProfile::Access) => AuditKind::CaAccess,
             (false, _) => AuditKind::KeyRotation,
         };
         let detail = format!(
@@ -159,8 +158,8 @@ impl Authorities {
 
     pub(super) fn show(&self, rotors: &Rotors) {
         let now = self.0.parts.clock.now();
-        let mut status = self.0.status_of(&rotors.x509, now);
-        status.extend(self.0.status_of(&rotors.jwt, now));
-        self.0.status.store(Arc::new(status));
+        let rotors = rotors.all().into_iter();
+        let status = rotors.flat_map(|rotor| self.0.status_of(rotor, now));
+        self.0.status.store(Arc::new(status.collect()));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use authority::rotation::{Effect, Event, Phase, Slot};
-use authority::{AuthorityTerms, BACKDATE, JwtAuthority, Serial, X509Authority};
+use authority::{AccessAuthority, AuthorityTerms, BACKDATE, JwtAuthority, Serial, X509Authority};
 use identity::{Seconds, Timestamp};
 use keys::{KeyStorage, KeyType, Signer};
 use records::{AuditKind, AuthorityProfile, AuthorityRecord, AuthorityState};
@@ -95,7 +95,9 @@ impl Authorities {
                 row.not_before = made.not_before();
                 row.not_after = made.not_after();
             }
-            AuthorityProfile::Jwt => row.id = hex::encode(parts.entropy.bytes::<16>()?),
+            AuthorityProfile::Jwt | AuthorityProfile::Access => {
+                row.id = hex::encode(parts.entropy.bytes::<16>()?)
+            }
         }
         let event = Event::Created {
             slot,
@@ -161,6 +163,7 @@ impl Authorities {
         match rotor.profile {
             AuthorityProfile::X509 => self.activate_x509(row, signer),
             AuthorityProfile::Jwt => self.activate_jwt(row, signer),
+            AuthorityProfile::Access => self.activate_access(row, signer),
         }
     }
 
@@ -204,6 +207,22 @@ impl Authorities {
             None => authority,
         };
         self.0.jwt.store(Some(Arc::new(authority)));
+        Ok(())
+    }
+
+    fn activate_access(
+        &self,
+        row: &AuthorityRecord,
+        signer: &Arc<dyn Signer>,
+    ) -> Result<(), Failure> {
+        let active = self.access();
+        if active.is_some_and(|active| **active.key_id() == *row.id) {
+            return Ok(());
+        }
+        let issuer = &self.0.parts.plan.access_issuer;
+        let made = AccessAuthority::new(&row.id, Arc::clone(signer), issuer, row.not_after);
+        let authority = made.map_err(Failure::internal)?;
+        self.0.access.store(Some(Arc::new(authority)));
         Ok(())
     }
 

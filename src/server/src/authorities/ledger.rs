@@ -67,7 +67,9 @@ impl Ledger {
     pub(super) fn note_record(&self, record: &AuditRecord) {
         let view = record.view();
         let signs = match view.kind {
-            AuditKind::CaX509 | AuditKind::CaJwt | AuditKind::KeyRotation => false,
+            AuditKind::CaX509 | AuditKind::CaJwt | AuditKind::CaAccess | AuditKind::KeyRotation => {
+                false
+            }
             _ => view.outcome == AuditOutcome::Granted && !view.authority_id.is_empty(),
         };
         if signs {

@@ -19,7 +19,7 @@ mod status;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use authority::{JwtAuthority, SerialPrefix, X509Authority};
+use authority::{AccessAuthority, JwtAuthority, SerialPrefix, X509Authority};
 use identity::{Seconds, SpiffeId, Timestamp};
 use keys::{KeyStorage, KeyType};
 use records::AuthorityProfile;
@@ -43,6 +43,7 @@ pub(crate) struct Authorities(Arc<Inner>);
 pub(crate) struct Inner {
     x509: ArcSwapOption<X509Authority>,
     jwt: ArcSwapOption<JwtAuthority>,
+    access: ArcSwapOption<AccessAuthority>,
     status: ArcSwap<Vec<KeyStatus>>,
     /// One step of one rotation at a time; also guards the own bundle.
     rotors: tokio::sync::Mutex<Rotors>,
@@ -69,9 +70,12 @@ pub(crate) struct Plan {
     pub(crate) serials: SerialPrefix,
     pub(crate) x509_key: KeyType,
     pub(crate) x509_lifetime: Seconds,
+    /// Of JWT authorities and of access keys.
     pub(crate) jwt_key: KeyType,
     pub(crate) jwt_lifetime: Seconds,
     pub(crate) jwt_issuer: Option<String>,
+    /// What access tokens name in `iss`.
+    pub(crate) access_issuer: String,
     /// The longest lifetime of anything signed, by profile.
     pub(crate) longest_x509: Seconds,
     pub(crate) longest_jwt: Seconds,
@@ -81,6 +85,7 @@ pub(crate) struct Plan {
 struct Rotors {
     x509: Rotor,
     jwt: Rotor,
+    access: Rotor,
 }
 
 impl Rotors {
@@ -88,7 +93,16 @@ impl Rotors {
         match profile {
             AuthorityProfile::X509 => &mut self.x509,
             AuthorityProfile::Jwt => &mut self.jwt,
+            AuthorityProfile::Access => &mut self.access,
         }
+    }
+
+    fn all(&self) -> [&Rotor; 3] {
+        [&self.x509, &self.jwt, &self.access]
+    }
+
+    fn all_mut(&mut self) -> [&mut Rotor; 3] {
+        [&mut self.x509, &mut self.jwt, &mut self.access]
     }
 }
 
@@ -105,7 +119,13 @@ impl Authorities {
         self.0.jwt.load_full()
     }
 
-    /// Every key of this server, oldest first, X.509 before JWT.
+    /// The authority that signs access tokens now.
+    #[must_use]
+    pub(crate) fn access(&self) -> Option<Arc<AccessAuthority>> {
+        self.0.access.load_full()
+    }
+
+    /// Every key of this server, oldest first, by profile.
     #[must_use]
     pub(crate) fn status(&self) -> Arc<Vec<KeyStatus>> {
         self.0.status.load_full()
@@ -137,21 +157,21 @@ impl Plan {
     fn lifetime(&self, profile: AuthorityProfile) -> Seconds {
         match profile {
             AuthorityProfile::X509 => self.x509_lifetime,
-            AuthorityProfile::Jwt => self.jwt_lifetime,
+            AuthorityProfile::Jwt | AuthorityProfile::Access => self.jwt_lifetime,
         }
     }
 
     fn key_type(&self, profile: AuthorityProfile) -> KeyType {
         match profile {
             AuthorityProfile::X509 => self.x509_key,
-            AuthorityProfile::Jwt => self.jwt_key,
+            AuthorityProfile::Jwt | AuthorityProfile::Access => self.jwt_key,
         }
     }
 
     fn longest(&self, profile: AuthorityProfile) -> Seconds {
         match profile {
             AuthorityProfile::X509 => self.longest_x509,
-            AuthorityProfile::Jwt => self.longest_jwt,
+            AuthorityProfile::Jwt | AuthorityProfile::Access => self.longest_jwt,
         }
     }
 }

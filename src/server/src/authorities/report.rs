@@ -63,12 +63,11 @@ pub(crate) struct KeyReport {
 }
 
 impl Authorities {
-    /// Every key, X.509 before JWT, oldest first.
+    /// Every key by profile, oldest first.
     pub(crate) async fn report(&self) -> Vec<KeyReport> {
         let rotors = self.0.rotors.lock().await;
-        let mut reports = self.report_of(&rotors.x509);
-        reports.extend(self.report_of(&rotors.jwt));
-        reports
+        let rotors = rotors.all().into_iter();
+        rotors.flat_map(|rotor| self.report_of(rotor)).collect()
     }
 
     fn report_of(&self, rotor: &Rotor) -> Vec<KeyReport> {
@@ -195,7 +194,7 @@ fn chosen<'a>(rotor: &'a Rotor, order: Order<'_>) -> Result<&'a rotation::Key, F
 fn made_at(row: &AuthorityRecord) -> Timestamp {
     match row.profile {
         AuthorityProfile::X509 => row.not_before.plus(BACKDATE),
-        AuthorityProfile::Jwt => row.not_before,
+        AuthorityProfile::Jwt | AuthorityProfile::Access => row.not_before,
     }
 }
 

@@ -21,24 +21,21 @@ impl Authorities {
     /// A row or key cannot be read, the active key is gone, or the first authorities
     /// could not be made.
     pub(crate) async fn start(parts: Parts) -> Result<Self, Failure> {
+        let rotor = |profile| Rotor::new(profile, policy(&parts.plan, profile));
         let mut rotors = Rotors {
-            x509: Rotor::new(
-                AuthorityProfile::X509,
-                policy(&parts.plan, AuthorityProfile::X509),
-            ),
-            jwt: Rotor::new(
-                AuthorityProfile::Jwt,
-                policy(&parts.plan, AuthorityProfile::Jwt),
-            ),
+            x509: rotor(AuthorityProfile::X509),
+            jwt: rotor(AuthorityProfile::Jwt),
+            access: rotor(AuthorityProfile::Access),
         };
         restore(&parts, &mut rotors).await?;
-        for rotor in [&mut rotors.x509, &mut rotors.jwt] {
+        for rotor in rotors.all_mut() {
             rotor.settle();
             load_keys(&parts, rotor).await?;
         }
         let authorities = Self(Arc::new(Inner {
             x509: ArcSwapOption::empty(),
             jwt: ArcSwapOption::empty(),
+            access: ArcSwapOption::empty(),
             status: ArcSwap::default(),
             rotors: tokio::sync::Mutex::new(rotors),
             changed: Notify::new(),

@@ -69,6 +69,7 @@ async fn a_first_start_makes_one_authority_of_each_kind() {
     let rig = Rig::memory().await;
     assert_eq!(rig.states(X509), ["active"]);
     assert_eq!(rig.states(AuthorityProfile::Jwt), ["active"]);
+    assert_eq!(rig.states(AuthorityProfile::Access), ["active"]);
     let bundle = rig.own_bundle();
     assert_eq!(
         (bundle.x509_authorities.len(), bundle.jwt_authorities.len()),
@@ -78,6 +79,14 @@ async fn a_first_start_makes_one_authority_of_each_kind() {
         bundle.jwt_authorities[0].key_id,
         *rig.server.authorities.jwt().unwrap().key_id()
     );
+    // Access tokens have a key of their own, and no SPIFFE bundle shows it.
+    let access = rig.server.authorities.access().unwrap();
+    assert_eq!(bundle.access_keys, [access.published_key()]);
+    assert_ne!(bundle.access_keys[0].spki, bundle.jwt_authorities[0].spki);
+    let wire = api::convert::bundle_to_wire(&bundle, None);
+    assert_eq!(wire.jwt_authorities.len(), 1);
+    let document = verify::bundle_format::encode(&bundle);
+    assert!(!document.contains(&**access.key_id()));
     assert_eq!(bundle.refresh_hint, Some(Seconds(30)));
     assert_eq!(rig.count(AuditKind::CaX509, AuditOutcome::Granted), 1);
     assert_eq!(rig.count(AuditKind::CaJwt, AuditOutcome::Granted), 1);

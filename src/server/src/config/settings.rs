@@ -91,6 +91,16 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
+impl Settings {
+    /// What access tokens name in `iss`: the issuer's URL, or without one the trust
+    /// domain's own name.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        let url = self.jwt_issuer.clone();
+        url.unwrap_or_else(|| format!("spiffe://{}", self.trust_domain))
+    }
+}
+
 const DAY: u32 = 86_400;
 const YEAR: u32 = 365 * DAY;
 

@@ -54,10 +54,10 @@ impl KeysService {
 }
 
 fn profile(name: &str) -> Result<AuthorityProfile, Failure> {
-    [AuthorityProfile::X509, AuthorityProfile::Jwt]
+    AuthorityProfile::ALL
         .into_iter()
         .find(|profile| profile.as_str() == name)
-        .ok_or_else(|| Failure::invalid("profile: it is x509 or jwt"))
+        .ok_or_else(|| Failure::invalid("profile: it is x509, jwt or access"))
 }
 
 fn texts(reasons: &[Reason]) -> Vec<String> {

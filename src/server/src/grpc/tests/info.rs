@@ -25,7 +25,10 @@ async fn the_pins_are_those_of_the_own_bundle() {
         .iter()
         .map(|key| (key.profile.as_str(), key.state.as_str()))
         .collect();
-    assert_eq!(profiles, [("x509", "active"), ("jwt", "active")]);
+    assert_eq!(
+        profiles,
+        [("x509", "active"), ("jwt", "active"), ("access", "active")]
+    );
 }
 
 #[tokio::test]
