@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("journal", &[]),
     ("authority", &["identity", "keys", "journal"]),
-    ("verify", &["identity"]),
+    ("verify", &["identity", "policy"]),
     ("registry", &["identity"]),
     ("policy", &["identity"]),
     ("contract", &["identity"]),

@@ -80,6 +80,17 @@ pub enum JwtFault {
     /// The signature does not verify.
     #[error("token signature does not verify")]
     Signature,
+    /// `iss` names another issuer than the one whose tokens are accepted.
+    #[error("token was issued by somebody else than {0:?}")]
+    Issuer(String),
+    /// The issuer has no key of that id.
+    #[error("issuer {issuer:?} has no key {key_id:?}; its keys may have to be read again")]
+    UnknownIssuerKey {
+        /// Whose keys were looked through.
+        issuer: String,
+        /// The token's `kid`.
+        key_id: String,
+    },
 }
 
 /// Verifies a JWT-SVID for one audience: yours, never one taken from the token.
@@ -96,7 +107,9 @@ pub fn verify_jwt_svid(
     leeway: Seconds,
 ) -> Result<VerifiedJwt, JwtFault> {
     let parts = Parts::split(token)?;
-    let (algorithm, key_id) = check_header(&decode_object(parts.header)?)?;
+    let header = decode_object(parts.header)?;
+    check_type(&header)?;
+    let (algorithm, key_id) = check_header(&header)?;
     let claims = decode_object(parts.claims)?;
     let spiffe_id = subject(&claims)?;
     let trust_domain = spiffe_id.trust_domain();
@@ -122,16 +135,16 @@ pub fn verify_jwt_svid(
 }
 
 /// The three parts of a compact JWS, still encoded.
-struct Parts<'a> {
-    header: &'a str,
-    claims: &'a str,
+pub(crate) struct Parts<'a> {
+    pub(crate) header: &'a str,
+    pub(crate) claims: &'a str,
     signature: &'a str,
     /// Header, dot and claims: what is signed.
     signed: &'a str,
 }
 
 impl<'a> Parts<'a> {
-    fn split(token: &'a str) -> Result<Self, JwtFault> {
+    pub(crate) fn split(token: &'a str) -> Result<Self, JwtFault> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(JwtFault::Encoding("it has more than 16 KiB"));
         }
@@ -157,7 +170,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn decode_object(part: &str) -> Result<Map<String, Value>, JwtFault> {
+pub(crate) fn decode_object(part: &str) -> Result<Map<String, Value>, JwtFault> {
     let bytes = URL_SAFE_NO_PAD
         .decode(part)
         .or(Err(JwtFault::Encoding("a part is not canonical base64url")))?;
@@ -166,9 +179,19 @@ fn decode_object(part: &str) -> Result<Map<String, Value>, JwtFault> {
     )))
 }
 
+/// `typ` is absent, `JWT` or `JOSE` (JWT-SVID section 2.3): a token of another
+/// profile is refused here before anything else of it is believed.
+fn check_type(header: &Map<String, Value>) -> Result<(), JwtFault> {
+    match header.get("typ") {
+        None => Ok(()),
+        Some(Value::String(text)) if text == "JWT" || text == "JOSE" => Ok(()),
+        Some(_) => Err(JwtFault::Header("typ is neither JWT nor JOSE")),
+    }
+}
+
 /// Answers `alg` and `kid`. Unknown members are ignored (RFC 7515 section 4)
 /// unless `crit` says they matter.
-fn check_header(header: &Map<String, Value>) -> Result<(String, String), JwtFault> {
+pub(crate) fn check_header(header: &Map<String, Value>) -> Result<(String, String), JwtFault> {
     const NINE: [&str; 9] = [
         "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512",
     ];
@@ -179,11 +202,6 @@ fn check_header(header: &Map<String, Value>) -> Result<(String, String), JwtFaul
         }
         _ => return Err(JwtFault::Header("alg is missing or not a string")),
     };
-    match header.get("typ") {
-        None => {}
-        Some(Value::String(text)) if text == "JWT" || text == "JOSE" => {}
-        Some(_) => return Err(JwtFault::Header("typ is neither JWT nor JOSE")),
-    }
     if header.contains_key("crit") {
         return Err(JwtFault::Header("crit asks for an extension no one knows"));
     }
@@ -193,7 +211,7 @@ fn check_header(header: &Map<String, Value>) -> Result<(String, String), JwtFaul
     }
 }
 
-fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, JwtFault> {
+pub(crate) fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, JwtFault> {
     let Some(Value::String(text)) = claims.get("sub") else {
         return Err(JwtFault::Claim {
             name: "sub",
@@ -210,7 +228,7 @@ fn subject(claims: &Map<String, Value>) -> Result<SpiffeId, JwtFault> {
 
 /// The key decides which algorithms may be used with it; the header only chooses
 /// among those.
-fn verify_signature(
+pub(crate) fn verify_signature(
     parts: &Parts<'_>,
     algorithm: &str,
     key: &JwtAuthorityKey,
@@ -240,7 +258,7 @@ fn verify_signature(
     }
 }
 
-fn check_audience(claims: &Map<String, Value>, wanted: &str) -> Result<(), JwtFault> {
+pub(crate) fn check_audience(claims: &Map<String, Value>, wanted: &str) -> Result<(), JwtFault> {
     let fault = |what| JwtFault::Claim { name: "aud", what };
     let found = match claims.get("aud") {
         Some(Value::String(one)) if !one.is_empty() => one == wanted,
@@ -262,7 +280,7 @@ fn check_audience(claims: &Map<String, Value>, wanted: &str) -> Result<(), JwtFa
 }
 
 /// RFC 7519 sections 4.1.4 to 4.1.6; answers `exp`. `iat` only has to be a number.
-fn check_times(
+pub(crate) fn check_times(
     claims: &Map<String, Value>,
     now: Timestamp,
     leeway: Seconds,
@@ -283,7 +301,10 @@ fn check_times(
 }
 
 /// A NumericDate in whole seconds, fractions cut off.
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, JwtFault> {
+pub(crate) fn time(
+    claims: &Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<Timestamp>, JwtFault> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };

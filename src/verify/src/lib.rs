@@ -9,17 +9,31 @@
 //! still verifies: taint tells *holders* to replace what it signed. What must no
 //! longer be accepted is revoked, that is, removed from the bundle.
 
+mod access;
 pub mod bundle_format;
 mod bundle_source;
+#[cfg(feature = "enforce")]
+pub mod enforce;
 mod jwk;
 mod jwt;
 mod on_curve;
+mod possession;
 mod provider;
+mod scoped;
 mod strict_json;
 mod x509;
 
+pub use access::{TokenIssuer, verify_access_token};
 pub use bundle_source::BundleSource;
 pub use jwt::{JwtFault, MAX_TOKEN_BYTES, VerifiedJwt, verify_jwt_svid};
+pub use possession::{
+    Confirmation, MAX_PROOF_AGE, PROOFS_KEPT_MAX, PossessionFault, Presenter, Proof, ProofFault,
+    ProofId, ProofsSeen, Replayed,
+};
+pub use scoped::{
+    MAX_DETAILS, MAX_PERMISSIONS, ScopedToken, TokenFault, TokenProfile, TokenTrust,
+    verify_scoped_token,
+};
 pub use x509::{
     LeafIdentity, MAX_CERTIFICATE_BYTES, MAX_CHAIN, VerifiedX509, X509Fault, leaf_identity,
     verify_x509_svid,

@@ -8,6 +8,8 @@
 )]
 
 mod bundle_format;
+mod enforce;
 mod jwt;
 mod kit;
+mod scoped;
 mod x509;
