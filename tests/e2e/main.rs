@@ -22,6 +22,7 @@ mod json_api;
 mod json_attacks;
 mod json_load;
 mod keys;
+mod kms;
 mod new_attestor;
 mod nginx;
 mod nodes;

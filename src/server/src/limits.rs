@@ -26,6 +26,8 @@ pub const MAX_SECRET_BYTES: usize = 4_096;
 pub const FAR_SIGNATURES: usize = 64;
 /// Of those, for one batch.
 pub const FAR_SIGNATURES_OF_A_BATCH: usize = 16;
+/// By so many milliseconds a remote signer gives up before whoever waits for it does.
+pub const SIGNER_LEAD_MS: u64 = 250;
 /// How long making, finding or removing a signing key may take: RSA takes its time.
 pub const KEY_STORAGE_PATIENCE: Duration = Duration::from_secs(60);
 /// The most unused join tokens at one time.

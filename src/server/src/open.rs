@@ -14,6 +14,7 @@ use store::Store;
 use store::memory::Memory;
 use store::sled_engine::{OpenError, Sled, SledOptions};
 
+use crate::clock::Clock;
 use crate::config::{Settings, StoreEngine};
 use crate::entropy::{Entropy, NoEntropy};
 use crate::key_storage::{self, KeysFailure};
@@ -54,8 +55,12 @@ pub enum StorageFailure {
 }
 
 /// Opens everything under the data directory, which [`own_directory`] has seen to.
-pub(crate) fn open(settings: &Settings, entropy: &Entropy) -> Result<Opened, StorageFailure> {
-    let keys = key_storage::open(settings, entropy)?;
+pub(crate) fn open(
+    settings: &Settings,
+    entropy: &Entropy,
+    clock: &Clock,
+) -> Result<Opened, StorageFailure> {
+    let keys = key_storage::open(settings, entropy, clock)?;
     let journal_dir = settings.data_dir.join("journal");
     let journal = Journal::open(
         &journal_dir,

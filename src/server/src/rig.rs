@@ -93,7 +93,7 @@ impl Rig {
         clock: Clock,
     ) -> Result<Self, Failure> {
         let entropy = Entropy::system();
-        let mut opened = open_storage(&settings, &entropy).unwrap();
+        let mut opened = open_storage(&settings, &entropy, &clock).unwrap();
         opened.store = Arc::clone(&store);
         opened.keys = Arc::clone(&keys);
         Self::build(dir, settings, opened, clock).await
@@ -139,7 +139,7 @@ impl Rig {
         settings: Settings,
         clock: Clock,
     ) -> Result<Self, Failure> {
-        let opened = open_storage(&settings, &Entropy::system()).unwrap();
+        let opened = open_storage(&settings, &Entropy::system(), &clock).unwrap();
         Self::build(dir, settings, opened, clock).await
     }
 
@@ -297,9 +297,13 @@ impl Rig {
     }
 }
 
-fn open_storage(settings: &Settings, entropy: &Entropy) -> Result<Opened, open::StorageFailure> {
+fn open_storage(
+    settings: &Settings,
+    entropy: &Entropy,
+    clock: &Clock,
+) -> Result<Opened, open::StorageFailure> {
     open::own_directory(&settings.data_dir)?;
-    open::open(settings, entropy)
+    open::open(settings, entropy, clock)
 }
 
 fn config(dir: &Path, engine: StoreEngine) -> Config {

@@ -85,7 +85,7 @@ pub async fn run_with(
     let listeners = Listeners::bind(&settings).await?;
     // On this thread, which has nothing else to do yet: what opening allocates goes
     // back to the system, which memory of a thread of its own would not.
-    let opened = open::open(&settings, &entropy)?;
+    let opened = open::open(&settings, &entropy, &clock)?;
     let (journal, store) = (opened.journal.clone(), Arc::clone(&opened.store));
     let (stop, stopping) = watch::channel(false);
     let schedule = Schedule::start(&settings.rotation_schedule).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::aws_kms::{self, AwsKmsSection, KmsSettings};
 use super::value::{absolute, range, refuse, span};
 use super::{ConfigError, StoreEngine};
 
@@ -20,6 +21,8 @@ pub enum KeyPlace {
     File,
     /// In a PKCS#11 token.
     Pkcs11,
+    /// In AWS KMS.
+    AwsKms,
 }
 
 /// `[keys]`
@@ -36,6 +39,8 @@ pub struct KeysSection {
     pub timeout: String,
     /// The token.
     pub pkcs11: Option<Pkcs11Section>,
+    /// The account and region.
+    pub aws_kms: Option<AwsKmsSection>,
 }
 
 impl Default for KeysSection {
@@ -46,6 +51,7 @@ impl Default for KeysSection {
             credential: None,
             timeout: "5s".into(),
             pkcs11: None,
+            aws_kms: None,
         }
     }
 }
@@ -93,6 +99,8 @@ pub enum KeysAt {
     FilesUnderSecret(SecretAt),
     /// In a PKCS#11 token.
     Token(TokenSettings),
+    /// In AWS KMS.
+    Kms(KmsSettings),
 }
 
 /// `[keys.pkcs11]`, checked.
@@ -121,6 +129,9 @@ pub(super) fn check(section: &KeysSection, store: StoreEngine) -> Result<KeysAt,
     if section.pkcs11.is_some() && section.storage != KeyPlace::Pkcs11 {
         return Err(unused("keys.pkcs11", "pkcs11"));
     }
+    if section.aws_kms.is_some() && section.storage != KeyPlace::AwsKms {
+        return Err(unused("keys.aws_kms", "aws_kms"));
+    }
     if section.storage != KeyPlace::File {
         if section.passphrase_file.is_some() {
             return Err(unused("keys.passphrase_file", "file"));
@@ -137,6 +148,7 @@ pub(super) fn check(section: &KeysSection, store: StoreEngine) -> Result<KeysAt,
         )),
         KeyPlace::File => files(section),
         KeyPlace::Pkcs11 => token(section.pkcs11.as_ref()),
+        KeyPlace::AwsKms => aws_kms::check(section.aws_kms.as_ref()).map(KeysAt::Kms),
     }
 }
 
@@ -144,9 +156,9 @@ pub(super) fn check(section: &KeysSection, store: StoreEngine) -> Result<KeysAt,
 fn memory(section: &KeysSection) -> Result<KeysAt, ConfigError> {
     match section.storage {
         KeyPlace::Memory | KeyPlace::File => Ok(KeysAt::Memory),
-        KeyPlace::Pkcs11 => Err(refuse(
+        KeyPlace::Pkcs11 | KeyPlace::AwsKms => Err(refuse(
             "keys.storage",
-            "pkcs11",
+            "pkcs11 or aws_kms",
             "a store in memory forgets which keys there are; use it with store.engine = \"sled\"",
         )),
     }

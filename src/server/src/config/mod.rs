@@ -3,6 +3,7 @@
 //! key, what it holds and what to do.
 
 mod attestors;
+mod aws_kms;
 mod duration;
 mod file;
 mod key_place;
@@ -10,6 +11,7 @@ mod settings;
 mod value;
 
 pub use attestors::{AttestorsSection, X509PopSection};
+pub use aws_kms::{AwsKmsSection, KmsCredentials, KmsSettings};
 pub use file::{
     AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, LimitsSection,
     LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection, SvidSection,

@@ -133,6 +133,13 @@ fn keys_are_kept_in_one_place_and_its_secrets_are_elsewhere() {
     assert_eq!(sealed.keys, KeysAt::FilesUnderSecret(credential));
     let in_memory = minimal("[store]\nengine = \"memory\"").unwrap();
     assert_eq!(in_memory.keys, KeysAt::Memory);
+    let kms = |text: &str| format!("[keys]\nstorage = \"aws_kms\"\n[keys.aws_kms]\n{text}");
+    let KeysAt::Kms(found) = minimal(&kms("region = \"eu-west-1\"")).unwrap().keys else {
+        panic!("no KMS")
+    };
+    let endpoint = found.endpoint.to_string();
+    assert_eq!(endpoint, "https://kms.eu-west-1.amazonaws.com");
+    assert_eq!(found.credentials, KmsCredentials::Environment);
     for (text, key) in [
         ("[keys]\nstorage = \"memory\"", "keys.storage"),
         ("[keys]\nstorage = \"pkcs11\"", "keys.storage"),
@@ -146,6 +153,20 @@ fn keys_are_kept_in_one_place_and_its_secrets_are_elsewhere() {
         (&token.replace("\"pkcs11\"", "\"file\""), "keys.pkcs11"),
         (&format!("{token}sessions = 0"), "keys.pkcs11.sessions"),
         (&token.replace("/usr", "usr"), "keys.pkcs11.module"),
+        ("[keys]\nstorage = \"aws_kms\"", "keys.storage"),
+        (&kms("region = \"Mars\""), "keys.aws_kms.region"),
+        (
+            &kms("region = \"x\"\nendpoint = \"http://kms.example.org\""),
+            "keys.aws_kms.endpoint",
+        ),
+        (
+            &kms("region = \"x\"\ncredentials = \"file\""),
+            "keys.aws_kms.credentials",
+        ),
+        (
+            &kms("region = \"x\"\nprofile = \"p\""),
+            "keys.aws_kms.credentials",
+        ),
         (
             &format!("[store]\nengine = \"memory\"\n{token}"),
             "keys.storage",
@@ -161,6 +182,12 @@ fn keys_are_kept_in_one_place_and_its_secrets_are_elsewhere() {
         "pin_file",
         "pin_credential",
         "sessions",
+        "region",
+        "endpoint",
+        "ca_bundle_file",
+        "credentials",
+        "credentials_file",
+        "profile",
     ] {
         let mentioned = SAMPLE.contains(&format!("# {name} = "));
         assert!(mentioned, "deploy/server.toml does not mention {name}");

@@ -1,5 +1,7 @@
 //! Opening the place where this server's signing keys are kept, as configured.
 
+mod aws;
+
 use std::sync::Arc;
 
 use keys::file::{FileKeys, Seal};
@@ -7,6 +9,7 @@ use keys::memory::MemoryKeys;
 use keys::{KeyStorage, StorageError};
 use pkcs11::{TokenKeys, TokenOptions};
 
+use crate::clock::Clock;
 use crate::config::{KeysAt, Settings, TokenSettings};
 use crate::entropy::Entropy;
 use crate::secrets::{self, SecretFailure};
@@ -26,10 +29,12 @@ pub enum KeysFailure {
 pub(crate) fn open(
     settings: &Settings,
     entropy: &Entropy,
+    clock: &Clock,
 ) -> Result<Arc<dyn KeyStorage>, KeysFailure> {
     match &settings.keys {
         KeysAt::Memory => Ok(Arc::new(MemoryKeys::new())),
         KeysAt::Token(token) => open_token(settings, token),
+        KeysAt::Kms(kms) => Ok(Arc::new(aws::open(settings, kms, clock)?)),
         files => {
             let seal = seal(files)?;
             if matches!(seal, Seal::None) {
@@ -50,7 +55,7 @@ fn seal(keys: &KeysAt) -> Result<Seal, SecretFailure> {
             Seal::Passphrase(secrets::read("keys.passphrase_file", at, true)?)
         }
         KeysAt::FilesUnderSecret(at) => Seal::Secret(secrets::read("keys.credential", at, false)?),
-        KeysAt::Memory | KeysAt::Files | KeysAt::Token(_) => Seal::None,
+        KeysAt::Memory | KeysAt::Files | KeysAt::Token(_) | KeysAt::Kms(_) => Seal::None,
     })
 }
 
