@@ -119,6 +119,21 @@ where
     Ok(sender)
 }
 
+/// Where distributions keep the certificates of the authorities they trust.
+const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+fn system_authorities() -> Result<Vec<u8>, String> {
+    let found = SYSTEM_BUNDLES
+        .iter()
+        .find_map(|path| std::fs::read(path).ok());
+    found.ok_or_else(|| format!("none of {SYSTEM_BUNDLES:?} can be read; name a bundle"))
+}
+
 /// TLS to a service on the internet: the system's authorities, or those given.
 pub(crate) fn tls_config(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>, String> {
     use rustls_pki_types::CertificateDer;
@@ -132,8 +147,10 @@ pub(crate) fn tls_config(authorities: Option<&[u8]>) -> Result<Arc<ClientConfig>
             }
         }
         None => {
-            let found = rustls_native_certs::load_native_certs();
-            let _ignored = roots.add_parsable_certificates(found.certs);
+            for certificate in CertificateDer::pem_slice_iter(&system_authorities()?).flatten() {
+                // A store may hold certificates of forms that webpki does not read.
+                let _unread = roots.add(certificate);
+            }
         }
     }
     if roots.is_empty() {

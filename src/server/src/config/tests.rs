@@ -175,6 +175,11 @@ fn keys_are_kept_in_one_place_and_its_secrets_are_elsewhere() {
         let refused = minimal(text).unwrap_err();
         assert!(refused.to_string().starts_with(key), "{text}: {refused}");
     }
+}
+
+/// What the sample cannot hold uncommented, for one storage excludes another.
+#[test]
+fn the_sample_mentions_every_key_of_every_key_storage() {
     for name in [
         "credential",
         "module",
