@@ -162,3 +162,74 @@ fn what_a_tainted_key_signed_is_replaced_on_open_streams_and_it_can_be_revoked()
     domain.register("/late", []);
     domain.await_svid("/late");
 }
+
+/// A server whose keys lie unsealed is given a passphrase, and then a systemd credential
+/// is tried: the keys stay the same, and nothing else opens them.
+#[test]
+fn keys_kept_unsealed_are_sealed_by_hand_and_stay_the_same() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut domain = Domain::start();
+    let before = standing(&domain);
+    assert_eq!(keys(&domain)[0]["protection"], "unsealed");
+    domain.stop();
+    let passphrase = domain.path("passphrase");
+    fs::write(&passphrase, "correct horse battery\n").unwrap();
+    let config = domain.path("server.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let sealed = format!("{text}[keys]\npassphrase_file = {passphrase:?}\n");
+    fs::write(&config, &sealed).unwrap();
+    let config = config.to_str().unwrap().to_owned();
+    let run = |command: &[&str]| {
+        let mut bulla = bulla_tests::bulla();
+        bulla.args(command).args(["--config", &config]);
+        bulla_tests::Ran::of(&mut bulla)
+    };
+    let loose = run(&["server", "seal-keys"]);
+    assert_eq!(loose.code, 1);
+    assert!(loose.err.contains("chmod 0600"), "{}", loose.err);
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = run(&["server"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("seal-keys"), "{}", refused.err);
+    let done = run(&["server", "seal-keys", "--json"]).ok();
+    assert_eq!(done.json()["sealed"], before.len());
+    assert_eq!(run(&["server", "seal-keys"]).code, 1, "once is enough");
+
+    // A server without the passphrase does not start; with it, it has the same keys.
+    fs::write(domain.path("server.toml"), &text).unwrap();
+    assert_eq!(run(&["server"]).code, 1);
+    domain.set_server(format!("[keys]\npassphrase_file = {passphrase:?}\n"));
+    domain.start_server();
+    assert_eq!(standing(&domain), before);
+    assert_eq!(keys(&domain)[0]["protection"], "sealed");
+}
+
+/// What `LoadCredentialEncrypted=` gives a service seals its keys.
+#[test]
+fn keys_are_sealed_with_a_systemd_credential() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("bulla-keys");
+    fs::write(&secret, [7; 32]).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o400)).unwrap();
+    let folder = folder.path().display().to_string();
+    let mut domain = Domain::server_alone(Settings {
+        server: "[keys]\ncredential = \"bulla-keys\"\n".to_owned(),
+        server_env: vec![("CREDENTIALS_DIRECTORY", folder)],
+        ..Settings::default()
+    });
+    assert_eq!(keys(&domain)[0]["protection"], "sealed");
+    let before = standing(&domain);
+    domain.stop();
+    domain.start_server();
+    assert_eq!(standing(&domain), before);
+    domain.stop();
+    fs::remove_file(&secret).unwrap();
+    let mut command = bulla_tests::bulla();
+    command
+        .args(["server", "--config"])
+        .arg(domain.path("server.toml"));
+    let refused = bulla_tests::Ran::of(&mut command);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("keys.credential"), "{}", refused.err);
+}

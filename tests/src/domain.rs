@@ -108,6 +108,11 @@ impl Domain {
         format!("unix://{}", self.workload_socket().display())
     }
 
+    /// Changes what is appended to the server's configuration at its next start.
+    pub fn set_server(&mut self, lines: String) {
+        self.settings.server = lines;
+    }
+
     /// Starts the server on the state it has, and waits until it serves.
     pub fn start_server(&mut self) {
         let config = format!(

@@ -60,8 +60,12 @@ fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
         let settings = config.check();
         settings.map_err(|e| Failure::usage(format!("{}: {}", path.display(), chain(&e))))
     };
-    if let Some(ServerCommand::Validate { config }) = args.command {
-        return valid(out, &config, load(&config)?.trust_domain.as_str());
+    match args.command {
+        Some(ServerCommand::Validate { config }) => {
+            return valid(out, &config, load(&config)?.trust_domain.as_str());
+        }
+        Some(ServerCommand::SealKeys { config }) => return seal_keys(out, &load(&config)?),
+        None => {}
     }
     let settings = load(&args.config)?;
     let json = settings.log_format == server::config::LogFormat::Json;
@@ -93,6 +97,15 @@ fn agent(args: AgentArgs, out: &mut Output) -> Result<(), Failure> {
     runtime(2)?
         .block_on(agent::run(config, dev::shutdown_signal()))
         .map_err(|error| Failure::refused(chain(&error)))
+}
+
+fn seal_keys(out: &mut Output, settings: &server::Settings) -> Result<(), Failure> {
+    let sealed = server::seal_files(settings).map_err(|error| Failure::refused(chain(&error)))?;
+    if out.is_json() {
+        return Ok(out.document(&serde_json::json!({ "sealed": sealed }))?);
+    }
+    out.line(format!("sealed {sealed} signing keys"))?;
+    Ok(out.line(" next: start the server, and replace the keys soon: bulla keys rotate --all")?)
 }
 
 fn valid(out: &mut Output, path: &Path, trust_domain: &str) -> Result<(), Failure> {

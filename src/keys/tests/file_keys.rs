@@ -11,7 +11,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use keys::file::{FileKeys, Seal};
+use keys::file::{FileKeys, Seal, seal_directory};
 use keys::{KeyStorage, KeyType, Protection, StorageError};
 use ring::rand::SystemRandom;
 use tempfile::TempDir;
@@ -251,4 +251,68 @@ fn leftovers_of_an_interrupted_write_are_cleared() {
     assert_eq!(keys.list().unwrap(), ["k"]);
     assert!(!leftover.exists());
     keys.create("j", KeyType::EcP256, &rng()).unwrap();
+}
+
+fn copy(from: &Path, names: &[&str], to: &Path) {
+    for name in names {
+        fs::copy(from.join(name), to.join(name)).unwrap();
+        fs::set_permissions(to.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// Every state that a crash can leave behind: with the new seal beside, so many of
+/// the keys are sealed. Nothing opens it but the same seal, which finishes it.
+#[test]
+fn an_unsealed_directory_is_sealed_whatever_crashes_on_the_way() {
+    let ids = ["a", "b", "c"];
+    let files = ["a.key", "b.key", "c.key"];
+    let (plain, sealed) = (private_dir(), private_dir());
+    let spkis = ids.map(|id| with_key(plain.path(), &Seal::None, id));
+    copy(plain.path(), &files, sealed.path());
+    assert_eq!(
+        seal_directory(sealed.path(), &secret(1), &rng()).unwrap(),
+        3
+    );
+    for done in 0..=files.len() {
+        let dir = private_dir();
+        copy(sealed.path(), &["seal"], dir.path());
+        fs::rename(dir.path().join("seal"), dir.path().join("sealing")).unwrap();
+        copy(sealed.path(), &files[..done], dir.path());
+        copy(plain.path(), &files[done..], dir.path());
+        fs::write(dir.path().join(".new-b.key"), b"half").unwrap();
+        for refused in [Seal::None, secret(1), secret(2)] {
+            let opened = open(dir.path(), &refused).map(|_| ()).unwrap_err();
+            assert!(opened.to_string().contains("seal-keys"), "{opened}");
+        }
+        assert!(seal_directory(dir.path(), &secret(2), &rng()).is_err());
+        assert_eq!(seal_directory(dir.path(), &secret(1), &rng()).unwrap(), 3);
+        let keys = open(dir.path(), &secret(1)).unwrap();
+        assert_eq!(keys.protection(), Protection::Sealed);
+        for (id, spki) in ids.iter().zip(&spkis) {
+            let key = keys.load(id).unwrap().unwrap();
+            assert_eq!(key.public_key().spki_der(), spki);
+        }
+    }
+}
+
+#[test]
+fn what_is_sealed_in_use_or_damaged_is_not_sealed_again() {
+    let dir = private_dir();
+    with_key(dir.path(), &Seal::None, "k");
+    assert!(seal_directory(dir.path(), &Seal::None, &rng()).is_err());
+    let in_use = open(dir.path(), &Seal::None).unwrap();
+    let refused = seal_directory(dir.path(), &secret(1), &rng());
+    assert!(matches!(refused, Err(StorageError::InUse(_))));
+    drop(in_use);
+    let path = dir.path().join("k.key");
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    *bad.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bad).unwrap();
+    let refused = seal_directory(dir.path(), &secret(1), &rng());
+    assert!(matches!(refused, Err(StorageError::Damaged { .. })));
+    fs::write(&path, &good).unwrap();
+    assert_eq!(seal_directory(dir.path(), &secret(1), &rng()).unwrap(), 1);
+    let again = seal_directory(dir.path(), &secret(1), &rng());
+    assert!(matches!(again, Err(StorageError::Seal { .. })));
 }

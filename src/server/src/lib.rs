@@ -33,7 +33,7 @@ mod state;
 
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Settings};
-pub use key_storage::KeysFailure;
+pub use key_storage::{KeysFailure, seal_files};
 pub use listeners::ListenError;
 pub use open::StorageFailure;
 pub use run::{RunError, run, run_until, run_with};

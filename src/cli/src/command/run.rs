@@ -17,7 +17,7 @@ pub enum Part {
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  bulla server --config /etc/bulla/server.toml\n  bulla server validate --config server.toml"
+    after_help = "Examples:\n  bulla server --config /etc/bulla/server.toml\n  bulla server validate --config server.toml\n  bulla server seal-keys --config server.toml"
 )]
 pub struct ServerArgs {
     /// Something other than running it.
@@ -33,6 +33,19 @@ pub struct ServerArgs {
 pub enum ServerCommand {
     /// Check a configuration file and say what would run.
     Validate {
+        /// The configuration file.
+        #[arg(long, default_value = "/etc/bulla/server.toml", value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Seal the signing keys of a stopped server that were kept unsealed.
+    #[command(after_help = "Example:
+  systemctl stop bulla-server
+  bulla server seal-keys --config /etc/bulla/server.toml
+  systemctl start bulla-server && bulla keys rotate --all
+
+Name keys.passphrase_file or keys.credential in the configuration first. After a crash, run it again.
+The old files are gone, but not from backups or worn blocks of the disk: rotate the keys soon.")]
+    SealKeys {
         /// The configuration file.
         #[arg(long, default_value = "/etc/bulla/server.toml", value_name = "FILE")]
         config: PathBuf,

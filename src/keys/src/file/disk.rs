@@ -154,6 +154,13 @@ impl Directory {
         }
     }
 
+    /// Gives a file another name, durably.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let (from, to) = (self.path.join(from), self.path.join(to));
+        fs::rename(&from, &to).map_err(failure("rename", &from))?;
+        self.sync()
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         self.handle.sync_all().map_err(failure("sync", &self.path))
     }

@@ -10,6 +10,7 @@
 //! Removing unlinks; what a medium keeps of old blocks is beyond a program's reach,
 //! and the reason to seal.
 
+mod convert;
 mod disk;
 mod seal;
 
@@ -19,9 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ring::rand::SecureRandom;
 use zeroize::Zeroizing;
 
+pub use self::convert::seal_directory;
 use self::disk::Directory;
 pub use self::seal::{MIN_PASSPHRASE_BYTES, MIN_SECRET_BYTES, Seal};
-use self::seal::{Master, SEAL_FILE};
+use self::seal::{Master, SEAL_FILE, SEALING};
 use crate::storage::{KeyStorage, MAX_KEYS, Protection, StorageError, check_key_id};
 use crate::{KeyType, MemorySigner, Signer, generate};
 
@@ -81,6 +83,11 @@ fn open_seal(
     };
     seal.check().map_err(refused)?;
     let stored = directory.read(SEAL_FILE)?;
+    if directory.read(SEALING)?.is_some() {
+        return Err(refused(
+            "sealing it was begun and not finished; run `bulla server seal-keys` again",
+        ));
+    }
     match (seal, stored) {
         (Seal::None, None) => Ok(None),
         (Seal::None, Some(_)) => Err(refused(
@@ -90,7 +97,7 @@ fn open_seal(
         (_, None) => {
             if !directory.names(SUFFIX)?.is_empty() {
                 return Err(refused(
-                    "it holds unsealed keys; open it without a seal, or move them away and let new ones be made",
+                    "it holds unsealed keys; seal them with `bulla server seal-keys`, or open it without a seal",
                 ));
             }
             let (master, file) = Master::create(seal, rng)?;

@@ -21,6 +21,9 @@ pub const MIN_SECRET_BYTES: usize = 32;
 /// The seal file's name.
 pub(super) const SEAL_FILE: &str = "seal";
 
+/// Its name while a directory is being sealed.
+pub(super) const SEALING: &str = "sealing";
+
 const SEAL_MAGIC: &[u8; 12] = b"bulla-seal-1";
 const KEY_MAGIC: &[u8; 12] = b"bulla-key--1";
 const SALT_BYTES: usize = 32;
@@ -147,6 +150,12 @@ impl Master {
         let key = UnboundKey::new(&AES_256_GCM, key.as_ref()).ok()?;
         Some(LessSafeKey::new(key))
     }
+}
+
+/// Whether a key file says that it is sealed.
+pub(super) fn is_sealed(file: &[u8]) -> bool {
+    let rest = file.strip_prefix(KEY_MAGIC);
+    rest.and_then(|rest| rest.first()) == Some(&1)
 }
 
 /// Makes the content of a key file.

@@ -4,7 +4,7 @@ mod aws;
 
 use std::sync::Arc;
 
-use keys::file::{FileKeys, Seal};
+use keys::file::{FileKeys, Seal, seal_directory};
 use keys::memory::MemoryKeys;
 use keys::{KeyStorage, StorageError};
 use pkcs11::{TokenKeys, TokenOptions};
@@ -46,6 +46,18 @@ pub(crate) fn open(
             Ok(Arc::new(FileKeys::open(&folder, &seal, entropy.source())?))
         }
     }
+}
+
+/// Seals the key files of a stopped server as its configuration now says, and says how
+/// many there are. A system credential is read as the server reads it.
+///
+/// # Errors
+/// The configuration names no seal, or the directory cannot be sealed.
+pub fn seal_files(settings: &Settings) -> Result<usize, KeysFailure> {
+    let seal = seal(&settings.keys)?;
+    let folder = settings.data_dir.join("keys");
+    let entropy = Entropy::system();
+    Ok(seal_directory(&folder, &seal, entropy.source())?)
 }
 
 /// What seals the key files.
