@@ -20,7 +20,6 @@ mod hsm;
 mod joining;
 mod json_api;
 mod json_attacks;
-mod json_load;
 mod keys;
 mod kms;
 mod new_attestor;

@@ -41,9 +41,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 20_000,
-            connections_per_uid: 10_000,
-            streams_per_uid: 10_000,
+            connections: 50_000,
+            connections_per_uid: 25_000,
+            streams_per_uid: 25_000,
             streams_per_connection: 1_000,
             calls_per_second_per_uid: 50_000,
             call_burst_per_uid: 50_000,
@@ -80,6 +80,8 @@ impl Limits {
     }
 }
 
+/// Descriptors that are left for everything but workloads' connections.
+pub(crate) const OTHER_DESCRIPTORS: usize = 256;
 /// Keys in one issuance request; the server refuses more.
 pub(crate) const ISSUE_BATCH: usize = 500;
 /// How long one call to the server may take.

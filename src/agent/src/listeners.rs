@@ -18,6 +18,7 @@ use crate::admin::{AdminSocket, ops};
 use crate::attestors;
 use crate::config::Settings;
 use crate::core::Core;
+use crate::limits;
 use crate::process::{Options, ProcessHost};
 use crate::run::RunError;
 use crate::systemd;
@@ -143,12 +144,33 @@ fn workload_api(
 fn workload_limits(settings: &Settings) -> channel::Limits {
     let limits = &settings.config.limits;
     let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let descriptors = free_descriptors();
+    let connections = count(limits.connections).min(descriptors);
+    if connections < count(limits.connections) {
+        tracing::warn!(
+            wanted = limits.connections,
+            connections,
+            "the limit of open files allows fewer connections than limits.connections; raise LimitNOFILE"
+        );
+    }
+    // However low that is, one user's processes leave room for others.
+    let one_uid = connections - connections / 8;
     channel::Limits {
-        connections: count(limits.connections),
-        connections_per_origin: count(limits.connections_per_uid),
+        connections,
+        connections_per_origin: count(limits.connections_per_uid).min(one_uid),
+        descriptors,
         concurrent_streams: limits.streams_per_connection,
         ..channel::Limits::workload()
     }
+}
+
+/// How many descriptors the limit of open files leaves for workloads.
+fn free_descriptors() -> usize {
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = most.map_or(usize::MAX, |most| {
+        usize::try_from(most).unwrap_or(usize::MAX)
+    });
+    most.saturating_sub(limits::OTHER_DESCRIPTORS).max(1)
 }
 
 /// Metrics are kept for the whole process, and only where somebody can read them.

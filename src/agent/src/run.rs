@@ -146,8 +146,8 @@ pub(crate) async fn live(
     outcome
 }
 
-/// Each workload costs two descriptors, a connection and a process handle; the
-/// usual soft limit of 1024 would be 500 workloads.
+/// A workload costs two descriptors, a connection and a handle to its process; the
+/// usual soft limit of 1024 would be 400 workloads.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

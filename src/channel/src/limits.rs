@@ -11,6 +11,10 @@ pub struct Limits {
     /// Connections open at once from one user id (Unix) or one IP address
     /// (TCP); one more is closed at once, so that one peer cannot starve others.
     pub connections_per_origin: usize,
+    /// Descriptors that connections and the handles to their processes hold at most
+    /// together: what the limit of open files leaves for them. Above it a connection
+    /// waits in the kernel's backlog; one whose process needs a new handle is closed.
+    pub descriptors: usize,
     /// TLS handshakes running at once; more wait, and their own time runs.
     pub handshakes: usize,
     /// From accept to a finished handshake and a recognised protocol.
@@ -49,6 +53,7 @@ impl Limits {
         Self {
             connections: 20_000,
             connections_per_origin: 20_000,
+            descriptors: usize::MAX,
             handshakes: 64,
             handshake_timeout: Duration::from_secs(10),
             connection_age: Some(Duration::from_secs(180)),
@@ -72,6 +77,7 @@ impl Limits {
         Self {
             connections: 16_384,
             connections_per_origin: 4_096,
+            descriptors: usize::MAX,
             handshakes: 1_024,
             handshake_timeout: Duration::from_secs(10),
             connection_age: None,

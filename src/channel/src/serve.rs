@@ -11,12 +11,13 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::Service;
 
@@ -75,6 +76,7 @@ const TEARDOWN: Duration = Duration::from_secs(1);
 async fn accept_loop<L, H, F>(
     listener: L,
     limits: &Limits,
+    descriptors: Arc<Semaphore>,
     shutdown: impl Future<Output = ()> + Send,
     handle: H,
 ) where
@@ -82,7 +84,7 @@ async fn accept_loop<L, H, F>(
     H: Fn(L::Io, Stop) -> F + Send,
     F: Future<Output = ()> + Send + 'static,
 {
-    let admission = Admission::new(limits);
+    let admission = Admission::new(limits, descriptors);
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -123,6 +125,13 @@ async fn accept_loop<L, H, F>(
     {
         tracing::warn!(open = connections.len(), "connections were cut at shutdown");
     }
+}
+
+/// Room for that many descriptors.
+fn descriptors(limits: &Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(
+        limits.descriptors.min(Semaphore::MAX_PERMITS),
+    ))
 }
 
 /// A panic ends one connection only, but never silently.

@@ -14,6 +14,7 @@ mod upkeep;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use identity::{Bundle, Entry, EntryId, Selectors, Timestamp};
@@ -182,7 +183,7 @@ impl Hub {
         }
         // A bundle's sequence reaches every stream, also where nothing else changed.
         if is_bundles || !was_ready {
-            state.show_all();
+            state.show_all(self.clock.boottime());
         }
         self.settle(&mut state, &effects);
         self.note_replaced(&mut state);
@@ -190,8 +191,9 @@ impl Hub {
     }
 
     fn settle(&self, state: &mut State, effects: &Effects) {
+        let now = self.clock.boottime();
         for id in &effects.changed {
-            state.show(*id);
+            state.show(*id, now);
         }
         if effects.reschedule {
             self.due.notify_one();
@@ -206,7 +208,7 @@ impl Hub {
             .cache
             .apply(Update::Snapshot(Vec::new()), self.clock.now());
         state.position = ViewPosition::default();
-        state.show_all();
+        state.show_all(self.clock.boottime());
         self.note_bundles();
     }
 
@@ -222,7 +224,7 @@ impl Hub {
         let shown = match state.watched.get(&id) {
             Some(sender) => sender.subscribe(),
             None => {
-                let (sender, receiver) = watch::channel(state.shown(id));
+                let (sender, receiver) = watch::channel(state.shown(id, self.clock.boottime()));
                 state.watched.insert(id, sender);
                 receiver
             }
@@ -328,12 +330,12 @@ impl Hub {
 }
 
 impl State {
-    fn shown(&self, id: ViewId) -> Shown {
+    fn shown(&self, id: ViewId, since: Duration) -> Shown {
         if self.is_banned {
-            return Shown::denied();
+            return Shown::denied(since);
         }
         if !self.is_ready {
-            return Shown::not_ready();
+            return Shown::not_ready(since);
         }
         Shown {
             is_ready: true,
@@ -342,18 +344,19 @@ impl State {
             jwt_bundles: self.cache.jwt_bundles(id),
             own_only: self.own_only.clone(),
             bundle_sequence: self.cache.own_bundle().map_or(0, |b| b.sequence),
+            since,
         }
     }
 
-    fn show(&self, id: ViewId) {
+    fn show(&self, id: ViewId, now: Duration) {
         if let Some(sender) = self.watched.get(&id) {
-            sender.send_replace(self.shown(id));
+            sender.send_replace(self.shown(id, now));
         }
     }
 
-    fn show_all(&self) {
+    fn show_all(&self, now: Duration) {
         for id in self.watched.keys() {
-            self.show(*id);
+            self.show(*id, now);
         }
     }
 }

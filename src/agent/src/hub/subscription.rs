@@ -1,6 +1,7 @@
 //! One stream's eye on its view.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use identity::Bundle;
@@ -24,10 +25,12 @@ pub(crate) struct Shown {
     pub(super) own_only: Option<Arc<OwnBundle>>,
     /// Sequence of the own bundle in it.
     pub(crate) bundle_sequence: u64,
+    /// When it came to be, of the boot clock.
+    pub(super) since: Duration,
 }
 
 impl Shown {
-    pub(super) const fn not_ready() -> Self {
+    pub(super) const fn not_ready(since: Duration) -> Self {
         Self {
             is_ready: false,
             x509: State::Pending,
@@ -35,10 +38,11 @@ impl Shown {
             jwt_bundles: State::Pending,
             own_only: None,
             bundle_sequence: 0,
+            since,
         }
     }
 
-    pub(super) const fn denied() -> Self {
+    pub(super) const fn denied(since: Duration) -> Self {
         Self {
             is_ready: true,
             x509: State::Denied,
@@ -46,6 +50,7 @@ impl Shown {
             jwt_bundles: State::Denied,
             own_only: None,
             bundle_sequence: 0,
+            since,
         }
     }
 }
@@ -131,6 +136,12 @@ impl Subscription {
             State::Pending => Ok(None),
             State::Ready(view) => Ok(Some(Arc::clone(view))),
         }
+    }
+
+    /// When the view as it is now came to be, of the boot clock: what is sent of it
+    /// has been due since then.
+    pub(crate) fn since(&self) -> Duration {
+        self.shown.borrow().since
     }
 
     /// Changes from now on count as news.

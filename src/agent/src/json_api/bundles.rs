@@ -22,6 +22,8 @@ const REFRESH: u32 = 300;
 pub(super) struct Bundles;
 
 impl Source for Bundles {
+    const IS_VIEW: bool = false;
+
     async fn look(
         &self,
         call: &Call<'_>,

@@ -33,6 +33,7 @@ impl Tokens {
 }
 
 impl Source for Tokens {
+    const IS_VIEW: bool = false;
     const PARAMETERS: &'static [&'static str] = &["audience", "spiffe_id"];
 
     async fn look(

@@ -27,6 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(super) trait Source {
     /// The query parameters it takes.
     const PARAMETERS: &'static [&'static str] = &[];
+    /// Whether what it finds is the view and nothing else.
+    const IS_VIEW: bool;
 
     /// What there is for the caller now.
     fn look(
@@ -83,7 +85,8 @@ pub(super) async fn answer<S: Source + Sync>(
         let mut again = None;
         match &look {
             Look::Found(found) if !conditions.has(&found.etag) => {
-                recheck(liveness.as_ref())?;
+                let due = S::IS_VIEW.then(|| view.since());
+                recheck(liveness.as_ref(), due)?;
                 return Ok(found.response(StatusCode::OK, &conditions, admitted));
             }
             Look::Found(found) if conditions.wait.is_none() => {
@@ -167,8 +170,12 @@ async fn woken(
 }
 
 /// What was attested a while ago must still be so.
-fn recheck(liveness: Option<&Liveness>) -> Result<(), Problem> {
-    let unchanged = liveness.map_or(Ok(()), Liveness::recheck);
+fn recheck(liveness: Option<&Liveness>, due: Option<Duration>) -> Result<(), Problem> {
+    let unchanged = match (liveness, due) {
+        (None, _) => Ok(()),
+        (Some(liveness), None) => liveness.recheck(),
+        (Some(liveness), Some(due)) => liveness.recheck_since(due),
+    };
     Ok(unchanged.map_err(|error| process_changed(&error))?)
 }
 

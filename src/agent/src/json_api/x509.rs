@@ -20,6 +20,8 @@ use crate::process::Attested;
 pub(super) struct X509;
 
 impl Source for X509 {
+    const IS_VIEW: bool = true;
+
     async fn look(
         &self,
         _call: &Call<'_>,

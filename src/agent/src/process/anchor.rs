@@ -7,7 +7,7 @@
 //! still finds the pidfd unreadable has opened the right process's folder, and
 //! all reads below that folder are of the process or fail.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use channel::uds::UnixPeer;
 use contract::{ProcessError, Strength};
@@ -29,16 +29,12 @@ pub(super) struct Peer<'a> {
 }
 
 impl<'a> Peer<'a> {
-    /// The peer of a connection. `substitute` is the pidfd that was opened by
-    /// number when the kernel gave none.
-    pub(super) fn new(
-        peer: &'a UnixPeer,
-        substitute: Option<&'a OwnedFd>,
-    ) -> Result<Self, ProcessError> {
-        let (pidfd, strength) = match (peer.pidfd(), substitute) {
-            (Some(pidfd), _) => (pidfd, Strength::Strong),
-            (None, Some(opened)) => (opened.as_fd(), Strength::Weak),
-            (None, None) => return Err(ProcessError::Gone),
+    /// The peer of a connection. `pidfd` is its handle, or the one that was opened
+    /// by number when the kernel gave none.
+    pub(super) fn new(peer: &UnixPeer, pidfd: BorrowedFd<'a>) -> Result<Self, ProcessError> {
+        let strength = match peer.pidfd() {
+            Some(_) => Strength::Strong,
+            None => Strength::Weak,
         };
         Ok(Self {
             uid: peer.uid(),
@@ -100,7 +96,8 @@ pub(super) fn open_by_number(pid: i32) -> Result<OwnedFd, ProcessError> {
     }
 }
 
-fn visible(pid: i32) -> Result<u32, ProcessError> {
+/// The number, if the process is in a PID namespace that the agent sees.
+pub(super) fn visible(pid: i32) -> Result<u32, ProcessError> {
     match u32::try_from(pid) {
         Ok(pid) if pid > 0 => Ok(pid),
         _ => Err(ProcessError::Refused(

@@ -1,14 +1,13 @@
 //! One attestation from end to end: look, ask the attestors, look again.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use channel::uds::UnixPeer;
 use contract::{Attestor, InspectError, Process, ProcessError, Strength, inspect_all};
 use identity::Selectors;
 
-use super::program::Program;
-use super::snapshot::{Snapshot, check_owner};
+use super::snapshot::Snapshot;
 use super::witness::Seen;
 use super::{Liveness, ProcessHost};
 
@@ -109,30 +108,43 @@ impl Caller {
     /// # Errors
     /// The process has ended, or no descriptor is left to watch it with.
     pub fn watch(self: &Arc<Self>) -> Result<Liveness, ProcessError> {
-        let death = self.seen()?.death(&self.peer)?;
-        Ok(Liveness::new(self, death))
+        self.seen()?.watched.watch()?;
+        Ok(Liveness::new(self))
+    }
+
+    /// Completes when a process that is watched has ended.
+    pub(super) async fn ended(&self) {
+        match &self.seen {
+            Ok(seen) => seen.watched.ended().await,
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Fails when the process has ended, runs another program than when it
     /// connected, or has changed its user: what may have happened since it was
-    /// attested, without asking the attestors again. Costs about a microsecond.
+    /// attested, without asking the attestors again. Costs some microseconds.
     ///
     /// # Errors
     /// What has changed; nothing may be sent to it any more.
     pub fn recheck(&self) -> Result<(), ProcessError> {
-        let peer = self.seen()?.peer(&self.peer)?;
-        let folder = self.host.proc.folder(peer.pid);
-        let folder = folder.map_err(|error| peer.is_alive().err().unwrap_or(error))?;
-        let unchanged = self.is_unchanged(folder.as_fd());
-        // Last, so that the above was about the process that connected; and
-        // with precedence, since of a dead process nothing can be read.
-        peer.is_alive().and(unchanged)
+        let seen = self.seen()?;
+        let host = &self.host;
+        let facts = seen.watched.look(&host.proc, host.options.programs)?;
+        seen.check(facts, &self.peer)
     }
 
-    fn is_unchanged(&self, folder: BorrowedFd<'_>) -> Result<(), ProcessError> {
-        let program = self.host.options.programs.then(|| Program::of(folder));
-        self.seen()?.check_program(program.transpose()?)?;
-        check_owner(folder, self.peer.uid(), self.peer.gid())
+    /// As [`Caller::recheck`], for something that became due at `due` (of the boot
+    /// clock): what was seen of the process since then, for another of its
+    /// connections, counts for a moment.
+    ///
+    /// # Errors
+    /// What has changed; nothing may be sent to it any more.
+    pub fn recheck_since(&self, due: Duration) -> Result<(), ProcessError> {
+        let seen = self.seen()?;
+        let (host, programs) = (&self.host, self.host.options.programs);
+        let watched = &seen.watched;
+        let facts = watched.look_since(due, &host.proc, programs, &host.clock)?;
+        seen.check(facts, &self.peer)
     }
 
     fn seen(&self) -> Result<&Seen, ProcessError> {

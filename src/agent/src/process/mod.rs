@@ -37,6 +37,7 @@ mod parse;
 mod proc_fs;
 mod program;
 mod snapshot;
+mod watched;
 mod witness;
 
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ use gate::Gate;
 use hash::Hashes;
 use names::Names;
 use proc_fs::ProcFs;
+use watched::AllWatched;
 
 /// How processes are looked at.
 #[derive(Debug, Clone)]
@@ -99,6 +101,7 @@ pub struct ProcessHost {
     users: Names,
     groups: Names,
     gate: Gate,
+    watched: AllWatched,
 }
 
 impl ProcessHost {
@@ -128,6 +131,7 @@ impl ProcessHost {
             users: Names::users(),
             groups: Names::groups(),
             gate,
+            watched: AllWatched::default(),
         })
     }
 }

@@ -98,7 +98,7 @@ impl<'a> Snapshot<'a> {
         {
             return Err(ProcessError::Changed("it runs another program"));
         }
-        check_owner(at, self.peer.uid, self.peer.gid)?;
+        check_owner(owner(at)?, self.peer.uid, self.peer.gid)?;
         if let Some(started) = self.started
             && start_time(&self.host.proc, at)? != started
         {
@@ -117,11 +117,16 @@ impl<'a> Snapshot<'a> {
     }
 }
 
+/// User and group of the process whose folder `at` is.
+pub(super) fn owner(at: BorrowedFd<'_>) -> Result<(u32, u32), ProcessError> {
+    let folder = attributes(at, "", "the user")?;
+    Ok((folder.stx_uid, folder.stx_gid))
+}
+
 /// Whether the folder of a process still belongs to the user and group that
 /// connected: the kernel shows the effective ids there.
-pub(super) fn check_owner(at: BorrowedFd<'_>, uid: u32, gid: u32) -> Result<(), ProcessError> {
-    let folder = attributes(at, "", "the user")?;
-    if (folder.stx_uid, folder.stx_gid) != (uid, gid) {
+pub(super) fn check_owner(owner: (u32, u32), uid: u32, gid: u32) -> Result<(), ProcessError> {
+    if owner != (uid, gid) {
         return Err(ProcessError::Changed("its user or group is another one"));
     }
     Ok(())

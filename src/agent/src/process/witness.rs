@@ -1,46 +1,40 @@
 //! What was seen of a process at the moment its connection was accepted, to
 //! hold every later call on that connection against.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use channel::uds::UnixPeer;
 use contract::ProcessError;
-use rustix::io::fcntl_dupfd_cloexec;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::ProcessHost;
 use super::anchor::{self, Peer};
-use super::proc_fs::unreadable;
 use super::program::Program;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, check_owner};
+use super::watched::{Facts, Watched};
 
 /// The first look at a connection's process.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) program: Option<Program>,
     pub(super) started: Option<u64>,
-    /// Opened by number, where the kernel gave no handle.
-    substitute: Option<OwnedFd>,
-    /// One registration with the event loop, shared by all streams of the
-    /// connection; made when the first asks for it.
-    death: OnceLock<Arc<AsyncFd<OwnedFd>>>,
+    pub(super) watched: Arc<Watched>,
 }
 
 impl Seen {
     pub(super) fn of(host: &Arc<ProcessHost>, peer: &UnixPeer) -> Result<Self, ProcessError> {
-        let substitute = match peer.pidfd() {
-            Some(_) => None,
+        let pid = anchor::visible(peer.pid())?;
+        let watched = match peer.handle() {
+            Some(handle) => host.watched.of(handle, pid),
             None if host.options.refuse_weak => {
                 return Err(ProcessError::Refused(
                     "the kernel gives no handle to it (that needs Linux 6.5), and the agent is configured to refuse weak attestation",
                 ));
             }
-            None => Some(anchor::open_by_number(peer.pid())?),
+            // Opened by number: of this connection alone, for who knows whose it is.
+            None => Watched::new(Arc::new(anchor::open_by_number(peer.pid())?.into()), pid),
         };
         let (program, started) = {
-            let peer = Peer::new(peer, substitute.as_ref())?;
+            let peer = Peer::new(peer, watched.pidfd())?;
             peer.is_numbered_by(&host.proc)?;
             let look = Snapshot::take(host, peer, false)?;
             (look.program(), look.started())
@@ -48,13 +42,18 @@ impl Seen {
         Ok(Self {
             program,
             started,
-            substitute,
-            death: OnceLock::new(),
+            watched,
         })
     }
 
     pub(super) fn peer<'a>(&'a self, peer: &'a UnixPeer) -> Result<Peer<'a>, ProcessError> {
-        Peer::new(peer, self.substitute.as_ref())
+        Peer::new(peer, self.watched.pidfd())
+    }
+
+    /// Fails when the program or the owner is another than when it was accepted.
+    pub(super) fn check(&self, facts: Facts, peer: &UnixPeer) -> Result<(), ProcessError> {
+        self.check_program(facts.program)?;
+        check_owner(facts.owner, peer.uid(), peer.gid())
     }
 
     /// Fails when the program is another than the one that was accepted.
@@ -76,27 +75,4 @@ impl Seen {
             Err(ProcessError::Changed("its number went to another process"))
         }
     }
-
-    /// Something that becomes readable when the process ends.
-    pub(super) fn death(&self, peer: &UnixPeer) -> Result<Arc<AsyncFd<OwnedFd>>, ProcessError> {
-        if let Some(death) = self.death.get() {
-            return Ok(Arc::clone(death));
-        }
-        let pidfd = self.peer(peer)?.pidfd;
-        // A descriptor of its own: the event loop knows each only once.
-        let own = fcntl_dupfd_cloexec(pidfd.as_fd(), 0).map_err(|e| unreadable("the handle", e))?;
-        let death = register(own).map_err(|error| ProcessError::Unreadable {
-            what: "the end",
-            why: error.kind().to_string(),
-        })?;
-        Ok(Arc::clone(self.death.get_or_init(|| Arc::new(death))))
-    }
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe; what that asks for holds: the descriptor is owned and never replaced"
-)]
-fn register(own: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(own, Interest::READABLE)
 }

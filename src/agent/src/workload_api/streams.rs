@@ -93,7 +93,7 @@ impl Stream {
                 Next::End(status) => return Err(status),
                 Next::Send(bytes) => {
                     self.liveness
-                        .recheck()
+                        .recheck_since(self.subscription.since())
                         .map_err(|error| process_changed(&error))?;
                     return Ok(bytes);
                 }

@@ -50,6 +50,7 @@ impl Listen for UnixListener {
 /// The caps of one listener.
 pub(super) struct Admission {
     all: Arc<Semaphore>,
+    descriptors: Arc<Semaphore>,
     by_origin: Arc<ByOrigin>,
 }
 
@@ -61,13 +62,15 @@ struct ByOrigin {
 /// An admitted connection's place; dropping it makes room.
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
+    _descriptor: OwnedSemaphorePermit,
     origin: Origin,
     by_origin: Arc<ByOrigin>,
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, descriptors: Arc<Semaphore>) -> Self {
         Self {
+            descriptors,
             all: Arc::new(Semaphore::new(
                 limits.connections.min(Semaphore::MAX_PERMITS),
             )),
@@ -86,11 +89,16 @@ impl Admission {
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
+        let descriptor = Arc::clone(&self.descriptors)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
         loop {
             let (io, origin) = listener.accept().await?;
             if self.by_origin.enter(origin) {
                 let slot = Slot {
                     _permit: permit,
+                    _descriptor: descriptor,
                     origin,
                     by_origin: Arc::clone(&self.by_origin),
                 };

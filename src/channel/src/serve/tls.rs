@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{self, Lifetime};
 use super::per_request::{OtherEnd, RemoteAddress};
 use super::protocol::Protocol;
-use super::{HttpService, Stop, accept_loop};
+use super::{HttpService, Stop, accept_loop, descriptors};
 use crate::{Clock, Limits, Peer};
 
 /// Serves `service` to TLS clients until `shutdown` completes, then drains open
@@ -43,7 +43,8 @@ pub async fn serve_tls<S: HttpService>(
         clock,
     });
     let handle = |(stream, remote), stop| one_connection(stream, remote, Arc::clone(&shared), stop);
-    accept_loop(listener, &limits, shutdown, handle).await;
+    let descriptors = descriptors(&limits);
+    accept_loop(listener, &limits, descriptors, shutdown, handle).await;
 }
 
 struct Shared<S> {

@@ -8,10 +8,10 @@ use tokio::net::{UnixListener, UnixStream};
 use super::connection::{self, Lifetime};
 use super::per_request::OtherEnd;
 use super::protocol::recognise;
-use super::{HttpService, Stop, accept_loop};
+use super::{HttpService, Stop, accept_loop, descriptors};
 use crate::Limits;
 use crate::authority_rewrite::AuthorityRewrite;
-use crate::uds::UnixPeer;
+use crate::uds::{Handles, UnixPeer};
 
 /// Serves `service` to local processes until `shutdown` completes, then drains
 /// open connections within [`Limits::drain`] and returns. HTTP/2 with prior
@@ -38,18 +38,24 @@ pub async fn serve_unix_each<S: HttpService>(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let shared = Arc::new((make_service, limits.clone()));
+    let descriptors = descriptors(&limits);
+    let handles = Handles::new(Arc::clone(&descriptors));
+    let shared = Arc::new((make_service, limits.clone(), handles));
     let handle = |(stream, peer), stop| one_connection(stream, peer, Arc::clone(&shared), stop);
-    accept_loop(listener, &limits, shutdown, handle).await;
+    accept_loop(listener, &limits, descriptors, shutdown, handle).await;
 }
 
 async fn one_connection<S: HttpService>(
     mut stream: UnixStream,
     peer: UnixPeer,
-    shared: Arc<(impl Fn(&Arc<UnixPeer>) -> S, Limits)>,
+    shared: Arc<(impl Fn(&Arc<UnixPeer>) -> S, Limits, Handles)>,
     mut stop: Stop,
 ) {
-    let (make_service, limits) = &*shared;
+    let (make_service, limits, handles) = &*shared;
+    let Some(peer) = handles.share(peer) else {
+        tracing::warn!("no descriptor is left for another process; its connection was closed");
+        return;
+    };
     let peer = Arc::new(peer);
     let service = make_service(&peer);
     let recognised = tokio::time::timeout(limits.handshake_timeout, recognise(&mut stream));

@@ -2,9 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
+
+use super::ProcessHandle;
 
 /// The process that connected, as the kernel recorded it at `connect()`.
 ///
@@ -16,7 +19,7 @@ pub struct UnixPeer {
     uid: u32,
     gid: u32,
     pid: i32,
-    pidfd: Option<OwnedFd>,
+    pidfd: Option<Arc<ProcessHandle>>,
 }
 
 impl UnixPeer {
@@ -27,7 +30,7 @@ impl UnixPeer {
     pub fn of(stream: &impl AsFd) -> io::Result<Self> {
         let credentials = getsockopt(stream, sockopt::PeerCredentials)?;
         let pidfd = match getsockopt(stream, sockopt::PeerPidfd) {
-            Ok(pidfd) => Some(pidfd),
+            Ok(pidfd) => Some(Arc::new(pidfd.into())),
             // Before Linux 6.5 the option does not exist.
             Err(Errno::ENOPROTOOPT) => None,
             Err(errno) => return Err(errno.into()),
@@ -44,12 +47,12 @@ impl UnixPeer {
     /// be attested of it if it did. The caller vouches that user, group and number
     /// are those of the process behind the descriptor.
     #[must_use]
-    pub const fn named(uid: u32, gid: u32, pid: i32, pidfd: Option<OwnedFd>) -> Self {
+    pub fn named(uid: u32, gid: u32, pid: i32, pidfd: Option<OwnedFd>) -> Self {
         Self {
             uid,
             gid,
             pid,
-            pidfd,
+            pidfd: pidfd.map(|pidfd| Arc::new(pidfd.into())),
         }
     }
 
@@ -87,7 +90,23 @@ impl UnixPeer {
     /// having it does not prove that the process lives.
     #[must_use]
     pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsFd::as_fd)
+        self.pidfd.as_ref().map(|pidfd| pidfd.as_fd())
+    }
+
+    /// The same descriptor, to hold beyond this value. All open connections of one
+    /// process to one listener share it, where the kernel (since 6.9) tells
+    /// processes apart by it.
+    #[must_use]
+    pub const fn handle(&self) -> Option<&Arc<ProcessHandle>> {
+        self.pidfd.as_ref()
+    }
+
+    /// The same peer with another descriptor of the same process.
+    pub(super) fn with_handle(self, pidfd: Arc<ProcessHandle>) -> Self {
+        Self {
+            pidfd: Some(pidfd),
+            ..self
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use unix::{Config, Unix};
 use crate::clock::Clock;
 use crate::process::anchor::Peer;
 use crate::process::snapshot::Snapshot;
+use crate::process::watched::Watched;
 use crate::process::{AttestError, Options, ProcessHost};
 
 /// A child that is killed when the test ends.
@@ -325,4 +326,24 @@ async fn an_agent_that_looks_at_no_programs_states_no_path() {
         matches!(outcome, Err(AttestError::Process(_))),
         "a missing fact was left out"
     );
+}
+
+#[test]
+fn a_look_serves_what_was_due_before_it_and_not_for_long() {
+    let clock = Clock::manual(Timestamp(1_000));
+    let host = ProcessHost::for_tests(Options::default(), clock.clone()).unwrap();
+    let mut running = Running::sleep();
+    let handle = running.pidfd.try_clone().unwrap();
+    let watched = Watched::new(Arc::new(handle.into()), running.child.id());
+    let look = |due| watched.look_since(due, &host.proc, true, &clock);
+    let start = clock.boottime();
+    clock.advance(identity::Seconds(1));
+    assert!(look(start).is_ok());
+    running.child.kill().unwrap();
+    running.until(|link| link.is_empty());
+    assert!(look(start).is_ok(), "what was due before the look");
+    let due_now = look(clock.boottime());
+    assert_eq!(due_now.unwrap_err(), ProcessError::Gone, "due after it");
+    clock.advance(identity::Seconds(1));
+    assert_eq!(look(start).unwrap_err(), ProcessError::Gone, "not for long");
 }
