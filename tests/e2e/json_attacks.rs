@@ -78,17 +78,19 @@ impl Drop for Client {
     }
 }
 
-fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .count()
+/// What the agent waits for: connections, and the ends of processes.
+fn awaited(pid: u32) -> usize {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap();
+    let texts = all.filter_map(|file| std::fs::read_to_string(file.unwrap().path()).ok());
+    let count = |text: String| text.lines().filter(|line| line.starts_with("tfd:")).count();
+    texts.map(count).sum()
 }
 
-/// How many descriptors the agent has once those of earlier callers are gone.
-fn descriptors_at_rest(pid: u32) -> usize {
+/// The same once what earlier callers left is gone.
+fn awaited_at_rest(pid: u32) -> usize {
     let (mut last, mut same) = (0, 0);
     eventually("the agent is at rest", || {
-        let now = descriptors(pid);
+        let now = awaited(pid);
         same = if now == last { same + 1 } else { 0 };
         last = now;
         (same == 30).then_some(now)
@@ -101,15 +103,15 @@ fn a_long_poll_reaches_neither_another_program_nor_the_heirs_of_a_dead_one() {
     domain.register("/first", []);
     domain.await_svid("/first");
     let agent = domain.agent.as_ref().unwrap().pid();
-    let idle = descriptors_at_rest(agent);
+    let idle = awaited_at_rest(agent);
     let modes = ["honest", "exec", "exit"];
     let mut clients: Vec<Client> = (0..EACH)
         .flat_map(|_| modes)
         .map(|mode| Client::start(&domain, mode))
         .collect();
-    // A connection, a handle to its process, and one more to watch it while it waits.
+    // A connection, and while it waits the end of its process.
     eventually("all are attested and wait", || {
-        (descriptors(agent) >= idle + 3 * clients.len()).then_some(())
+        (awaited(agent) >= idle + 2 * clients.len()).then_some(())
     });
     clients.iter_mut().for_each(Client::go_on);
     eventually("they have become what they become", || {
