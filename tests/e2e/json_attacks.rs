@@ -16,6 +16,11 @@ import os, socket, sys
 path, mode = sys.argv[1:]
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(path)
+# An answer proves that the agent has accepted the connection.
+connection.sendall(b"GET /v1/explain/me HTTP/1.1\r\nHost: x\r\nworkload.spiffe.io: true\r\n\r\n")
+answer = b""
+while b'"verdict"' not in answer:
+    answer += connection.recv(65536)
 connection.sendall(b"GET /v1/svid/x509 HTTP/1.1\r\nHost: x\r\nworkload.spiffe.io: true\r\n"
                    b"Connection: close\r\nIf-None-Match: *\r\nPrefer: wait=60\r\n\r\n")
 sys.stdin.readline()
@@ -113,6 +118,7 @@ fn a_long_poll_reaches_neither_another_program_nor_the_heirs_of_a_dead_one() {
     eventually("all are attested and wait", || {
         (awaited(agent) >= idle + 2 * clients.len()).then_some(())
     });
+    awaited_at_rest(agent);
     clients.iter_mut().for_each(Client::go_on);
     eventually("they have become what they become", || {
         let mut all = clients.iter_mut().filter(|client| client.mode != "honest");
