@@ -15,8 +15,8 @@ pub struct Decision {
     pub refused: Vec<Refused>,
     /// The strictest of what the determining policies attach.
     pub obligations: Obligations,
-    /// The last second at which all that is granted would still be granted, when
-    /// that comes before the token's life is over otherwise.
+    /// The first second at which something that is granted would be refused, when
+    /// that comes before the token's life is over otherwise: it must end by then.
     #[serde(
         with = "crate::rfc3339::option",
         default,
