@@ -94,8 +94,13 @@ fn holds(authorizer: &Authorizer, clause: &Clause, request: &Request, entities: 
         .try_with_clauses([clause.clone()])
         .and_then(|template| StaticPolicy::try_from(template).map_err(Into::into))
         .and_then(|policy| Policy::from_pst(pst::Policy::Static(policy)));
-    let Ok(Ok(set)) = policy.map(|policy| PolicySet::from_policies([policy])) else {
+    let Ok(policy) = policy else {
         return false;
     };
-    authorizer.is_authorized(request, &set, entities).decision() == Decision::Allow
+    let mut set = PolicySet::new();
+    set.add(policy).is_ok() && decides(authorizer, &set, request, entities)
+}
+
+fn decides(a: &Authorizer, set: &PolicySet, request: &Request, entities: &Entities) -> bool {
+    a.is_authorized(request, set, entities).decision() == Decision::Allow
 }

@@ -229,7 +229,8 @@ impl One<'_> {
             return false;
         }
         let fits = about.id.len() <= 128 && about.id.bytes().all(plain);
-        if !fits && !(layer == Layer::Builtin && about.id.starts_with(builtin::PREFIX)) {
+        let ours = layer == Layer::Builtin && about.id.starts_with(builtin::PREFIX);
+        if !fits && !ours {
             self.say(
                 format!("{:?} is no policy id", about.id),
                 "use letters, digits and . _ - /, at most 128",

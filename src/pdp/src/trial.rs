@@ -351,11 +351,11 @@ fn mismatch(test: &Test, verdict: &Verdict) -> Option<String> {
         ));
     }
     let errors = verdict.errors.len();
-    let expected = test.num_errors.unwrap_or(if test.has_error == Some(true) {
-        errors.max(1)
-    } else {
-        0
-    });
+    let expected = match (test.num_errors, test.has_error) {
+        (Some(number), _) => number,
+        (None, Some(true)) => errors.max(1),
+        (None, _) => 0,
+    };
     (errors != expected).then(|| format!("expected {expected} evaluation errors, got {errors}"))
 }
 

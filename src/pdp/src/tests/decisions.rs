@@ -176,72 +176,96 @@ fn a_policy_for_others_is_no_near_miss() {
     assert_eq!(decision.refused[0].nearest, []);
 }
 
+fn refused(request: &TokenRequest, context: &RequestContext, who: &Principal) -> Refusal {
+    let engine = Engine::load(&example()).unwrap();
+    admit(request, engine.catalogue(), who, context).expect_err("refused")
+}
+
+fn said(request: &TokenRequest) -> String {
+    refused(request, &context(TUESDAY), &principal(CHECKOUT, TUESDAY)).to_string()
+}
+
+fn read() -> TokenRequest {
+    asking("payments", &["payments:charge.read"])
+}
+
 #[test]
 fn what_is_asked_for_wrongly_is_refused_with_an_oauth_code() {
-    let engine = Engine::load(&example()).unwrap();
-    let who = principal(CHECKOUT, TUESDAY);
-    let refused = |request: &TokenRequest, context: &RequestContext, who: &Principal| -> Refusal {
-        admit(request, engine.catalogue(), who, context).expect_err("refused")
-    };
-    let ok = asking("payments", &["payments:charge.read"]);
-    let usual = context(TUESDAY);
-    let said = |request: TokenRequest| refused(&request, &usual, &who).to_string();
     assert_eq!(
-        said(asking("paymets", &["payments:charge.read"])),
+        said(&asking("paymets", &["payments:charge.read"])),
         "invalid_target: no service of the catalogue has the audience \"paymets\"; did you mean payments?"
     );
     assert_eq!(
-        said(asking("payments", &["payments:charge.raed"])),
+        said(&asking("payments", &["payments:charge.raed"])),
         "invalid_scope: payments declares no permission \"payments:charge.raed\"; did you mean payments:charge.read?"
     );
+    let none = said(&asking("payments", &[]));
     assert!(
-        said(asking("payments", &[])).starts_with("invalid_scope: name the permissions wanted")
+        none.starts_with("invalid_scope: name the permissions wanted"),
+        "{none}"
     );
     assert_eq!(
-        said(TokenRequest {
+        said(&TokenRequest {
             ttl: Some(901),
-            ..ok.clone()
+            ..read()
         }),
         "invalid_request: a lifetime of 901 s is asked for; the service allows 1 to 900 s"
     );
+    let zero = said(&TokenRequest {
+        ttl: Some(0),
+        ..read()
+    });
+    assert!(zero.starts_with("invalid_request"), "{zero}");
+    let bearer = TokenRequest {
+        profile: Some("jwt-svid".into()),
+        ..asking("ledger", &["ledger:entry.append"])
+    };
+    let bearer = said(&bearer);
     assert!(
-        said(TokenRequest {
-            ttl: Some(0),
-            ..ok.clone()
-        })
-        .starts_with("invalid_request")
+        bearer.starts_with("invalid_request: ledger does not accept jwt-svid"),
+        "{bearer}"
     );
-    assert!(
-        said(TokenRequest {
-            profile: Some("jwt-svid".into()),
-            ..asking("ledger", &["ledger:entry.append"])
-        })
-        .starts_with("invalid_request: ledger does not accept jwt-svid")
-    );
+}
+
+#[test]
+fn details_that_fit_no_schema_are_refused() {
     let details = |value| TokenRequest {
         authorization_details: vec![value],
         ..asking("payments", &["payments:refund.create"])
     };
     let much = serde_json::json!({"type": "urn:example:payments:refund", "amount_max": 501});
-    let said_much = said(details(much));
+    let much = said(&details(much));
     assert!(
-        said_much.starts_with("invalid_authorization_details: "),
-        "{said_much}"
+        much.starts_with("invalid_authorization_details: "),
+        "{much}"
     );
-    assert!(said_much.contains("do not fit its schema: "), "{said_much}");
-    assert!(said_much.contains("/amount_max"), "{said_much}");
     assert!(
-        said(details(serde_json::json!({"type": "urn:example:other"})))
-            .starts_with("invalid_authorization_details: payments declares no")
+        much.contains("do not fit its schema: ") && much.contains("/amount_max"),
+        "{much}"
     );
-    assert!(said(details(serde_json::json!(5))).starts_with("invalid_authorization_details"));
+    let other = said(&details(serde_json::json!({"type": "urn:example:other"})));
+    assert!(
+        other.starts_with("invalid_authorization_details: payments declares no"),
+        "{other}"
+    );
+    let number = said(&details(serde_json::json!(5)));
+    assert!(
+        number.starts_with("invalid_authorization_details"),
+        "{number}"
+    );
+}
+
+#[test]
+fn entries_and_missing_keys_limit_what_can_be_asked_for() {
+    let who = principal(CHECKOUT, TUESDAY);
+    let usual = context(TUESDAY);
     let unbound = RequestContext {
         binding: None,
         ..context(TUESDAY)
     };
     let bound = TokenRequest {
         profile: Some("at+jwt".into()),
-        ..ok.clone()
+        ..read()
     };
     assert_eq!(
         refused(&bound, &unbound, &who).code,
@@ -250,20 +274,21 @@ fn what_is_asked_for_wrongly_is_refused_with_an_oauth_code() {
     let mut limited = who.clone();
     limited.limits.audiences = Some(vec!["ledger".into()]);
     assert_eq!(
-        refused(&ok, &usual, &limited).code,
+        refused(&read(), &usual, &limited).code,
         RefusalCode::InvalidTarget
     );
-    let mut brief = who.clone();
+    let mut brief = who;
     brief.limits.max_ttl = Some(identity::Seconds(60));
     let long = TokenRequest {
         ttl: Some(61),
-        ..ok.clone()
+        ..read()
     };
+    let reason = refused(&long, &usual, &brief).reason;
     assert!(
-        refused(&long, &usual, &brief)
-            .reason
-            .contains("the registration entry allows 1 to 60 s")
+        reason.contains("the registration entry allows 1 to 60 s"),
+        "{reason}"
     );
-    let wanted = admit(&ok, engine.catalogue(), &brief, &usual).unwrap();
+    let engine = Engine::load(&example()).unwrap();
+    let wanted = admit(&read(), engine.catalogue(), &brief, &usual).unwrap();
     assert_eq!(wanted.ttl.0, 60);
 }

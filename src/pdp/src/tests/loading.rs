@@ -15,100 +15,96 @@ fn complaint(policies: &str, guardrails: &str) -> String {
         .join("\n")
 }
 
+/// Policies (HEAD stands for the annotations each one needs), and what is said about them.
+const MISTAKES: &[(&str, &str)] = &[
+    ("permit (principal, action, resource);", "has no @id"),
+    (
+        "@id(\"a\") @owner(\"t\") permit (principal, action, resource);",
+        "no @rationale",
+    ),
+    (
+        "@id(\"a b\") permit (principal, action, resource);",
+        "is no policy id",
+    ),
+    (
+        "@id(\"builtin:a\") permit (principal, action, resource);",
+        "is no policy id",
+    ),
+    (
+        "HEAD @max_tll(\"5m\") permit (principal, action, resource);",
+        "@max_tll is unknown",
+    ),
+    (
+        "HEAD @guardrail permit (principal, action, resource);",
+        "@guardrail is unknown",
+    ),
+    (
+        "HEAD @max_ttl(\"5\") permit (principal, action, resource);",
+        "is no lifetime",
+    ),
+    (
+        "HEAD @rate(\"often\") permit (principal, action, resource);",
+        "is no rate",
+    ),
+    (
+        "HEAD @rate(\"1/1s\") forbid (principal, action, resource);",
+        "grants nothing",
+    ),
+    (
+        "HEAD permit (principal, action == Action::\"shop:raed\", resource);",
+        "shop:raed",
+    ),
+    (
+        "HEAD permit (principal, action, resource == Audience::\"shp\");",
+        "matches nothing",
+    ),
+    (
+        "HEAD permit (principal in Path::\"/checkout\", action, resource);",
+        "matches nothing",
+    ),
+    (
+        "HEAD permit (principal == Workload::\"checkout\", action, resource);",
+        "matches nothing",
+    ),
+    (
+        "HEAD permit (principal, action, resource) when { context.hour > 5 };",
+        "hour",
+    ),
+    (
+        "HEAD permit (principal, action, resource) when { context.sourceIp.isLoopback() };",
+        "sourceIp",
+    ),
+    (
+        "HEAD permit (principal, action, resource) when { principal.selectors.contains(5) };",
+        "type",
+    ),
+    (
+        "HEAD permit (principal, action, resource) when { false };",
+        "impossible",
+    ),
+    (
+        "HEAD permit (principal == ?principal, action, resource);",
+        "template",
+    ),
+    (
+        "HEAD permit (principal, action, resource) when { context.now > };",
+        "unexpected token",
+    ),
+    (
+        "HEAD permit (principal, action, resource);\nHEAD permit (principal, action, resource);",
+        "is also that of",
+    ),
+];
+
 #[test]
 fn every_mistake_in_a_policy_is_told_with_its_line() {
-    let with = |rest: &str| format!("\n\n{HEAD}{rest}");
-    let cases = [
-        (
-            "permit (principal, action, resource);".to_owned(),
-            "has no @id",
-        ),
-        (
-            "@id(\"a\") @owner(\"t\") permit (principal, action, resource);".to_owned(),
-            "no @rationale",
-        ),
-        (
-            "@id(\"a b\") permit (principal, action, resource);".to_owned(),
-            "is no policy id",
-        ),
-        (
-            "@id(\"builtin:a\") permit (principal, action, resource);".to_owned(),
-            "is no policy id",
-        ),
-        (
-            with("@max_tll(\"5m\") permit (principal, action, resource);"),
-            "@max_tll is unknown",
-        ),
-        (
-            with("@guardrail permit (principal, action, resource);"),
-            "@guardrail is unknown",
-        ),
-        (
-            with("@max_ttl(\"5\") permit (principal, action, resource);"),
-            "is no lifetime",
-        ),
-        (
-            with("@rate(\"often\") permit (principal, action, resource);"),
-            "is no rate",
-        ),
-        (
-            with("@rate(\"1/1s\") forbid (principal, action, resource);"),
-            "grants nothing",
-        ),
-        (
-            with("permit (principal, action == Action::\"shop:raed\", resource);"),
-            "shop:raed",
-        ),
-        (
-            with("permit (principal, action, resource == Audience::\"shp\");"),
-            "matches nothing",
-        ),
-        (
-            with("permit (principal in Path::\"/checkout\", action, resource);"),
-            "matches nothing",
-        ),
-        (
-            with("permit (principal == Workload::\"checkout\", action, resource);"),
-            "matches nothing",
-        ),
-        (
-            with("permit (principal, action, resource) when { context.hour > 5 };"),
-            "hour",
-        ),
-        (
-            with("permit (principal, action, resource) when { context.sourceIp.isLoopback() };"),
-            "sourceIp",
-        ),
-        (
-            with("permit (principal, action, resource) when { principal.selectors.contains(5) };"),
-            "type",
-        ),
-        (
-            with("permit (principal, action, resource) when { false };"),
-            "impossible",
-        ),
-        (
-            with("permit (principal == ?principal, action, resource);"),
-            "template",
-        ),
-        (
-            with("permit (principal, action, resource) when { context.now > };"),
-            "unexpected token",
-        ),
-        (
-            with(&format!(
-                "permit (principal, action, resource);\n{HEAD}permit (principal, action, resource);"
-            )),
-            "is also that of",
-        ),
-    ];
-    for (text, expected) in cases {
-        let said = complaint(&text, "");
+    for (text, expected) in MISTAKES {
+        let said = complaint(&text.replace("HEAD ", HEAD), "");
         assert!(said.contains(expected), "{text}: {said}");
         assert!(said.starts_with("policies/shop.cedar:"), "{said}");
     }
     let said = complaint(
-        &with("permit (principal, action, resource) when { 1 };"),
+        &format!("\n\n{HEAD}permit (principal, action, resource) when {{ 1 }};"),
         "",
     );
     assert!(said.starts_with("policies/shop.cedar:3: "), "{said}");

@@ -158,98 +158,100 @@ fn two_owners_of_one_audience_are_an_error() {
     );
 }
 
+/// What is replaced by what, and what is said about it.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("owner: team-payments\n", "owner: ''\n", "no owner"),
+    (
+        "audience: payments\n",
+        "audience: 'pay ments'\n",
+        "is no audience",
+    ),
+    (
+        "owner: team-payments\n",
+        "owner: a\ncolour: red\n",
+        "colour",
+    ),
+    ("at+jwt, jwt-svid", "at+jwt, paseto", "is no token profile"),
+    (
+        "labels: ",
+        "require_pop: true\nlabels: ",
+        "prove no possession",
+    ),
+    ("max_ttl: 15m", "max_ttl: 25h", "is no lifetime"),
+    ("max_ttl: 15m", "max_ttl: 15", "is no lifetime"),
+    ("risk: high", "risk: huge", "huge"),
+    ("since: 2026-01-10", "since: 2026-02-30", "is no date"),
+    (
+        "deprecated: 2026-10-01",
+        "deprecated: 2027-10-01",
+        "not in this order",
+    ),
+    (
+        "replaced_by: payments:refund.create",
+        "replaced_by: payments:reimburse",
+        "no other permission",
+    ),
+    (
+        "name: payments:refund\n",
+        "name: payments:charge.read\n",
+        "declared twice",
+    ),
+    (
+        "name: payments:refund\n",
+        "name: Payments refund\n",
+        "is no permission name",
+    ),
+    (
+        "GET /charges/{id}",
+        "GET /charges/../{id}",
+        "is no path template",
+    ),
+    ("GET /charges/{id}", "GET charges", "is no path template"),
+    (
+        "payments.v1.Payments/GetCharge",
+        "GetCharge",
+        "is no gRPC method",
+    ),
+    (
+        "type: object",
+        "type: objekt",
+        "schema of urn:example:refund is none",
+    ),
+    (
+        "type: object",
+        "$ref: 'https://example.org/refund.json'",
+        "outside the schema",
+    ),
+    (
+        "type: object",
+        "$ref: 'file:///etc/passwd'",
+        "outside the schema",
+    ),
+    (
+        "urn:example:refund:\n",
+        "refund:\n",
+        "is no authorization_details type",
+    ),
+    (
+        "risk: low",
+        "risk: low\n    relax: {possession: because it is only a test}",
+        "risk is not high",
+    ),
+    (
+        "risk: high",
+        "risk: high\n    relax: {possession: ''}",
+        "without a reason",
+    ),
+    (
+        "risk: low",
+        "risk: low\n    details_required: true",
+        "details_required without details",
+    ),
+];
+
 #[test]
 fn every_mistake_is_told_with_its_line() {
-    let cases = [
-        ("owner: team-payments\n", "owner: ''\n", "no owner"),
-        (
-            "audience: payments\n",
-            "audience: 'pay ments'\n",
-            "is no audience",
-        ),
-        (
-            "owner: team-payments\n",
-            "owner: a\ncolour: red\n",
-            "colour",
-        ),
-        ("at+jwt, jwt-svid", "at+jwt, paseto", "is no token profile"),
-        (
-            "labels: ",
-            "require_pop: true\nlabels: ",
-            "prove no possession",
-        ),
-        ("max_ttl: 15m", "max_ttl: 25h", "is no lifetime"),
-        ("max_ttl: 15m", "max_ttl: 15", "is no lifetime"),
-        ("risk: high", "risk: huge", "huge"),
-        ("since: 2026-01-10", "since: 2026-02-30", "is no date"),
-        (
-            "deprecated: 2026-10-01",
-            "deprecated: 2027-10-01",
-            "not in this order",
-        ),
-        (
-            "replaced_by: payments:refund.create",
-            "replaced_by: payments:reimburse",
-            "no other permission",
-        ),
-        (
-            "name: payments:refund\n",
-            "name: payments:charge.read\n",
-            "declared twice",
-        ),
-        (
-            "name: payments:refund\n",
-            "name: Payments refund\n",
-            "is no permission name",
-        ),
-        (
-            "GET /charges/{id}",
-            "GET /charges/../{id}",
-            "is no path template",
-        ),
-        ("GET /charges/{id}", "GET charges", "is no path template"),
-        (
-            "payments.v1.Payments/GetCharge",
-            "GetCharge",
-            "is no gRPC method",
-        ),
-        (
-            "type: object",
-            "type: objekt",
-            "schema of urn:example:refund is none",
-        ),
-        (
-            "type: object",
-            "$ref: 'https://example.org/refund.json'",
-            "outside the schema",
-        ),
-        (
-            "type: object",
-            "$ref: 'file:///etc/passwd'",
-            "outside the schema",
-        ),
-        (
-            "urn:example:refund:\n",
-            "refund:\n",
-            "is no authorization_details type",
-        ),
-        (
-            "risk: low",
-            "risk: low\n    relax: {possession: because it is only a test}",
-            "risk is not high",
-        ),
-        (
-            "risk: high",
-            "risk: high\n    relax: {possession: ''}",
-            "without a reason",
-        ),
-        (
-            "risk: low",
-            "risk: low\n    details_required: true",
-            "details_required without details",
-        ),
-    ];
-    for (from, to, expected) in cases {
+    for (from, to, expected) in MISTAKES {
         let text = PAYMENTS.replacen(from, to, 1);
         assert_ne!(text, PAYMENTS, "{from}");
         let said = complaint(&text);
