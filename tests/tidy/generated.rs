@@ -19,6 +19,7 @@ const SECRET: &[&str] = &[
     ".spire.api.types.WITSVID",
     ".spire.api.agent.delegatedidentity.v1.X509SVIDWithKey",
     ".bulla.token.v1.MintResponse",
+    ".bulla.workload.v1.TokenPair",
     ".spire.api.server.agent.v1.CreateJoinTokenRequest",
     ".envoy.service.discovery.v3.DiscoveryResponse",
     ".envoy.service.discovery.v3.Resource",

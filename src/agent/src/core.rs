@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use identity::Timestamp;
 use tokio::sync::Notify;
+use verify::ProofsSeen;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -12,7 +13,9 @@ use crate::enrol::Enroller;
 use crate::entropy::Entropy;
 use crate::health::{Health, Part};
 use crate::hub::Hub;
+use crate::scoped::PolicySlot;
 use crate::server_link::ServerLink;
+use crate::workload_api::key_id;
 
 /// One agent.
 pub(crate) struct Core {
@@ -23,6 +26,10 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) health: Health,
+    /// The active policy set, as far as it is known.
+    pub(crate) policies: PolicySlot,
+    /// DPoP proofs that services had checked here lately.
+    pub(crate) proofs: Mutex<ProofsSeen>,
     /// The agent's own SVID is to be renewed now.
     pub(crate) rekey: Notify,
     /// The agent has a new SVID: the stream to the server is to be opened anew.
@@ -45,6 +52,8 @@ impl Core {
             clock,
             entropy,
             health: Health::default(),
+            policies: PolicySlot::default(),
+            proofs: Mutex::default(),
             rekey: Notify::new(),
             renewed: Notify::new(),
             own: Mutex::default(),
@@ -70,6 +79,15 @@ impl Core {
     pub(crate) fn own_stands(&self) -> bool {
         self.own()
             .is_none_or(|own| self.hub.stands(&own.svid.chain))
+    }
+
+    /// Whether the key that signed a token may still be relied on.
+    pub(crate) fn stands_by(&self, token: &str) -> bool {
+        let (Some(own), Some(id)) = (self.hub.own_bundle(), key_id(token)) else {
+            return false;
+        };
+        let mut keys = own.jwt_authorities.iter().chain(&own.access_keys);
+        keys.any(|key| *key.key_id == *id && !key.tainted)
     }
 
     /// Takes an identity in place of the one before and shows it to the server

@@ -26,6 +26,7 @@ mod persist;
 pub mod process;
 mod renew;
 mod run;
+mod scoped;
 mod sds;
 mod server_link;
 mod sync;

@@ -118,3 +118,12 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 /// JWT-SVID requests under way that are remembered before the finished ones are
 /// swept out.
 pub(crate) const FLIGHTS_SWEPT: usize = 1024;
+
+/// Scoped tokens kept for workloads.
+pub(crate) const SCOPED_TOKENS_KEPT: usize = 10_000;
+
+/// The kept permission catalogue, bytes.
+pub(crate) const POLICY_FILE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The permission catalogue as the server sends it, bytes.
+pub(crate) const CATALOGUE_BYTES: usize = 24 * 1024 * 1024;

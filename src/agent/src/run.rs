@@ -22,6 +22,7 @@ use crate::enrol::EnrolError;
 use crate::entropy::Entropy;
 use crate::health::Part;
 use crate::listeners::Listeners;
+use crate::scoped::PolicyHeld;
 use crate::{limits, persist, renew, sync, systemd};
 
 /// Why an agent stopped or never started.
@@ -187,6 +188,12 @@ async fn restore(core: &Core) -> Result<(), RunError> {
     };
     core.link.bundles().set(Arc::clone(&bundle));
     core.hub.hold_own_bundle(Arc::clone(&bundle));
+    // Without it the agent serves everything but checks of endpoints, until the server
+    // has sent it anew.
+    match PolicyHeld::load(&core.folder) {
+        Ok(held) => core.policies.set(held),
+        Err(error) => core.problem(Part::Storage, error.to_string()),
+    }
     if let Some(own) = OwnIdentity::load(&core.folder)?
         && own.svid.not_after > core.now()
         && own.svid.spiffe_id.is_member_of(trust_domain)

@@ -172,6 +172,13 @@ pub mod bulla {
             include!("gen/bulla.token.v1.rs");
         }
     }
+    /// Service package `bulla.workload.v1`.
+    pub mod workload {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.workload.v1.rs");
+        }
+    }
 }
 
 /// Packages `envoy.*`: the secret discovery service, and what it is made of.

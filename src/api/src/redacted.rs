@@ -3,7 +3,7 @@
 
 use std::fmt::{Debug, Formatter, Result};
 
-use crate::{agent, delegated_identity, discovery, envoy_tls, token, types, workload};
+use crate::{agent, delegated_identity, discovery, envoy_tls, token, types, workload, workload_tokens};
 
 macro_rules! redacted {
     ($($message:ty { $($shown:ident),* })*) => {$(
@@ -32,6 +32,7 @@ redacted! {
     discovery::Resource { name, version }
     envoy_tls::TlsCertificate { }
     token::MintResponse { decision_id, jti, profile, expires_at, error }
+    workload_tokens::TokenPair { spiffe_id, x509_svid_expires_at }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::convert::{bundle_from_wire, bundle_to_wire};
+use api::convert::{bundle_from_wire, bundle_to_wire, keys_from_wire, keys_to_wire};
 use api::types;
 use identity::{Bundle, TrustDomain};
 use prost::Message;
@@ -23,6 +23,9 @@ struct Stored {
     schema: u32,
     #[prost(message, optional, tag = "2")]
     bundle: Option<types::Bundle>,
+    // They are no part of a SPIFFE bundle, so they lie beside it.
+    #[prost(message, repeated, tag = "3")]
+    access_keys: Vec<types::JwtKey>,
 }
 
 impl TrustedBundle {
@@ -47,6 +50,7 @@ impl TrustedBundle {
         let stored = Stored {
             schema: SCHEMA,
             bundle: Some(bundle_to_wire(bundle, None)),
+            access_keys: keys_to_wire(&bundle.access_keys),
         };
         folder.write(FILE, &stored.encode_to_vec())
     }
@@ -58,7 +62,8 @@ fn decode(bytes: &[u8], trust_domain: &TrustDomain) -> Result<Bundle, String> {
         return Err(format!("schema {} is not {SCHEMA}", stored.schema));
     }
     let wire = stored.bundle.ok_or("it has no bundle")?;
-    let bundle = bundle_from_wire(&wire).map_err(|e| e.to_string())?;
+    let mut bundle = bundle_from_wire(&wire).map_err(|e| e.to_string())?;
+    bundle.access_keys = keys_from_wire(&stored.access_keys).map_err(|e| e.to_string())?;
     if bundle.trust_domain != *trust_domain {
         return Err(format!(
             "it is of trust domain {}, and this agent of {trust_domain}",

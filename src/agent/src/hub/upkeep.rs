@@ -19,6 +19,16 @@ impl Hub {
         self.lock().cache.jwt(id, audiences, self.clock.now())
     }
 
+    /// The X.509-SVID that an entry's workloads hold.
+    pub(crate) fn issued(&self, id: &EntryId) -> Option<Arc<Issued>> {
+        self.lock().cache.x509_of(id).cloned()
+    }
+
+    /// Wakes whoever waits: something that is no part of a view has changed.
+    pub(crate) fn wake_all(&self) {
+        self.lock().show_all();
+    }
+
     /// Keeps a JWT-SVID.
     pub(crate) fn store_jwt(&self, entry: &Entry, audiences: &[String], svid: Arc<JwtSvid>) {
         self.lock().cache.store_jwt(entry, audiences, svid);

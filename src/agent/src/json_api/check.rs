@@ -1,5 +1,5 @@
 //! `POST /v1/check`: is this token, or this peer's certificate, valid here and now,
-//! and whose is it?
+//! whose is it, and does it allow this call?
 //!
 //! Only a 200 says yes. Anything else, including a client that looks at nothing but
 //! the status, says no.
@@ -11,21 +11,36 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use identity::{Bundle, TrustDomain};
+use identity::{Bundle, SpiffeId, Timestamp, TrustDomain};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::check_token::token;
 use super::problem::{Kind, Problem};
 use super::{Call, pem};
-use crate::workload_api::{Admitted, Answer, LEEWAY, REQUEST_PATIENCE, claims};
+use crate::workload_api::{Admitted, Answer, REQUEST_PATIENCE};
 
-/// What is to be checked: a token for an audience, or a certificate chain.
+/// What is to be checked: a token for an audience, a certificate chain, or both; and
+/// the call that the token came with.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
     token: Option<String>,
     audience: Option<String>,
     certificate_chain: Option<Chain>,
+    method: Option<String>,
+    path: Option<String>,
+    dpop: Option<Dpop>,
+}
+
+/// A DPoP proof and the URI that it must be for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Dpop {
+    pub(super) proof: String,
+    pub(super) uri: String,
+    /// The call's, where no method and path are checked.
+    pub(super) method: Option<String>,
 }
 
 /// Leaf first.
@@ -38,7 +53,7 @@ enum Chain {
     List(Vec<String>),
 }
 
-type Bundles = BTreeMap<TrustDomain, Arc<Bundle>>;
+pub(super) type Bundles = BTreeMap<TrustDomain, Arc<Bundle>>;
 
 /// Answers one request.
 pub(super) async fn answer(
@@ -56,19 +71,8 @@ pub(super) async fn answer(
     let bundles: Bundles = by_name.collect();
     let now = core.now();
     let verdict = match wanted {
-        Checked::Token { token, audience } => {
-            let verified = verify::verify_jwt_svid(&token, &audience, &bundles, now, LEEWAY);
-            let verified = verified.map_err(|fault| Kind::NotValid.because(fault.to_string()))?;
-            let is_ours = verified.spiffe_id.is_member_of(&core.settings.trust_domain);
-            json!({
-                "kind": "jwt-svid",
-                "spiffe_id": verified.spiffe_id.to_string(),
-                "trust_domain": verified.spiffe_id.trust_domain_str(),
-                "expires_at": verified.expires_at.0,
-                "claims": claims(verified, is_ours),
-            })
-        }
-        Checked::Chain(chain) => certificate(&chain, &bundles, now)?,
+        Checked::Token(presented) => token(core, &presented, &bundles, now)?,
+        Checked::Chain(chain) => certificate(&chain, &bundles, now)?.0,
     };
     Ok(super::json(
         StatusCode::OK,
@@ -77,11 +81,11 @@ pub(super) async fn answer(
     ))
 }
 
-fn certificate(
+pub(super) fn certificate(
     chain: &[Vec<u8>],
     bundles: &Bundles,
-    now: identity::Timestamp,
-) -> Result<Value, Problem> {
+    now: Timestamp,
+) -> Result<(Value, SpiffeId), Problem> {
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     let invalid = |fault: verify::X509Fault| Kind::NotValid.because(fault.to_string());
     let leaf = verify::leaf_identity(chain.first().copied().unwrap_or_default());
@@ -92,18 +96,28 @@ fn certificate(
         Kind::NotValid.because(why)
     })?;
     let verified = verify::verify_x509_svid(&chain, bundle, now).map_err(invalid)?;
-    Ok(json!({
+    let verdict = json!({
         "kind": "x509-svid",
         "spiffe_id": verified.spiffe_id.to_string(),
         "trust_domain": name.as_str(),
         "expires_at": verified.not_after.0,
         "serial": verified.serial.to_string(),
-    }))
+    });
+    Ok((verdict, verified.spiffe_id))
 }
 
 enum Checked {
-    Token { token: String, audience: String },
+    Token(Box<Presented>),
     Chain(Vec<Vec<u8>>),
+}
+
+/// A token, how it was presented, and the call it came with.
+pub(super) struct Presented {
+    pub(super) token: String,
+    pub(super) audience: String,
+    pub(super) chain: Vec<Vec<u8>>,
+    pub(super) call: Option<(String, String)>,
+    pub(super) dpop: Option<Dpop>,
 }
 
 // The parser's own words may quote the token, and problems are logged.
@@ -116,14 +130,28 @@ fn parse(body: &[u8]) -> Result<Checked, Problem> {
         ))
     })?;
     let bad = |why: &str| Err(Kind::BadRequest.because(why));
-    match (wanted.token, wanted.certificate_chain, wanted.audience) {
-        (Some(token), None, Some(audience)) if !token.is_empty() && !audience.is_empty() => {
-            Ok(Checked::Token { token, audience })
+    let chain = wanted.certificate_chain.map(Chain::decode).transpose()?;
+    let call = match (wanted.method, wanted.path) {
+        (Some(method), Some(path)) => Some((method, path)),
+        (None, None) => None,
+        _ => return bad("method and path of a call go together"),
+    };
+    match (wanted.token, chain, wanted.audience) {
+        (Some(token), chain, Some(audience)) if !token.is_empty() && !audience.is_empty() => {
+            Ok(Checked::Token(Box::new(Presented {
+                token,
+                audience,
+                chain: chain.unwrap_or_default(),
+                call,
+                dpop: wanted.dpop,
+            })))
         }
-        (Some(_), None, _) => bad("a token and your own audience must be given, neither empty"),
+        (Some(_), ..) => bad("a token and your own audience must be given, neither empty"),
         (None, Some(_), Some(_)) => bad("an audience goes with a token, not with certificates"),
-        (None, Some(chain), None) => chain.decode().map(Checked::Chain),
-        (Some(_), Some(_), _) => bad("give a token or a certificate_chain, not both"),
+        (None, Some(_), None) if call.is_some() || wanted.dpop.is_some() => {
+            bad("a call and its proof go with a token, not with certificates")
+        }
+        (None, Some(chain), None) => Ok(Checked::Chain(chain)),
         (None, None, _) => bad("give a token with your audience, or a certificate_chain"),
     }
 }
@@ -145,7 +173,11 @@ impl Chain {
     }
 }
 
-async fn read(headers: &HeaderMap, body: Incoming, limit: u32) -> Result<Bytes, Problem> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: u32,
+) -> Result<Bytes, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     let kind = kind.unwrap_or_default().split(|b| *b == b';').next();
     let kind = kind.unwrap_or_default().trim_ascii();
@@ -169,7 +201,10 @@ mod tests {
     #[test]
     fn exactly_one_thing_is_checked() {
         let token = parse(br#"{"token":"a.b.c","audience":"x"}"#).unwrap();
-        assert!(matches!(token, Checked::Token { .. }));
+        assert!(matches!(token, Checked::Token(_)));
+        let both = br#"{"token":"a.b.c","audience":"x","certificate_chain":["AQID"],
+            "method":"GET","path":"/","dpop":{"proof":"a.b.c","uri":"https://x/"}}"#;
+        assert!(matches!(parse(both).unwrap(), Checked::Token(t) if t.call.is_some()));
         let chain = parse(br#"{"certificate_chain":["AQID","BAUG"]}"#).unwrap();
         assert!(matches!(chain, Checked::Chain(chain) if chain.len() == 2));
         for bad in [
@@ -180,7 +215,9 @@ mod tests {
             r#"{"token":"a"}"#,
             r#"{"token":"","audience":"x"}"#,
             r#"{"token":"a","audience":""}"#,
-            r#"{"token":"a","audience":"x","certificate_chain":"AQID"}"#,
+            r#"{"token":"a","audience":"x","method":"GET"}"#,
+            r#"{"token":"a","audience":"x","path":"/"}"#,
+            r#"{"certificate_chain":["AQID"],"method":"GET","path":"/"}"#,
             r#"{"certificate_chain":"AQID","audience":"x"}"#,
             r#"{"certificate_chain":[]}"#,
             r#"{"certificate_chain":["?"]}"#,

@@ -11,6 +11,7 @@
 
 mod bundles;
 mod check;
+mod check_token;
 mod conditions;
 mod jwt;
 mod me;
@@ -18,6 +19,7 @@ pub(crate) mod pem;
 mod poll;
 mod problem;
 mod query;
+mod token;
 mod x509;
 
 use bytes::Bytes;
@@ -44,13 +46,14 @@ pub(crate) enum Operation {
     X509Svid,
     JwtSvid,
     Bundles,
+    Token,
     Check,
     ExplainMe,
     OpenApi,
 }
 
 /// Every path with its one method and its name in the OpenAPI document.
-pub(crate) const ROUTES: [(Method, &str, &str, Operation); 6] = [
+pub(crate) const ROUTES: [(Method, &str, &str, Operation); 7] = [
     (
         Method::GET,
         "/v1/svid/x509",
@@ -64,6 +67,7 @@ pub(crate) const ROUTES: [(Method, &str, &str, Operation); 6] = [
         Operation::JwtSvid,
     ),
     (Method::GET, "/v1/bundles", "getBundles", Operation::Bundles),
+    (Method::POST, "/v1/token", "mintToken", Operation::Token),
     (Method::POST, "/v1/check", "check", Operation::Check),
     (
         Method::GET,
@@ -135,6 +139,10 @@ async fn respond(
             poll::answer(call, tokens, admitted).await
         }
         Operation::Bundles => poll::answer(call, bundles::Bundles, admitted).await,
+        Operation::Token => {
+            let wish = token::Scoped::wanted(&call, body).await?;
+            poll::answer(call, wish, admitted).await
+        }
         Operation::Check => check::answer(&call, body, admitted).await,
         Operation::ExplainMe => me::answer(&call, admitted).await,
         Operation::OpenApi => {

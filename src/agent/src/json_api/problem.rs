@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
 use crate::workload_api::Answer;
@@ -22,6 +22,10 @@ pub(super) enum Kind {
     NotValid,
     TooManyCalls,
     Unavailable,
+    TokenDenied,
+    TokenRequest,
+    TokenRate,
+    NotAllowed,
 }
 
 /// One problem.
@@ -32,6 +36,10 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// The method that is allowed, where another was used.
     pub(super) allow: Option<Method>,
+    /// Members beyond the standard's.
+    pub(super) more: Map<String, Value>,
+    /// Seconds to wait before asking again, where it is more than one.
+    pub(super) retry_after: Option<u32>,
 }
 
 /// Name, status, title, what happened, what to do.
@@ -45,7 +53,7 @@ type Text = (
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::MissingHeader,
         Self::BadRequest,
         Self::NoIdentity,
@@ -58,6 +66,10 @@ impl Kind {
         Self::NotValid,
         Self::TooManyCalls,
         Self::Unavailable,
+        Self::TokenDenied,
+        Self::TokenRequest,
+        Self::TokenRate,
+        Self::NotAllowed,
     ];
 
     #[rustfmt::skip]
@@ -99,6 +111,18 @@ impl Kind {
             Self::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE,
                 "Not available now", "the agent cannot answer now",
                 "ask again; `bulla healthcheck --only agent` says what the agent waits for"),
+            Self::TokenDenied => ("token-denied", StatusCode::FORBIDDEN,
+                "No permission granted", "no policy grants what was asked for",
+                "refused says which policy or condition stood against it; an admin sees all of it with `bulla explain decision`"),
+            Self::TokenRequest => ("token-request", StatusCode::BAD_REQUEST,
+                "Token request not possible", "the audience's catalogue has no such token",
+                "ask for an audience, permissions, details, profile and lifetime that the service's catalogue entry allows"),
+            Self::TokenRate => ("token-rate", StatusCode::TOO_MANY_REQUESTS,
+                "Too many tokens", "a policy limits how often such tokens are minted",
+                "use the token in hand until its renew_at; wait as long as the Retry-After header says"),
+            Self::NotAllowed => ("not-allowed", StatusCode::FORBIDDEN,
+                "Call not allowed", "the token does not allow this call",
+                "do not serve the call; its caller has to ask for a token with the permission that is named"),
         }
     }
 
@@ -118,6 +142,8 @@ impl Kind {
             kind: self,
             detail: detail.into(),
             allow: None,
+            more: Map::new(),
+            retry_after: None,
         }
     }
 }
@@ -125,21 +151,28 @@ impl Kind {
 impl Problem {
     pub(super) fn response(&self) -> Response<Answer> {
         let (name, status, title, _, next) = self.kind.text();
-        let body = json!({
+        let mut body = json!({
             "type": format!("urn:bulla:problem:{name}"),
             "title": title,
             "status": status.as_u16(),
             "detail": self.detail,
             "next": next,
         });
+        if let Some(body) = body.as_object_mut() {
+            body.extend(self.more.clone());
+        }
         let mut response = super::json(status, Bytes::from(body.to_string()), None);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if matches!(self.kind, Kind::TooManyCalls | Kind::Unavailable) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if matches!(
+            self.kind,
+            Kind::TooManyCalls | Kind::Unavailable | Kind::TokenRate
+        ) {
+            let seconds = HeaderValue::from(self.retry_after.unwrap_or(1));
+            headers.insert(header::RETRY_AFTER, seconds);
         }
         if let Some(allow) = &self.allow
             && let Ok(value) = HeaderValue::from_str(allow.as_str())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::sync::{Ack, Bundles, Delta, Heartbeat, Snapshot};
+use api::sync::{Ack, Bundles, CatalogueFile, Delta, Heartbeat, PolicySet, Snapshot};
 use api::types;
 use bytes::Bytes;
 use identity::{Bundle, Entry, EntryId};
@@ -13,6 +13,7 @@ use crate::disk::{TrustedBundle, entry_from_held};
 use crate::health::Part;
 use crate::hub::ViewPosition;
 use crate::limits;
+use crate::scoped::PolicyHeld;
 
 /// Collects the parts of large messages and applies them whole.
 pub(super) struct Applier<'a> {
@@ -21,6 +22,8 @@ pub(super) struct Applier<'a> {
     put: Vec<Arc<Entry>>,
     removed: Vec<EntryId>,
     skipped: usize,
+    catalogue: Vec<CatalogueFile>,
+    catalogue_bytes: usize,
 }
 
 impl<'a> Applier<'a> {
@@ -31,6 +34,8 @@ impl<'a> Applier<'a> {
             put: Vec::new(),
             removed: Vec::new(),
             skipped: 0,
+            catalogue: Vec::new(),
+            catalogue_bytes: 0,
         }
     }
 
@@ -105,6 +110,47 @@ impl<'a> Applier<'a> {
                 self.acks
                     .send_modify(|ack| ack.bundle_sequence_stored = sequence);
             }
+            Err(error) => self.core.problem(Part::Storage, error.to_string()),
+        }
+    }
+
+    /// One message of the active policy set; applied with the last. One that cannot be
+    /// read leaves none: an older catalogue would answer for endpoints as they were.
+    pub(super) fn policy_set(&mut self, part: PolicySet) {
+        for file in part.catalogue {
+            self.catalogue_bytes += file.text.len() + file.name.len();
+            if self.catalogue_bytes <= limits::CATALOGUE_BYTES {
+                self.catalogue.push(file);
+            }
+        }
+        if part.more {
+            return;
+        }
+        let files = std::mem::take(&mut self.catalogue);
+        let bytes = std::mem::take(&mut self.catalogue_bytes);
+        let (digest, issuer) = (part.digest, part.issuer);
+        let held = if digest.is_empty() {
+            Ok(None)
+        } else if bytes > limits::CATALOGUE_BYTES {
+            Err("it is too large".to_owned())
+        } else {
+            PolicyHeld::read(digest.clone(), issuer.clone(), &files).map(Some)
+        };
+        match held {
+            Ok(held) => {
+                self.core.policies.set(held);
+                tracing::info!(policy_set = digest, "another policy set is active");
+            }
+            Err(why) => {
+                self.core.policies.set(None);
+                let why = format!("the policy set from the server cannot be read: {why}");
+                self.core.problem(Part::Contents, why);
+            }
+        }
+        // Whoever waits for a token may be granted more now, or less.
+        self.core.hub.wake_all();
+        match PolicyHeld::store(&self.core.folder, &digest, &issuer, &files) {
+            Ok(()) => self.core.works(Part::Storage),
             Err(error) => self.core.problem(Part::Storage, error.to_string()),
         }
     }

@@ -21,6 +21,9 @@ use crate::limits;
 /// The version of `bulla.sync.v1` this agent speaks.
 const VERSION: u32 = 1;
 
+/// The feature by which the server sends the active policy set.
+const POLICY: &str = "policy";
+
 /// Why a stream to the server ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -122,8 +125,7 @@ async fn take(
         }
         Message::Bundles(bundles) => applier.bundles(bundles).await,
         Message::Heartbeat(beat) => applier.heartbeat(&beat),
-        // Not asked for: this agent does not name the feature.
-        Message::PolicySet(_) => {}
+        Message::PolicySet(part) => applier.policy_set(part),
         Message::Goodbye(goodbye) => {
             tracing::debug!(reason = goodbye.reason, "the server closes the sync stream");
             return Some(Ended::Goodbye(Duration::from_millis(
@@ -149,12 +151,12 @@ fn hello(core: &Core) -> Hello {
     let view = core.hub.view_position();
     Hello {
         version: VERSION,
-        features: Vec::new(),
+        features: vec![POLICY.to_owned()],
         position: view.position,
         view_digest: view.digest,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
-        policy_set: String::new(),
+        policy_set: core.policies.digest(),
     }
 }
 

@@ -16,7 +16,7 @@ use tower::Service;
 use super::WorkloadApi;
 use super::admission::Admitted;
 use super::wire::{self, Answer};
-use super::{header, health, streams, validate};
+use super::{header, health, scoped, streams, validate};
 use crate::hub;
 use crate::json_api;
 use crate::process::{AttestError, Attested, Caller};
@@ -75,6 +75,10 @@ impl Connection {
         let admitted = self.admit()?;
         if let Some(method) = secrets {
             return sds::answer(self, &method, request, admitted).await;
+        }
+        if let Some(method) = path.strip_prefix(scoped::PREFIX) {
+            let method = method.to_owned();
+            return scoped::answer(self, &method, request, admitted).await;
         }
         let Some(method) = path.strip_prefix(PREFIX) else {
             if path == health::CHECK {

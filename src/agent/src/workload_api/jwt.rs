@@ -234,7 +234,7 @@ fn accept(entry: &Entry, wire: types::Jwtsvid, now: Timestamp) -> Result<JwtSvid
 }
 
 /// The `kid` in a token's header.
-fn key_id(token: &str) -> Option<String> {
+pub(crate) fn key_id(token: &str) -> Option<String> {
     let (header, _) = token.split_once('.')?;
     let header = URL_SAFE_NO_PAD.decode(header).ok()?;
     let header: serde_json::Value = serde_json::from_slice(&header).ok()?;

@@ -13,6 +13,7 @@ mod health;
 mod jwt;
 mod reflection;
 mod refusal;
+mod scoped;
 mod streams;
 mod validate;
 mod wire;
@@ -25,13 +26,14 @@ use contract::Attestor;
 pub(crate) use admission::Admitted;
 pub(crate) use connection::{Connection, not_attested, process_changed};
 pub(crate) use header::check as check_header;
-pub(crate) use jwt::{Granted, Wanted};
+pub(crate) use jwt::{Granted, Wanted, key_id};
 pub(crate) use streams::drained;
 pub(crate) use validate::{LEEWAY, claims};
 pub(crate) use wire::{Answer, Messages, REQUEST_PATIENCE, frame, is_grpc, refuse, respond};
 
 use crate::core::Core;
 use crate::process::ProcessHost;
+use crate::scoped::ScopedTokens;
 use crate::sds;
 use admission::Admission;
 use jwt::Tokens;
@@ -45,6 +47,7 @@ pub(crate) struct WorkloadApi {
     pub(crate) attestors: Arc<[Attestor]>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) tokens: Tokens,
+    pub(crate) scoped: ScopedTokens,
     reflection: Reflection,
     pub(crate) refusals: RefusalLog,
     pub(crate) secrets: sds::Shelf,
@@ -60,6 +63,7 @@ impl WorkloadApi {
         Arc::new(Self {
             admission: Admission::new(limits),
             tokens: Tokens::new(Arc::clone(&core)),
+            scoped: ScopedTokens::new(Arc::clone(&core)),
             reflection: Reflection::new(),
             refusals: RefusalLog::default(),
             secrets: sds::Shelf::default(),

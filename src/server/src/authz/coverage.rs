@@ -8,11 +8,12 @@ use prost_types::FileDescriptorSet;
 use super::table::TABLE;
 
 /// Served by agents, never by a server.
-const NOT_OURS: [&str; 4] = [
+const NOT_OURS: [&str; 5] = [
     ".SpiffeWorkloadAPI",
     "envoy.service.secret.v3.SecretDiscoveryService",
     "spire.api.agent.delegatedidentity.v1.DelegatedIdentity",
     "spire.agent.debug.v1.Debug",
+    "bulla.workload.v1.Tokens",
 ];
 
 /// Services that come with libraries; their descriptors are not in `api`.

@@ -1,0 +1,155 @@
+//! Scoped tokens for workloads: asked of the server in their name, kept under the
+//! certificate that they are bound to, and handed out with it as a pair.
+//!
+//! The server decides. The agent vouches for who asks and for the certificate, and
+//! never widens what was granted: a cached token serves the very same wish of the
+//! very same entry, under the same certificate and the same policy set, alone.
+
+mod ask;
+mod cache;
+mod held;
+mod refused;
+mod wanted;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use api::token::MintResponse;
+use identity::{Entry, Selectors};
+use tonic::Status;
+use workload::Issued;
+
+pub(crate) use held::{PolicyHeld, PolicySlot};
+pub(crate) use refused::Refused;
+pub(crate) use wanted::Wanted;
+
+use crate::core::Core;
+use crate::hub::{no_identity, not_ready};
+use crate::limits;
+use crate::process::Caller;
+use crate::workload_api::process_changed;
+use cache::{Cache, Key};
+
+/// Held by the one that asks the server.
+type Turn = tokio::sync::Mutex<()>;
+
+/// A token with the certificate of the same identity.
+#[derive(Clone)]
+pub(crate) struct Pair {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) issued: Arc<Issued>,
+    pub(crate) minted: Arc<MintResponse>,
+}
+
+/// Asks for scoped tokens and keeps them.
+pub(crate) struct ScopedTokens {
+    core: Arc<Core>,
+    cache: Mutex<Cache>,
+    // Weak: what nobody waits for is forgotten.
+    flights: Mutex<HashMap<Key, Weak<Turn>>>,
+}
+
+impl ScopedTokens {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            cache: Mutex::default(),
+            flights: Mutex::default(),
+        }
+    }
+
+    /// The pair for a caller; `None` while its X.509-SVID is on its way.
+    pub(crate) async fn pair(
+        &self,
+        caller: &Arc<Caller>,
+        selectors: &Selectors,
+        wanted: &Wanted,
+    ) -> Result<Option<Pair>, Refused> {
+        let entry = self.entry(selectors, wanted)?;
+        let Some(issued) = self.core.hub.issued(&entry.id) else {
+            return Ok(None);
+        };
+        let minted = self.minted(&entry, &issued, selectors, wanted).await?;
+        // That may have taken a while: the caller may be another program by now, and
+        // the entry another's.
+        caller.recheck().map_err(|error| process_changed(&error))?;
+        let now = self.entry(selectors, wanted)?;
+        if now.id != entry.id || now.spiffe_id != entry.spiffe_id {
+            let changed = "the caller's identities have just changed; call again";
+            return Err(Status::unavailable(changed).into());
+        }
+        Ok(Some(Pair {
+            entry,
+            issued,
+            minted,
+        }))
+    }
+
+    fn entry(&self, selectors: &Selectors, wanted: &Wanted) -> Result<Arc<Entry>, Status> {
+        let entries = self.core.hub.matching(selectors).ok_or_else(not_ready)?;
+        let mut ours = entries.into_iter().filter(|entry| wanted.means(entry));
+        ours.next().ok_or_else(no_identity)
+    }
+
+    async fn minted(
+        &self,
+        entry: &Arc<Entry>,
+        issued: &Arc<Issued>,
+        selectors: &Selectors,
+        wanted: &Wanted,
+    ) -> Result<Arc<MintResponse>, Refused> {
+        let policy_set = self.core.policies.digest();
+        let key = Key::of(entry, issued, wanted, &policy_set);
+        let flight = self.flight(&key);
+        let _turn = flight.lock().await;
+        let aging = match self.cached(&key) {
+            Some((minted, true)) => return Ok(minted),
+            Some((minted, false)) => Some(minted),
+            None => None,
+        };
+        match (
+            ask::mint(&self.core, entry, issued, selectors, wanted).await,
+            aging,
+        ) {
+            (Ok(minted), _) => {
+                metrics::counter!("bulla_agent_scoped_tokens_total").increment(1);
+                let minted = Arc::new(minted);
+                let now = self.core.now();
+                let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+                // A set that was activated meanwhile decided: it is the one that counts.
+                let key = key.decided_by(&minted.policy_set);
+                cache.put(key, Arc::clone(&minted), now);
+                Ok(minted)
+            }
+            // The server is away, and the old one is still good.
+            (Err(Refused::Status(_)), Some(minted)) => Ok(minted),
+            (Err(refused), _) => Err(refused),
+        }
+    }
+
+    /// A token in hand, and whether it is young.
+    fn cached(&self, key: &Key) -> Option<(Arc<MintResponse>, bool)> {
+        let now = self.core.now();
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let minted = cache.get(key, now)?;
+        if !self.core.stands_by(&minted.token) {
+            cache.remove(key);
+            return None;
+        }
+        let young = now.0 < minted.renew_at;
+        Some((minted, young))
+    }
+
+    fn flight(&self, key: &Key) -> Arc<Turn> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
+            return flight;
+        }
+        if flights.len() >= limits::FLIGHTS_SWEPT {
+            flights.retain(|_, flight| flight.strong_count() > 0);
+        }
+        let flight = Arc::default();
+        flights.insert(key.clone(), Arc::downgrade(&flight));
+        flight
+    }
+}
