@@ -26,7 +26,7 @@ impl Hub {
 
     /// Wakes whoever waits: something that is no part of a view has changed.
     pub(crate) fn wake_all(&self) {
-        self.lock().show_all();
+        self.lock().show_all(self.clock.boottime());
     }
 
     /// Keeps a JWT-SVID.

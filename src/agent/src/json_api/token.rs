@@ -81,6 +81,8 @@ fn brief(error: &serde_json::Error) -> String {
 }
 
 impl Source for Scoped {
+    const IS_VIEW: bool = false;
+
     async fn look(
         &self,
         call: &Call<'_>,

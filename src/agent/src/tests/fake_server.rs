@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use api::convert::{bundle_to_wire, entry_to_wire};
 use api::sync::{self, FollowRequest, FollowResponse, follow_request, follow_response};
-use api::{agent, issuance, svid, types};
+use api::{agent, issuance, svid, token, types};
 use bytes::Bytes;
 use channel::{ClientAuth, LiveBundles, LiveIdentity};
 use futures_util::Stream;
@@ -36,6 +36,7 @@ pub(super) struct State {
     pub(super) x509_issued: AtomicU32,
     pub(super) jwt_issued: AtomicU32,
     pub(super) renewals: AtomicU32,
+    pub(super) minted: watch::Sender<Vec<token::MintRequest>>,
     pub(super) acks: watch::Sender<sync::Ack>,
     pub(super) hellos: watch::Sender<Vec<sync::Hello>>,
     token_is_unused: AtomicBool,
@@ -66,6 +67,7 @@ impl FakeServer {
             x509_issued: AtomicU32::new(0),
             jwt_issued: AtomicU32::new(0),
             renewals: AtomicU32::new(0),
+            minted: watch::Sender::default(),
             acks: watch::Sender::default(),
             hellos: watch::Sender::default(),
             token_is_unused: AtomicBool::new(true),
@@ -295,6 +297,43 @@ impl State {
                 hint: String::new(),
             }),
         })
+    }
+
+    /// Grants whatever is asked of the audience "db", and refuses the rest.
+    fn mint(&self, request: token::MintRequest) -> Result<token::MintResponse, Status> {
+        let entry = self.entry(&request.entry_id);
+        let entry = entry.ok_or_else(|| Status::not_found("no entry"))?;
+        let (from, to) = self.lifetime();
+        let audience = request.audience.clone();
+        self.minted.send_modify(|all| all.push(request));
+        let mut answer = token::MintResponse {
+            decision_id: "dec_1".into(),
+            policy_set: "sha256:1".into(),
+            ..Default::default()
+        };
+        if audience != "db" {
+            answer.error = Some(token::Error {
+                code: "access_denied".into(),
+                description: "no policy permits it".into(),
+                retry_after_seconds: 0,
+            });
+            answer.refused = vec![token::Refused {
+                permission: "x".into(),
+                code: "access_denied".into(),
+                nearest: vec![token::NearMiss {
+                    policy: "p1".into(),
+                    failed: "context.weekday <= 5".into(),
+                }],
+                ..Default::default()
+            }];
+            return Ok(answer);
+        }
+        let id = entry.spiffe_id.to_string();
+        answer.token = self.authority.token(&id, &[audience], from, to);
+        answer.profile = "jwt-svid".into();
+        answer.expires_at = to.0;
+        answer.renew_at = (from.0 + to.0) / 2;
+        Ok(answer)
     }
 
     async fn follow(

@@ -30,7 +30,7 @@ async fn polling(
     task
 }
 
-async fn stop(node: Arc<Node>) {
+pub(super) async fn stop(node: Arc<Node>) {
     let node = Arc::into_inner(node).expect("nobody polls any more");
     node.stop().await.unwrap();
 }

@@ -12,6 +12,7 @@ mod json_polls;
 mod node;
 mod outage;
 mod renewal;
+mod scoped;
 mod sds;
 mod sds_delta;
 mod sds_refusals;

@@ -94,6 +94,7 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> Response<Body> 
         "RenewAgent" => unary!(state, request, renew),
         "IssueX509" => unary!(state, request, issue_x509),
         "NewJWTSVID" => unary!(state, request, issue_jwt),
+        "Mint" => unary!(state, request, mint),
         "Follow" => {
             let service = service_fn(move |request: tonic::Request<Streaming<_>>| {
                 let state = Arc::clone(&state);
