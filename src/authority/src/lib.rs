@@ -58,6 +58,7 @@
 //! of its own. Contents come from the registration entry, never from a CSR: a
 //! CSR contributes a public key.
 
+pub mod belief;
 mod certificate;
 mod csr;
 mod finish;

@@ -84,15 +84,6 @@ pub const CLOSE: Duration = Duration::from_secs(2);
 pub const SWEEP_SCHEDULE: &str = "*/30 * * * * *";
 /// Expired things removed in one sweep; the rest waits for the next.
 pub const MAX_SWEEP: usize = 5_000;
-/// A signing clock further behind than this from the newest record stops signing.
-pub const MAX_CLOCK_REGRESSION_SECONDS: i64 = 60;
-/// A wall clock that runs ahead of the uptime by more than this has jumped, in
-/// milliseconds.
-pub const MAX_CLOCK_JUMP_MS: i64 = 300_000;
-/// The furthest jump that is believed without a restart, in milliseconds: a week.
-pub const MAX_BELIEVED_JUMP_MS: i64 = 7 * 86_400_000;
-/// How long a jump must stay before it is believed.
-pub const CLOCK_QUARANTINE: Duration = Duration::from_secs(600);
 /// Bytes of the store's change log kept for followers.
 pub const CHANGE_LOG_BYTES: usize = 8 << 20;
 /// Dirty marks kept for one push subscriber are one flag; so many subscribers there may be.

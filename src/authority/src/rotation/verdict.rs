@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use identity::Timestamp;
+use identity::{Seconds, Timestamp};
 
 use super::status::{Waiting, waiting_for};
 use super::{Effect, Event, Key, Phase, Policy, State, step};
@@ -25,6 +25,10 @@ pub struct Dependents {
     pub holding: usize,
 }
 
+/// What has expired by our clock may be valid for so long by another that is right: the
+/// furthest jump ahead that a server does not question.
+const CLOCKS_DIFFER: Seconds = Seconds(300);
+
 /// Why something is not safe now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -38,6 +42,9 @@ pub enum Reason {
     Interval(Timestamp),
     /// So many credentials that it signed are valid, the last until then.
     Unexpired(u64, Timestamp),
+    /// The last that it signed has just expired, and may be valid by another clock until
+    /// then.
+    JustExpired(Timestamp),
     /// So many credentials minted by hand are valid, the last at most until then.
     Minted(u64, Timestamp),
     /// So many agents may hold what it signed, valid at most until then.
@@ -57,6 +64,11 @@ impl fmt::Display for Reason {
             Self::Interval(until) => {
                 write!(f, "it must have been published until {}", until.0)
             }
+            Self::JustExpired(until) => write!(
+                f,
+                "what it signed has just expired, and may be valid by another's clock until {}",
+                until.0
+            ),
             Self::Unexpired(count, until) => write!(
                 f,
                 "{count} credentials that it signed are valid, the last until {}",
@@ -126,14 +138,21 @@ pub fn against_revoking(key: &Key, now: Timestamp, known: &Dependents) -> Vec<Re
     if !known.counted && now <= last_expiry {
         reasons.push(Reason::NotCounted);
     }
-    if known.unexpired == 0 {
+    // By a clock that runs behind ours it is still valid.
+    let last = known.last_expiry.map(|last| last.min(key.not_after));
+    let just = known.unexpired == 0 && last.is_some_and(|l| now <= l.plus(CLOCKS_DIFFER));
+    if known.unexpired == 0 && !just {
         return reasons;
     }
     if !key.tainted {
-        reasons.push(Reason::Unexpired(known.unexpired, until));
+        reasons.push(if just {
+            Reason::JustExpired(until.plus(CLOCKS_DIFFER))
+        } else {
+            Reason::Unexpired(known.unexpired, until)
+        });
         return reasons;
     }
-    if known.holding > 0 && known.unexpired > known.minted {
+    if known.holding > 0 && (just || known.unexpired > known.minted) {
         reasons.push(Reason::Held(known.holding, until));
     }
     if known.minted > 0 {

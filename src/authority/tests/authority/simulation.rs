@@ -10,6 +10,8 @@ use crate::fleet::{BUGS, Bug, Fleet};
 
 const SEEDS: u64 = 200;
 const STEPS: usize = 350;
+/// Agents that talk to the server in one step.
+const AT_ONCE: usize = 12;
 
 fn seeds() -> u64 {
     let given = std::env::var("BULLA_SEEDS").ok();
@@ -25,14 +27,28 @@ fn live(seed: u64, bug: Option<Bug>) -> u64 {
             0..30 => {
                 let _ = fleet.drive(Event::Tick);
             }
-            30..70 => {
-                let n = fleet.chance.index(agents);
-                fleet.exchange(n);
-                fleet.issue(n);
+            // Push is prompt, as a rule.
+            30..45 => {
+                for n in 0..agents {
+                    fleet.exchange(n);
+                    fleet.exchange(n);
+                    fleet.issue(n);
+                }
             }
-            70..88 => {
+            45..70 => {
+                for _ in 0..AT_ONCE {
+                    let n = fleet.chance.index(agents);
+                    fleet.exchange(n);
+                    fleet.issue(n);
+                }
+            }
+            70..86 => {
                 let seconds = 1 + fleet.chance.below(240);
                 fleet.pass(u32::try_from(seconds).unwrap());
+            }
+            86..88 => {
+                let n = fleet.chance.index(agents);
+                fleet.restart(n);
             }
             88..92 => {
                 let n = fleet.chance.index(agents);
@@ -41,11 +57,7 @@ fn live(seed: u64, bug: Option<Bug>) -> u64 {
             92..97 => fleet.administer(),
             97 => fleet.crash(),
             // The server's clock is set wrong, by seconds or by years, and back.
-            98 => {
-                let skews = [-60, -1, 0, 0, 1, 60];
-                fleet.skew = skews[fleet.chance.index(skews.len())];
-                fleet.clock_is_wild = fleet.chance.one_in(4);
-            }
+            98 => fleet.set_clock(),
             // The machines sleep: an hour, a month, ten years.
             _ => {
                 let longest = [3_600, 30 * 86_400, 10 * 365 * 86_400];

@@ -30,7 +30,11 @@ impl Authorities {
                 self.edit_own_bundle(rotor, Edit::None).await?;
                 Ok(Some(Event::Published { slot }))
             }
-            Effect::AwaitAcknowledgement { slot } => self.acknowledged(rotor, slot).await,
+            Effect::AwaitAcknowledgement { slot } => {
+                let uptime = self.0.parts.clock.since_boot();
+                rotor.public_since.entry(slot).or_insert(uptime);
+                self.acknowledged(rotor, slot).await
+            }
             Effect::Activate { slot } => {
                 self.activate_signer(rotor, slot)?;
                 Ok(None)
@@ -122,11 +126,14 @@ impl Authorities {
         if !bundle.is_some_and(|bundle| super::bundle::holds(&bundle, row)) {
             return Ok(None);
         }
+        let now = self.0.parts.clock.now();
+        if self.is_too_soon(rotor, slot, now) {
+            return Ok(None);
+        }
         let behind = state.agents_behind_bundle();
         if behind == 0 {
             return Ok(Some(Event::Acknowledged { slot }));
         }
-        let now = self.0.parts.clock.now();
         let close = rotor.state.active().is_none_or(|active| {
             now >= active
                 .not_after
@@ -137,6 +144,20 @@ impl Authorities {
         }
         self.record_impatience(row, behind).await?;
         Ok(Some(Event::Acknowledged { slot }))
+    }
+
+    /// Whether verifiers may not have fetched the bundle yet, whatever the wall clock
+    /// says. Without a key that signs, waiting would protect nobody.
+    fn is_too_soon(&self, rotor: &Rotor, slot: Slot, now: Timestamp) -> bool {
+        let signs = rotor.state.active().is_some_and(|key| now < key.not_after);
+        let Some(key) = rotor.state.key(slot).filter(|_| signs) else {
+            return false;
+        };
+        let Phase::Published { at, .. } = key.phase else {
+            return false;
+        };
+        let steady = rotor.steady(key, now, self.0.parts.clock.since_boot());
+        steady < at.plus(rotor.policy.publication_interval)
     }
 
     /// That some agents are not waited for is on record before the key signs.
@@ -252,6 +273,7 @@ impl Authorities {
 
     async fn forget_key(&self, rotor: &mut Rotor, slot: Slot) -> Result<(), Failure> {
         rotor.signers.remove(&slot);
+        rotor.public_since.remove(&slot);
         if let Some(key) = rotor.state.key(slot) {
             self.0.ledger.forget(&key.id);
         }

@@ -85,13 +85,25 @@ impl Authorities {
                 dependents: known,
                 next: next_step(state, key, now, policy),
                 waits_for: waits.iter().filter_map(|w| wait_text(*w, &known)).collect(),
-                against_activating: against_activating(state, key, now, policy, &known),
+                against_activating: self.against_activating(rotor, key, now, &known),
                 against_tainting: against_tainting(key, &known),
                 against_revoking: against_revoking(key, now, &known),
                 status,
             })
         });
         keys.collect()
+    }
+
+    /// Why a key should not sign yet; by the uptime where the wall clock ran ahead.
+    fn against_activating(
+        &self,
+        rotor: &Rotor,
+        key: &rotation::Key,
+        now: Timestamp,
+        known: &Dependents,
+    ) -> Vec<Reason> {
+        let steady = rotor.steady(key, now, self.0.parts.clock.since_boot());
+        against_activating(&rotor.state, key, steady, &rotor.policy, known)
     }
 
     /// Who depends on a key.
@@ -129,12 +141,11 @@ impl Authorities {
             act => {
                 let key = chosen(rotor, order)?;
                 let known = self.dependents(rotor, key, now);
-                let (state, policy) = (&rotor.state, &rotor.policy);
                 let slot = key.slot;
                 let (event, against) = match act {
                     Act::Activate => (
                         Event::ActivateNow { slot },
-                        against_activating(state, key, now, policy, &known),
+                        self.against_activating(rotor, key, now, &known),
                     ),
                     // Tainting what signs is what an emergency asks for.
                     Act::Taint | Act::Prepare => (Event::Taint { slot }, Vec::new()),

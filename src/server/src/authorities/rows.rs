@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use authority::rotation::{self, Phase, Policy, Slot};
-use identity::Timestamp;
+use identity::{Seconds, Timestamp};
 use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState};
 use store::Value;
@@ -20,6 +21,9 @@ pub(super) struct Rotor {
     /// Keys that were made and whose rows are not committed yet.
     pub(super) fresh: BTreeMap<Slot, AuthorityRecord>,
     pub(super) signers: BTreeMap<Slot, Arc<dyn Signer>>,
+    /// Since when, by the uptime, this process knows a key to be in the bundle. The wall
+    /// clock may be set ahead; verifiers come no sooner for it.
+    pub(super) public_since: BTreeMap<Slot, Duration>,
 }
 
 /// A revoked key's row says that its last expiry was before all time.
@@ -34,6 +38,7 @@ impl Rotor {
             rows: BTreeMap::new(),
             fresh: BTreeMap::new(),
             signers: BTreeMap::new(),
+            public_since: BTreeMap::new(),
         }
     }
 
@@ -59,6 +64,22 @@ impl Rotor {
             .get(&slot)
             .map(|(row, _)| row)
             .or_else(|| self.fresh.get(&slot))
+    }
+
+    /// The time by which it is judged whether a key has been public for long enough: as
+    /// long as the uptime says, if that is less.
+    pub(super) fn steady(
+        &self,
+        key: &rotation::Key,
+        now: Timestamp,
+        uptime: Duration,
+    ) -> Timestamp {
+        let Phase::Published { at, .. } = key.phase else {
+            return now;
+        };
+        let since = self.public_since.get(&key.slot).copied();
+        let public_for = uptime.saturating_sub(since.unwrap_or(uptime)).as_secs();
+        now.min(at.plus(Seconds(u32::try_from(public_for).unwrap_or(u32::MAX))))
     }
 
     /// The slot of an authority's id.

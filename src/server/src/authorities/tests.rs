@@ -151,6 +151,34 @@ async fn a_key_is_published_for_the_whole_interval_before_it_signs() {
     assert_eq!(rig.server.authorities.x509().unwrap().id(), first);
 }
 
+/// Verifiers come no sooner for a clock that somebody set ahead.
+#[tokio::test]
+async fn a_clock_set_ahead_does_not_shorten_the_publication() {
+    let rig = Rig::with(|config| config.rotation.propagation = "2m".into()).await;
+    rig.server.authorities.prepare(&ADMIN, X509).await.unwrap();
+    let against = || async {
+        let order = Order {
+            act: Act::Activate,
+            profile: X509,
+            id: "",
+            force: false,
+        };
+        rig.server
+            .authorities
+            .plan(order)
+            .await
+            .unwrap()
+            .refused_because
+    };
+    rig.clock.step_wall(200);
+    rig.server.authorities.tick().await.unwrap();
+    assert!(!against().await.is_empty(), "published for no time at all");
+    rig.pass(119).await;
+    assert!(!against().await.is_empty(), "published for 119 s of 120");
+    rig.pass(1).await;
+    assert!(against().await.is_empty());
+}
+
 #[tokio::test]
 async fn a_manual_rotation_keeps_the_old_key_for_what_it_signed() {
     let rig = Rig::memory().await;

@@ -23,9 +23,17 @@ pub(crate) enum Bug {
     TaintRemoves,
     /// A tainted key is revoked although agents hold what it signed.
     RevokesWhatIsHeld,
+    /// A key signs as soon as agents know it, whatever relying parties keep.
+    PublishesForNoTime,
+    /// How long a key is public is measured by a clock that can be set.
+    MeasuresByTheWall,
+    /// The clock is believed, whatever it says.
+    BelievesEveryClock,
+    /// An agent that restarts has lost some of what it held.
+    ForgetsAtRestart,
 }
 
-pub(crate) const BUGS: [Bug; 10] = [
+pub(crate) const BUGS: [Bug; 14] = [
     Bug::AcknowledgesAtOnce,
     Bug::SentIsDelivered,
     Bug::PublishesNothing,
@@ -36,21 +44,30 @@ pub(crate) const BUGS: [Bug; 10] = [
     Bug::SequenceStartsAnew,
     Bug::TaintRemoves,
     Bug::RevokesWhatIsHeld,
+    Bug::PublishesForNoTime,
+    Bug::MeasuresByTheWall,
+    Bug::BelievesEveryClock,
+    Bug::ForgetsAtRestart,
 ];
 
 impl Bug {
     /// What finds it: the invariant that it breaks.
     pub(crate) const fn breaks(self) -> &'static str {
         match self {
-            Self::AcknowledgesAtOnce | Self::SentIsDelivered => "I1",
+            Self::AcknowledgesAtOnce
+            | Self::SentIsDelivered
+            | Self::PublishesForNoTime
+            | Self::MeasuresByTheWall => "I1",
             Self::PublishesNothing
             | Self::ForgetsWhatWasSigned
             | Self::CrashForgetsWhatWasSigned
             | Self::SignsAfterRetirement
             | Self::TaintRemoves
+            | Self::BelievesEveryClock
             | Self::RevokesWhatIsHeld => "I2",
             Self::OutlivesItsKey => "I3",
             Self::SequenceStartsAnew => "I10",
+            Self::ForgetsAtRestart => "I11",
         }
     }
 }

@@ -1,15 +1,15 @@
 //! What goes on around the rotation: agents come and go, ask and are told; an
 //! administrator acts; and the invariants, in what they mean for those who verify.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use authority::rotation::{Event, Slot, against_activating, against_revoking};
-use identity::{PrivateKeyDer, Seconds, X509Svid};
+use identity::{Bundle, PrivateKeyDer, Seconds, X509Svid};
 use workload::{Issued, Jitter};
 
-use super::agent::{Agent, der, holds};
-use super::{Bug, ENTRIES, Fleet, TTL, policy};
+use super::agent::{Agent, der, holds, slot_of};
+use super::{Bug, ENTRIES, Fleet, TTL};
 
 impl Fleet {
     /// An administrator who forces nothing.
@@ -24,8 +24,14 @@ impl Fleet {
             0 => drop(self.drive(Event::PrepareNow)),
             1 => drop(self.drive(Event::Taint { slot })),
             2 | 3
-                if against_activating(&self.state, &key, self.server_now(), &policy(), &known)
-                    .is_empty() =>
+                if against_activating(
+                    &self.state,
+                    &key,
+                    self.steady(slot),
+                    &self.policy(),
+                    &known,
+                )
+                .is_empty() =>
             {
                 let _refused = self.drive(Event::ActivateNow { slot });
             }
@@ -45,7 +51,7 @@ impl Fleet {
         let sent_counts = self.has(Bug::SentIsDelivered);
         let lost = sent_counts && self.chance.one_in(2);
         let agent = &mut self.agents[n];
-        if !agent.connected || bundle.x509_authorities.is_empty() {
+        if !agent.connected || agent.polls || bundle.x509_authorities.is_empty() {
             return;
         }
         if agent.delivered != bundle.sequence {
@@ -64,7 +70,7 @@ impl Fleet {
     /// An agent asks for what is due.
     pub(crate) fn issue(&mut self, n: usize) {
         let (now, server_now) = (self.now, self.server_now());
-        let Some(slot) = self.signing.filter(|_| !self.clock_is_wild) else {
+        let Some(slot) = self.signing.filter(|_| !self.disbelieves()) else {
             return;
         };
         let clamped = !self.has(Bug::OutlivesItsKey);
@@ -91,11 +97,20 @@ impl Fleet {
                 received_at: now,
             };
             assert!(not_after <= truth.not_after, "I3: it outlives its key");
-            let _ = agent
-                .cache
-                .store_x509(&entry, Arc::new(issued), Jitter::NONE, now);
+            let issued = Arc::new(issued);
+            agent.given.insert(entry.id.clone(), Arc::clone(&issued));
+            let _ = agent.cache.store_x509(&entry, issued, Jitter::NONE, now);
         }
         agent.note_replaced(now);
+        self.record();
+    }
+
+    /// An agent stops and starts again, whether its server is there or not.
+    pub(crate) fn restart(&mut self, n: usize) {
+        let (now, forgets) = (self.now, self.has(Bug::ForgetsAtRestart));
+        let agent = &mut self.agents[n];
+        agent.restart(|entry| !forgets || entry.id.as_str() != "e1", now);
+        agent.told.1 = 0;
     }
 
     /// An agent loses its connection, or has it back: then it gets the newest bundle
@@ -103,6 +118,9 @@ impl Fleet {
     pub(crate) fn toggle(&mut self, n: usize) {
         let (bundle, now) = (Arc::clone(&self.bundle), self.now);
         let agent = &mut self.agents[n];
+        if agent.polls {
+            return;
+        }
         agent.connected = !agent.connected;
         agent.told = (0, 0);
         if agent.connected && !bundle.x509_authorities.is_empty() {
@@ -111,10 +129,17 @@ impl Fleet {
     }
 
     pub(crate) fn pass(&mut self, seconds: u32) {
+        if self
+            .right_at
+            .is_some_and(|at| self.now.plus(Seconds(seconds)) >= at)
+        {
+            self.right_clock();
+        }
         self.now = self.now.plus(Seconds(seconds));
         for agent in &mut self.agents {
             let _ = agent.cache.tick(self.now);
         }
+        self.fetch();
     }
 
     /// I1, I2, I10, in what they mean for those who verify.
@@ -134,14 +159,27 @@ impl Fleet {
                     .map(|issued| Arc::clone(&issued.svid.chain[0])),
             );
         }
+        let follow = self.bundles(|agent| !agent.polls);
+        let poll = self.bundles(|agent| agent.polls);
         for signer in &signers {
             assert!(
                 holds(&self.bundle, signer),
                 "I2: held, and no longer vouched for"
             );
-            for own in live().filter_map(Agent::own) {
+            for own in &follow {
                 assert!(holds(own, signer), "I1: a peer cannot verify what is held");
             }
+            // Where nothing could sign, those are not waited for who tell nothing.
+            if !self.truth[&slot_of(signer)].hurried {
+                let kept = self.verifiers.iter().map(|verifier| &verifier.bundle);
+                for own in kept.chain(poll.iter().copied()) {
+                    let known = holds(own, signer);
+                    assert!(known, "I1: a relying party cannot verify what is held");
+                }
+            }
+        }
+        for agent in &self.agents {
+            agent.check_holdings(now);
         }
         for (slot, truth) in &self.truth {
             let valid = truth.last_expiry.is_some_and(|at| at > now);
@@ -151,10 +189,18 @@ impl Fleet {
         }
     }
 
+    /// The bundles of live agents of a kind, each once: most have the very same.
+    fn bundles(&self, of: impl Fn(&Agent) -> bool) -> Vec<&Arc<Bundle>> {
+        let live = self.agents.iter().filter(|a| a.connected && of(a));
+        let own = live.filter_map(|agent| agent.cache.own_bundle());
+        let own: BTreeMap<_, _> = own.map(|own| (Arc::as_ptr(own), own)).collect();
+        own.into_values().collect()
+    }
+
     /// Everything works for a while: the fleet comes to rest with a key that signs.
     pub(crate) fn settle(&mut self) {
         self.crash_at = 0;
-        (self.skew, self.clock_is_wild) = (0, false);
+        self.right_clock();
         for n in 0..self.agents.len() {
             if !self.agents[n].connected {
                 self.toggle(n);

@@ -5,21 +5,29 @@
 mod agent;
 mod bug;
 mod chance;
+mod clock;
 mod life;
+mod verifier;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use authority::belief::Belief;
 use authority::rotation::{Dependents, Effect, Event, Phase, Policy, Slot, State, step};
 use identity::{Bundle, Seconds, Timestamp, X509AuthorityCertificate};
 
 use agent::{Agent, der, td};
 pub(crate) use bug::{BUGS, Bug};
 use chance::Chance;
+use verifier::Verifier;
 
 pub(crate) const LIFETIME: Seconds = Seconds(7_200);
 pub(crate) const TTL: u32 = 600;
-const AGENTS: usize = 8;
+const AGENTS: usize = 50;
+/// Of those, stock agents that only poll; in two of three fleets.
+const POLLERS: usize = 10;
+/// Relying parties that fetch the bundle as often as it says, and no more often.
+const VERIFIERS: usize = 8;
 const ENTRIES: usize = 2;
 /// More rounds than any sound chain of events takes.
 const ROUNDS: usize = 64;
@@ -32,22 +40,29 @@ pub(crate) struct Truth {
     last_expiry: Option<Timestamp>,
     /// An administrator revoked it; what was not held any more may fail.
     revoked: bool,
+    /// It signs since there was nothing else that could: nobody was waited for.
+    hurried: bool,
 }
 
 /// The fleet.
 pub(crate) struct Fleet {
     /// The time of agents and verifiers, which is right.
     pub(crate) now: Timestamp,
-    /// How far the server's clock is off, in seconds.
-    pub(crate) skew: i64,
-    /// Further than a minute: the server notices, and neither signs nor rotates.
-    pub(crate) clock_is_wild: bool,
+    /// How far the server's wall clock is off, in seconds.
+    skew: i64,
+    /// When somebody puts it right, if it is off by hours.
+    right_at: Option<Timestamp>,
+    /// What the server thinks of its clock: the real guard.
+    belief: Belief,
+    /// Since when, by the uptime, a key is public as far as this run of the server knows.
+    public_since: BTreeMap<Slot, Timestamp>,
     pub(crate) chance: Chance,
     pub(crate) state: State,
     bundle: Arc<Bundle>,
     signing: Option<Slot>,
     pub(crate) truth: BTreeMap<Slot, Truth>,
     pub(crate) agents: Vec<Agent>,
+    verifiers: Vec<Verifier>,
     highest: u64,
     bug: Option<Bug>,
     /// The effect before which the server crashes once.
@@ -57,30 +72,38 @@ pub(crate) struct Fleet {
     pub(crate) crashes: u64,
 }
 
-pub(crate) fn policy() -> Policy {
-    Policy::for_lifetime(LIFETIME, Seconds(60))
+/// How long a key is public before it signs, and how long a bundle may be kept.
+const INTERVAL: Seconds = Seconds(60);
+
+fn policy() -> Policy {
+    Policy::for_lifetime(LIFETIME, INTERVAL)
 }
 
 impl Fleet {
     pub(crate) fn with_agents(seed: u64, agents: usize) -> Self {
         let mut fleet = Self::new(seed, None);
-        fleet.agents = (0..agents).map(Agent::new).collect();
+        fleet.agents = (0..agents).map(|n| Agent::new(n, false)).collect();
         fleet
     }
 
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut chance = Chance::new(seed);
+        let now = Timestamp(1_795_507_200);
+        let polls = |n: usize| seed % 3 != 0 && n < POLLERS;
         Self {
-            now: Timestamp(1_795_507_200),
+            now,
             skew: 0,
-            clock_is_wild: false,
+            right_at: None,
+            belief: clock::belief(now),
+            public_since: BTreeMap::new(),
+            verifiers: (0..VERIFIERS).map(Verifier::new).collect(),
             crash_at: chance.below(80),
             chance,
             state: State::default(),
             bundle: Arc::new(Bundle::empty(td())),
             signing: None,
             truth: BTreeMap::new(),
-            agents: (0..AGENTS).map(Agent::new).collect(),
+            agents: (0..AGENTS).map(|n| Agent::new(n, polls(n))).collect(),
             highest: 0,
             bug,
             carried: 0,
@@ -88,27 +111,32 @@ impl Fleet {
         }
     }
 
-    fn has(&self, bug: Bug) -> bool {
-        self.bug == Some(bug)
+    fn policy(&self) -> Policy {
+        match self.bug {
+            Some(Bug::PublishesForNoTime) => Policy::for_lifetime(LIFETIME, Seconds(0)),
+            _ => policy(),
+        }
     }
 
-    pub(crate) fn server_now(&self) -> Timestamp {
-        Timestamp(self.now.0 + self.skew)
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
     /// One event, driven as the server drives it, until nothing is left to do or
     /// the server crashes. Gives what refused it.
     pub(crate) fn drive(&mut self, event: Event) -> Option<&'static str> {
-        if self.clock_is_wild {
+        if self.disbelieves() {
             return Some("the clock is wrong");
         }
+        let policy = self.policy();
         let mut event = event;
         for _ in 0..ROUNDS {
-            let (next, effects) = step(&self.state, event, self.server_now(), &policy());
+            let (next, effects) = step(&self.state, event, self.server_now(), &policy);
             if let Some(Effect::Refuse { why }) = effects.first() {
                 return Some(why);
             }
             self.state = next;
+            self.record();
             let mut answer = None;
             for effect in effects {
                 self.carried += 1;
@@ -134,6 +162,8 @@ impl Fleet {
     pub(crate) fn crash(&mut self) {
         self.crashes += 1;
         self.signing = None;
+        self.public_since.clear();
+        self.restart_clock();
         for agent in &mut self.agents {
             agent.told = (0, 0);
         }
@@ -157,14 +187,19 @@ impl Fleet {
                 Some(Event::Published { slot })
             }
             Effect::AwaitAcknowledgement { slot } => {
+                let uptime = self.uptime();
+                self.public_since.entry(slot).or_insert(uptime);
                 let known = !self.has(Bug::PublishesNothing) || self.behind() == 0;
                 let waits = !self.has(Bug::AcknowledgesAtOnce) && self.behind() > 0;
-                (known && !waits).then_some(Event::Acknowledged { slot })
+                let good = known && !waits && !self.is_too_soon(slot);
+                good.then_some(Event::Acknowledged { slot })
             }
             Effect::Activate { slot } => {
                 let goes_on = self.has(Bug::SignsAfterRetirement) && self.signing.is_some();
                 if !goes_on {
                     self.signing = Some(slot);
+                    let hurried = self.is_hurried(slot);
+                    self.truth.get_mut(&slot).unwrap().hurried |= hurried;
                 }
                 None
             }
