@@ -88,7 +88,7 @@ impl Belief {
         }
         let stays =
             |jump: &Jump| now.offset().saturating_sub(jump.offset).saturating_abs() <= MAX_JUMP_MS;
-        let jump = self.jumped.filter(stays).unwrap_or(Jump {
+        let jump = self.jumped.filter(stays).unwrap_or_else(|| Jump {
             since: now.uptime,
             offset: now.offset(),
         });

@@ -63,7 +63,9 @@ impl Fleet {
         };
         let ms = self.skew * 1000;
         let would_be_believed = ms > MAX_JUMP_MS && ms <= MAX_BELIEVED_JUMP_MS;
-        let at = self.right_at.unwrap_or(self.now.plus(PUT_RIGHT_AFTER));
+        let at = self
+            .right_at
+            .unwrap_or_else(|| self.now.plus(PUT_RIGHT_AFTER));
         self.right_at = would_be_believed.then_some(at);
     }
 
@@ -92,10 +94,8 @@ impl Fleet {
             return now;
         };
         let since = self.public_since.get(&slot).copied();
-        let public_for = self.uptime().since(since.unwrap_or(self.uptime()));
-        now.min(at.plus(Seconds(
-            u32::try_from(public_for.0.max(0)).unwrap_or(u32::MAX),
-        )))
+        let public_for = self.uptime().since(since.unwrap_or_else(|| self.uptime()));
+        now.min(at.plus(public_for))
     }
 
     /// Whether relying parties may not have fetched the key yet.

@@ -89,7 +89,7 @@ impl Fleet {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut chance = Chance::new(seed);
         let now = Timestamp(1_795_507_200);
-        let polls = |n: usize| seed % 3 != 0 && n < POLLERS;
+        let polls = |n: usize| !seed.is_multiple_of(3) && n < POLLERS;
         Self {
             now,
             skew: 0,
