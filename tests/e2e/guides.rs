@@ -84,6 +84,29 @@ fn the_files_guide_works_as_written() {
 }
 
 #[test]
+fn the_key_ceremony_works_as_written() {
+    let folder = tempfile::Builder::new()
+        .prefix("ceremony-")
+        .tempdir_in("/tmp");
+    let folder = folder.unwrap();
+    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
+    let script = format!(
+        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
+        programs.display(),
+        commands("key-ceremony.md")
+    );
+    let mut command = Command::new("timeout");
+    command
+        .args(["90", "bash", "-c", &script])
+        .current_dir(folder.path())
+        .env_remove("BULLA_ADMIN_SOCKET");
+    let ran = Ran::of(&mut command).ok();
+    for seen in ["offline/ca.pem: OK", "upstream disk", "retired"] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
+}
+
+#[test]
 fn a_leaked_key_is_tainted_and_revoked() {
     let domain = Domain::start_with(Settings {
         server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),

@@ -29,5 +29,6 @@ mod operation;
 mod restarts;
 mod rotation;
 mod secrets;
+mod upstream;
 mod workload;
 mod x509_pop;

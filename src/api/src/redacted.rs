@@ -3,7 +3,9 @@
 
 use std::fmt::{Debug, Formatter, Result};
 
-use crate::{agent, delegated_identity, discovery, envoy_tls, token, types, workload, workload_tokens};
+use crate::{
+    agent, delegated_identity, discovery, envoy_tls, token, types, workload, workload_tokens,
+};
 
 macro_rules! redacted {
     ($($message:ty { $($shown:ident),* })*) => {$(

@@ -59,6 +59,31 @@ pub(crate) fn self_signed(
     ))
 }
 
+/// A request to have a key certified as an authority's.
+pub(crate) fn request(
+    trust_domain: &TrustDomain,
+    signer: &Arc<dyn Signer>,
+) -> Result<Vec<u8>, AuthorityError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let uri = trust_domain.id().as_str().to_owned();
+    params.subject_alt_names = vec![SanType::URI(
+        uri.try_into()
+            .or(Err(AuthorityError::Terms("trust domain is not ASCII")))?,
+    )];
+    let key = RcgenKey {
+        signer: signer.as_ref(),
+        failure: Mutex::new(None),
+    };
+    if let Ok(request) = params.serialize_request(&key) {
+        return Ok(request.der().to_vec());
+    }
+    Err(key.failure().map_or(
+        AuthorityError::Terms("they cannot be encoded"),
+        AuthorityError::Sign,
+    ))
+}
+
 fn subject(serial: &str) -> Result<DistinguishedName, AuthorityError> {
     let printable = |text: &str| {
         text.to_owned()
@@ -119,6 +144,7 @@ pub(crate) fn read(
         chain: Vec::new(),
         not_before: Timestamp(tbs.validity.not_before.timestamp()),
         not_after: Timestamp(tbs.validity.not_after.timestamp()),
+        room: path_length(&certificate),
     };
     if self_signed {
         if !chain.is_empty() {
@@ -184,6 +210,12 @@ fn check_profile(certificate: &X509Certificate<'_>) -> Result<TrustDomain, Autho
         ))
 }
 
+/// How many authorities may follow, when the certificate says so.
+fn path_length(certificate: &X509Certificate<'_>) -> Option<u32> {
+    let constraints = certificate.basic_constraints().ok()??;
+    constraints.value.path_len_constraint
+}
+
 /// Takes in what stands above an intermediate: each certificate signs the one
 /// below, and their validities bound what the authority may promise.
 fn add_chain(
@@ -196,7 +228,7 @@ fn add_chain(
     }
     issuer.chain.push(Arc::clone(&issuer.certificate));
     let mut below = authority.clone();
-    for der in chain {
+    for (between, der) in (1..).zip(chain) {
         let above = parse(der)?;
         let signs = above.subject().as_raw() == below.issuer().as_raw()
             && below.verify_signature(Some(above.public_key())).is_ok();
@@ -212,13 +244,17 @@ fn add_chain(
         issuer.not_after = issuer
             .not_after
             .min(Timestamp(validity.not_after.timestamp()));
+        if let Some(limit) = path_length(&above) {
+            let left = limit.saturating_sub(between);
+            issuer.room = Some(issuer.room.map_or(left, |room| room.min(left)));
+        }
         issuer.chain.push((*der).into());
         below = above;
     }
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -62,6 +62,7 @@ pub mod belief;
 mod certificate;
 mod csr;
 mod finish;
+mod intermediate;
 mod jwt;
 mod lint;
 mod prepared;
@@ -72,9 +73,11 @@ mod signature;
 mod subject_key;
 mod template;
 mod time;
+pub mod upstream;
 mod x509;
 
 pub use finish::{FinishError, IssueError, ReceiptMismatch};
+pub use intermediate::{IntermediateToBeSigned, PreparedIntermediate};
 pub use jwt::{
     AccessAuthority, AccessToken, Confirmation, DECISION_CLAIM, DecisionMark, Jti, JwtAuthority,
     JwtRefused, JwtToBeSigned, MAX_AUDIENCE_BYTES, MAX_AUDIENCES, MAX_SCOPED_BYTES,

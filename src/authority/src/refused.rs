@@ -45,6 +45,11 @@ pub enum Refused {
     /// The key to be certified is the authority's own.
     #[error("the key is the authority's own; generate a new one")]
     AuthorityKey,
+    /// The path length of an authority's certificate, or of one above it, is used up.
+    #[error(
+        "this authority's path length allows no authority below it; have its certificate signed with a greater one"
+    )]
+    NoRoom,
     /// The finished template broke a rule: a fault of this program, not of the caller.
     #[error("prepared certificate failed its check and was dropped: {0}")]
     Lint(#[from] Lint),

@@ -9,8 +9,8 @@ use keys::{PublicKey, Signer};
 
 use crate::template::{self, Leaf};
 use crate::{
-    AuthorityError, IssueError, PreparedX509, Refused, Serial, SubjectKey, ToBeSigned, certificate,
-    lint, time,
+    AuthorityError, IntermediateToBeSigned, IssueError, PreparedIntermediate, PreparedX509,
+    Refused, Serial, SubjectKey, ToBeSigned, certificate, intermediate, lint, time,
 };
 
 /// How far before now a certificate begins, so that a verifier whose clock runs
@@ -43,6 +43,7 @@ pub struct LeafSubject<'a> {
 }
 
 /// What every leaf of an authority shares.
+#[derive(Clone)]
 pub(crate) struct Issuer {
     pub(crate) trust_domain: TrustDomain,
     /// The subject, DER.
@@ -60,6 +61,8 @@ pub(crate) struct Issuer {
     pub(crate) not_before: Timestamp,
     /// The earliest end of the certificate and those above it.
     pub(crate) not_after: Timestamp,
+    /// How many authorities may stand below it; `None` is any number.
+    pub(crate) room: Option<u32>,
 }
 
 /// An authority that signs X.509-SVIDs of one trust domain.
@@ -155,6 +158,46 @@ impl X509Authority {
     #[must_use]
     pub fn is_remote(&self) -> bool {
         self.signer.is_remote()
+    }
+
+    /// The same authority, which signs nothing that lives beyond `end`: the end of the
+    /// root above an intermediate, which its chain does not hold.
+    #[must_use]
+    pub fn ending_by(mut self, end: Timestamp) -> Self {
+        if end < self.issuer.not_after {
+            let mut issuer = Issuer::clone(&self.issuer);
+            issuer.not_after = end;
+            self.issuer = Arc::new(issuer);
+        }
+        self
+    }
+
+    /// Prepares the certificate of a downstream server's authority. `levels` is how
+    /// many levels of servers there may be below that one.
+    ///
+    /// # Errors
+    /// When it may not be signed; nothing was recorded.
+    pub fn prepare_downstream(
+        &self,
+        key: &SubjectKey,
+        lifetime: Seconds,
+        serial: Serial,
+        now: Timestamp,
+        levels: u32,
+    ) -> Result<PreparedIntermediate, Refused> {
+        intermediate::prepare(&self.issuer, key, lifetime, (serial, now), levels)
+    }
+
+    /// Signs a downstream server's authority: its certificate, then what is above it,
+    /// without the root.
+    ///
+    /// # Errors
+    /// When another authority prepared it, the signer fails or the result is wrong.
+    pub fn sign_downstream(
+        &self,
+        recorded: IntermediateToBeSigned,
+    ) -> Result<Vec<Arc<[u8]>>, IssueError> {
+        recorded.sign(&self.issuer, self.signer.as_ref())
     }
 
     /// Prepares a leaf. It begins [`BACKDATE`] before now (never before the

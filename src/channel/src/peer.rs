@@ -1,6 +1,6 @@
 //! Who is at the other end of a TLS connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use identity::{CertificateSerial, SpiffeId, Timestamp};
 use rustls::pki_types::CertificateDer;
@@ -20,6 +20,7 @@ pub struct Peer {
     pub(crate) chain: Vec<Arc<[u8]>>,
     pub(crate) serial: CertificateSerial,
     pub(crate) not_after: Timestamp,
+    signed_by: OnceLock<Option<Box<str>>>,
 }
 
 impl Peer {
@@ -46,6 +47,12 @@ impl Peer {
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }
+
+    /// The id of who signed the leaf, as `find` says of the chain when it is first
+    /// asked: a signature is checked once for a connection, not for each call.
+    pub fn signed_by(&self, find: impl FnOnce(&[Arc<[u8]>]) -> Option<Box<str>>) -> Option<&str> {
+        self.signed_by.get_or_init(|| find(&self.chain)).as_deref()
+    }
 }
 
 impl Peer {
@@ -61,6 +68,7 @@ impl Peer {
             chain: chain.iter().map(|der| Arc::from(der.as_ref())).collect(),
             serial: leaf.serial,
             not_after: leaf.not_after,
+            signed_by: OnceLock::new(),
         })))
     }
 }

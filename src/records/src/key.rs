@@ -61,6 +61,12 @@ pub fn bundles(td: &TrustDomain) -> Vec<u8> {
     join(td, &["bundle", ""])
 }
 
+/// What is known of the authority above a server: `<td>/upstream/<server number>`.
+#[must_use]
+pub fn upstream(td: &TrustDomain, server: u8) -> Vec<u8> {
+    join(td, &["upstream", &server.to_string()])
+}
+
 /// The public half of a signing authority: `<td>/authority/<profile>/<id>`.
 /// `id` is the authority's: a hex SKI or a JWT key id.
 #[must_use]

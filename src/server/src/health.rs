@@ -22,6 +22,7 @@ impl Vitals for Health {
             x509(server),
             jwt(server),
             identity(server),
+            upstream(server),
         ])
     }
 
@@ -33,6 +34,12 @@ impl Vitals for Health {
             .x509()
             .map_or(0, |ca| ca.not_after().since(now).0);
         set(metrics::CA_EXPIRY_SECONDS, f64::from(expiry));
+        if let Some((_, state)) = server.authorities.upstream() {
+            let up = state.problem.is_empty();
+            set(metrics::UPSTREAM_UP, f64::from(u8::from(up)));
+            let left = state.ends.map_or(0, |end| end.since(now).0);
+            set(metrics::UPSTREAM_EXPIRY_SECONDS, f64::from(left));
+        }
         set(metrics::VIEW_AGE_SECONDS, seconds(server.state.view_age()));
         set(metrics::POISON_RECORDS, number(server.state.poison().len()));
         set(
@@ -133,6 +140,16 @@ fn jwt(server: &Server) -> Check {
         format!("expires in {left} s"),
         "there is no JWT authority that may sign; see key rotation in the log".into(),
     )
+}
+
+/// Told, but never a reason not to be ready: issuing goes on without it.
+fn upstream(server: &Server) -> Check {
+    let detail = match server.authorities.upstream() {
+        None => "there is none above this server".to_owned(),
+        Some((kind, state)) if state.problem.is_empty() => format!("{kind} is in order"),
+        Some((kind, state)) => format!("{kind} is lost: {}", state.problem),
+    };
+    check("upstream", true, detail, String::new())
 }
 
 fn identity(server: &Server) -> Check {

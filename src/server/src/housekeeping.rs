@@ -113,6 +113,9 @@ pub(crate) async fn sweep(server: &Server) {
     if !server.audit.is_writable() {
         probe_journal(server).await;
     }
+    if let Err(failure) = server.authorities.prune_expired().await {
+        tracing::warn!(%failure, "expired keys of others could not be removed");
+    }
     if let Err(failure) = sweep_entries(server).await {
         tracing::warn!(%failure, "expired entries could not be removed");
     }

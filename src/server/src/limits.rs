@@ -100,3 +100,16 @@ pub const MAX_ADMIN_CONNECTIONS: usize = 256;
 pub const LONGEST_LOOK_SECONDS: u32 = 60;
 /// Connections on the operations listener at one time.
 pub const MAX_OPS_CONNECTIONS: usize = 64;
+/// The largest file of an upstream authority, in bytes.
+pub const MAX_UPSTREAM_FILE_BYTES: u64 = 256 << 10;
+/// The most certificates in one file of an upstream authority.
+pub const MAX_UPSTREAM_CERTIFICATES: usize = 64;
+/// How long a call to an upstream server may take, connecting included.
+pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest and the longest pause after an upstream authority could not sign,
+/// in seconds.
+pub const UPSTREAM_PAUSE_SECONDS: (u32, u32) = (5, 300);
+/// The longest that a downstream server's JWT key may stay published, in seconds.
+pub const MAX_DOWNSTREAM_KEY_SECONDS: u32 = 366 * 86_400;
+/// The longest key id that a downstream server may publish, in bytes.
+pub const MAX_KEY_ID_BYTES: usize = 256;

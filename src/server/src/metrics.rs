@@ -9,6 +9,10 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Seconds until the active X.509 authority expires.
 pub(crate) const CA_EXPIRY_SECONDS: &str = "bulla_ca_expiry_seconds";
+/// 1 while the authority above this server is in order, 0 while it is not.
+pub(crate) const UPSTREAM_UP: &str = "bulla_upstream_up";
+/// Seconds until the upstream CA, or what is above it, ends; 0 is unknown.
+pub(crate) const UPSTREAM_EXPIRY_SECONDS: &str = "bulla_upstream_expiry_seconds";
 /// Sequence of this trust domain's bundle.
 pub(crate) const BUNDLE_SEQUENCE: &str = "bulla_bundle_sequence";
 /// Credentials signed or refused, by kind and result.

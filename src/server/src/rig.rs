@@ -55,15 +55,7 @@ impl Rig {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let dir = Arc::new(tempfile::tempdir().unwrap());
-        let mut config = config(dir.path(), StoreEngine::Memory);
-        change(&mut config);
-        let settings = config.check().unwrap();
-        let store: Arc<dyn Store> = Arc::new(Memory::with_limits(7, open::store_limits()));
-        let keys: Arc<dyn KeyStorage> = Arc::new(MemoryKeys::new());
-        Self::on(dir, settings, (store, keys), Clock::manual(START))
-            .await
-            .unwrap()
+        Self::try_with(change).await.unwrap()
     }
 
     /// A server whose keys are kept by `keys`; one signature may take a second.
@@ -84,6 +76,29 @@ impl Rig {
         let settings = config(dir.path(), StoreEngine::Memory).check().unwrap();
         let keys: Arc<dyn KeyStorage> = Arc::new(MemoryKeys::new());
         Self::on(dir, settings, (store, keys), Clock::manual(START)).await
+    }
+
+    /// As [`Rig::with`], where the server may not start.
+    pub(crate) async fn try_with(change: impl FnOnce(&mut Config)) -> Result<Self, Failure> {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let mut config = config(dir.path(), StoreEngine::Memory);
+        change(&mut config);
+        let settings = config.check().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Memory::with_limits(7, open::store_limits()));
+        let keys: Arc<dyn KeyStorage> = Arc::new(MemoryKeys::new());
+        Self::on(dir, settings, (store, keys), Clock::manual(START)).await
+    }
+
+    /// As [`Rig::restart_in_memory`], with another configuration.
+    pub(crate) async fn restart_changed(
+        mut self,
+        seconds_later: i64,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = config(self.dir.path(), StoreEngine::Memory);
+        change(&mut config);
+        self.settings = config.check().unwrap();
+        self.restart_in_memory(seconds_later).await.unwrap()
     }
 
     async fn on(

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use authority::SerialPrefix;
 use channel::{LiveBundles, LiveIdentity};
-use identity::Timestamp;
+use identity::{Seconds, Timestamp};
 use records::AuditKind;
 use tokio::sync::watch;
 
@@ -181,6 +181,13 @@ fn plan(settings: &Settings) -> Result<Plan, Failure> {
             .max(settings.agent_ttl)
             .max(settings.x509_ttl),
         longest_jwt: settings.max_jwt_ttl.max(settings.jwt_ttl),
+        upstream: settings.upstream.clone(),
+        downstream_levels: settings.downstream_levels,
+        longest_downstream: if settings.downstream_levels == 0 {
+            Seconds(0)
+        } else {
+            settings.ca_ttl
+        },
         propagation: settings.propagation,
     })
 }

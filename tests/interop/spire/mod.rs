@@ -8,6 +8,7 @@ mod controller;
 mod delegated;
 mod guide;
 mod import;
+mod nested;
 mod normal;
 mod side_by_side;
 mod stock;

@@ -45,12 +45,17 @@ pub(super) struct StockServer {
     folder: TempDir,
     /// Where its agents find it.
     pub(super) port: u16,
-    _process: Process,
+    process: Process,
 }
 
 impl StockServer {
     /// Starts a server and waits until it is healthy.
     pub(super) fn start() -> Self {
+        Self::start_below("")
+    }
+
+    /// Starts a server with more plug-ins: an upstream authority.
+    pub(super) fn start_below(plugins: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("spire-")
             .tempdir_in("/tmp")
@@ -73,6 +78,7 @@ impl StockServer {
                 }} }}
                 KeyManager "memory" {{ plugin_data {{}} }}
                 NodeAttestor "join_token" {{ plugin_data {{}} }}
+                {plugins}
             }}"#,
             socket = at("api.sock"),
             domain = Domain::NAME,
@@ -85,13 +91,18 @@ impl StockServer {
         let process = Process::start(&mut command, &at("server.log"));
         let server = Self {
             port,
-            _process: process,
+            process,
             folder,
         };
         eventually("a stock server is healthy", || {
             (cli(&server.socket(), ["healthcheck"]).code == 0).then_some(())
         });
         server
+    }
+
+    /// What it logged.
+    pub(super) fn output(&self) -> String {
+        self.process.output()
     }
 
     /// Its admin socket.
@@ -177,7 +188,8 @@ impl StockAgent {
         });
     }
 
-    fn socket(&self) -> PathBuf {
+    /// Its Workload API's socket.
+    pub(super) fn socket(&self) -> PathBuf {
         self.folder.path().join("public/api.sock")
     }
 

@@ -14,6 +14,9 @@ pub struct StatusResponse {
     /// The server's clock, Unix seconds.
     #[prost(int64, tag = "3")]
     pub now: i64,
+    /// The authority above this server; absent when there is none.
+    #[prost(message, optional, tag = "4")]
+    pub upstream: ::core::option::Option<Upstream>,
 }
 /// One signing key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -66,6 +69,53 @@ pub struct Key {
     /// Why it is not safe to revoke now; empty when it is.
     #[prost(string, repeated, tag = "16")]
     pub against_revoking: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The id of the upstream's root that it leads to; empty when it leads to none.
+    #[prost(string, tag = "17")]
+    pub upstream_root: ::prost::alloc::string::String,
+}
+/// The authority above this server.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Upstream {
+    /// disk or workload_api.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// What is wrong; empty when nothing is.
+    #[prost(string, tag = "2")]
+    pub problem: ::prost::alloc::string::String,
+    /// Since when, Unix seconds.
+    #[prost(int64, tag = "3")]
+    pub problem_since: i64,
+    /// When it was last seen in order, Unix seconds; 0 is never since the start.
+    #[prost(int64, tag = "4")]
+    pub seen_at: i64,
+    /// When its CA, or what is above that, ends, Unix seconds; 0 is unknown.
+    #[prost(int64, tag = "5")]
+    pub ca_not_after: i64,
+    /// Its roots that are in the own bundle.
+    #[prost(message, repeated, tag = "6")]
+    pub roots: ::prost::alloc::vec::Vec<UpstreamRoot>,
+}
+/// One root of the authority above.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamRoot {
+    /// Its subject key id, hex.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// When it ends, Unix seconds.
+    #[prost(int64, tag = "2")]
+    pub not_after: i64,
+    /// Whether what leads to it is to be replaced.
+    #[prost(bool, tag = "3")]
+    pub tainted: bool,
+    /// Whether the upstream publishes it now.
+    #[prost(bool, tag = "4")]
+    pub published: bool,
+    /// How many keys of this server lead to it.
+    #[prost(uint32, tag = "5")]
+    pub keys: u32,
+    /// Whether the key that signs does.
+    #[prost(bool, tag = "6")]
+    pub signs: bool,
 }
 /// Who depends on a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -92,7 +142,7 @@ pub struct Dependents {
 /// Asks for an act.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ActRequest {
-    /// x509, jwt or access.
+    /// x509, jwt, access, or upstream for a root of the authority above.
     #[prost(string, tag = "1")]
     pub profile: ::prost::alloc::string::String,
     /// The key; empty is the only one it can be.

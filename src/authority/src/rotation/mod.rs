@@ -146,6 +146,20 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// The thresholds for intermediates of that lifetime: prepared and activated at half
+    /// life, for they travel with what they sign and need no publication of their own.
+    #[must_use]
+    pub fn for_intermediate(lifetime: Seconds, publication_interval: Seconds) -> Self {
+        let half = Seconds(lifetime.0 / 2);
+        Self {
+            prepare_before: half,
+            activate_before: half,
+            ..Self::for_lifetime(lifetime, publication_interval)
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {

@@ -15,7 +15,8 @@ pub struct Dependents {
     pub unexpired: u64,
     /// When the last thing it ever signed expires.
     pub last_expiry: Option<Timestamp>,
-    /// Of the unexpired, those an administrator minted: no agent replaces them.
+    /// Of the unexpired, those that no agent replaces: what an administrator minted, and
+    /// authorities of downstream servers.
     pub minted: u64,
     /// Whether all that it signed has been counted. Until then numbers may be low.
     pub counted: bool,
@@ -45,7 +46,7 @@ pub enum Reason {
     /// The last that it signed has just expired, and may be valid by another clock until
     /// then.
     JustExpired(Timestamp),
-    /// So many credentials minted by hand are valid, the last at most until then.
+    /// So many credentials that no agent replaces are valid, the last at most until then.
     Minted(u64, Timestamp),
     /// So many agents may hold what it signed, valid at most until then.
     Held(usize, Timestamp),
@@ -76,7 +77,8 @@ impl fmt::Display for Reason {
             ),
             Self::Minted(count, until) => write!(
                 f,
-                "{count} credentials that were minted by hand are valid, until {} at the latest",
+                "{count} credentials that were minted by hand or are authorities of downstream servers \
+                 are valid, until {} at the latest",
                 until.0
             ),
             Self::Held(agents, until) => write!(

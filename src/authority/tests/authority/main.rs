@@ -19,5 +19,6 @@ mod rotation;
 mod scoped;
 mod simulation;
 mod template;
+mod upstream;
 mod verdict;
 mod world;

@@ -58,7 +58,7 @@ fn pem(certificates: &[Arc<[u8]>]) -> String {
 }
 
 /// `openssl verify -x509_strict` for both purposes; `Err` holds what it said.
-fn verify(dir: &Path, root: &Arc<[u8]>, chain: &[Arc<[u8]>]) -> Result<(), String> {
+pub(crate) fn verify(dir: &Path, root: &Arc<[u8]>, chain: &[Arc<[u8]>]) -> Result<(), String> {
     let write = |name: &str, text: String| {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap();

@@ -13,6 +13,8 @@ pub enum Profile {
     Jwt,
     /// Access tokens.
     Access,
+    /// Roots of the authority above this server: to taint and revoke only.
+    Upstream,
 }
 
 impl Profile {
@@ -23,6 +25,7 @@ impl Profile {
             Self::X509 => "x509",
             Self::Jwt => "jwt",
             Self::Access => "access",
+            Self::Upstream => "upstream",
         }
     }
 }
@@ -58,6 +61,7 @@ pub enum KeysCommand {
     #[command(after_help = "Examples:
   bulla keys taint x509 5f1c… --plan
   bulla keys taint x509 5f1c…
+  bulla keys taint upstream 9ab0…    (a root of the authority above; agents replace what leads to it)
 
 A key that signs stays in use until its successor may sign, which is made at once; then the taint
 takes effect. A key that never signed is given up.")]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Output, utc};
-use crate::wire::keys_v1::{Key, StatusResponse};
+use crate::wire::keys_v1::{Key, StatusResponse, Upstream};
 
 /// One key for scripts.
 pub(super) fn value(key: &Key, now: i64) -> Value {
@@ -34,6 +34,7 @@ pub(super) fn value(key: &Key, now: i64) -> Value {
         "against_tainting": key.against_tainting,
         "safe_to_revoke": key.against_revoking.is_empty(),
         "against_revoking": key.against_revoking,
+        "upstream_root": key.upstream_root,
     })
 }
 
@@ -44,6 +45,7 @@ pub(super) fn status(status: &StatusResponse, out: &mut Output) -> Result<(), Fa
         return Ok(out.document(&json!({
             "bundle_sequence": status.bundle_sequence,
             "keys": keys.collect::<Vec<_>>(),
+            "upstream": status.upstream.as_ref().map(upstream_value),
         }))?);
     }
     for (n, key) in status.keys.iter().enumerate() {
@@ -54,7 +56,62 @@ pub(super) fn status(status: &StatusResponse, out: &mut Output) -> Result<(), Fa
             out.line(line)?;
         }
     }
+    for line in status.upstream.iter().flat_map(upstream_lines) {
+        out.line(line)?;
+    }
     Ok(())
+}
+
+/// The authority above, for scripts.
+fn upstream_value(upstream: &Upstream) -> Value {
+    let roots = upstream.roots.iter().map(|root| {
+        json!({
+            "id": root.id,
+            "expires_at": utc(root.not_after),
+            "tainted": root.tainted,
+            "published": root.published,
+            "keys": root.keys,
+            "signs": root.signs,
+        })
+    });
+    let lost = !upstream.problem.is_empty();
+    json!({
+        "kind": upstream.kind,
+        "problem": upstream.problem,
+        "problem_since": if lost { utc(upstream.problem_since) } else { utc(0) },
+        "seen_at": utc(upstream.seen_at),
+        "ca_expires_at": utc(upstream.ca_not_after),
+        "roots": roots.collect::<Vec<_>>(),
+    })
+}
+
+fn upstream_lines(upstream: &Upstream) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("upstream {}", upstream.kind)];
+    if upstream.problem.is_empty() {
+        lines.push(format!("  in order    seen {}", utc(upstream.seen_at)));
+    } else {
+        let since = utc(upstream.problem_since);
+        lines.push(format!("  LOST        since {since}: {}", upstream.problem));
+        lines.push("              issuing goes on until the key that signs ends".to_owned());
+    }
+    if upstream.ca_not_after != 0 {
+        lines.push(format!("  CA          ends {}", utc(upstream.ca_not_after)));
+    }
+    for root in &upstream.roots {
+        let tainted = if root.tainted { ", tainted" } else { "" };
+        let published = if root.published {
+            ""
+        } else {
+            ", no longer published above"
+        };
+        lines.push(format!(
+            "  root        {}, ends {}, {} keys lead to it{tainted}{published}",
+            root.id,
+            utc(root.not_after),
+            root.keys
+        ));
+    }
+    lines
 }
 
 fn lines(key: &Key, now: i64) -> Vec<String> {
@@ -90,6 +147,9 @@ fn lines(key: &Key, now: i64) -> Vec<String> {
         ),
         format!("  next        {} at {}", key.next_step, utc(key.next_at)),
     ];
+    if !key.upstream_root.is_empty() {
+        lines.push(format!("  below       upstream root {}", key.upstream_root));
+    }
     if !key.waits_for.is_empty() {
         lines.push(format!("  waits for   {}", key.waits_for.join("; ")));
     }

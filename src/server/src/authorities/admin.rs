@@ -56,9 +56,11 @@ impl Authorities {
         id: &str,
     ) -> Result<(), Failure> {
         self.send(caller, profile, |rotor| {
-            Ok(Event::Taint {
-                slot: slot(rotor, id)?,
-            })
+            let slot = slot(rotor, id)?;
+            match rotor.against_taint(slot) {
+                Some(why) => Err(Failure::new(Kind::Precondition, why)),
+                None => Ok(Event::Taint { slot }),
+            }
         })
         .await
     }
@@ -97,6 +99,7 @@ impl Authorities {
         self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
         let rotor = rotors.of(order.profile);
+        rotor.above.retry_at = None;
         let mut plan = self.plan_in(rotor, order)?;
         if !plan.refused_because.is_empty() {
             let why = plan.refused_because.join("; ");
@@ -121,6 +124,11 @@ impl Authorities {
         if order.act == Act::Prepare {
             let successor = rotor.state.successor();
             plan.id = successor.map(|key| key.id.to_string()).unwrap_or_default();
+        }
+        let asked_in_vain = order.act == Act::Prepare && plan.id.is_empty();
+        let problem = self.0.alarm.state().problem;
+        if asked_in_vain && done.is_ok() && !problem.is_empty() {
+            return Err(Failure::unavailable(problem));
         }
         self.show(&rotors);
         self.0.changed.notify_one();

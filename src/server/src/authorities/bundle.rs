@@ -6,7 +6,7 @@ use std::sync::Arc;
 use authority::rotation::{Phase, Slot};
 use identity::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
 use records::{AuditKind, AuthorityProfile, AuthorityRecord, key};
-use store::{Condition, Key};
+use store::{Condition, Key, Write};
 
 use super::Authorities;
 use super::rows::Rotor;
@@ -46,8 +46,19 @@ fn has_key(keys: &[JwtAuthorityKey], row: &AuthorityRecord) -> bool {
 impl Authorities {
     /// Makes the own bundle say what the rotation says of one profile. Commits only
     /// when that changes something.
-    pub(super) async fn edit_own_bundle(&self, rotor: &Rotor, edit: Edit) -> Result<(), Failure> {
-        self.change_own_bundle(&Caller::Server, |bundle| {
+    pub(super) async fn edit_own_bundle(
+        &self,
+        rotor: &mut Rotor,
+        edit: Edit,
+    ) -> Result<(), Failure> {
+        if rotor.profile == AuthorityProfile::X509 {
+            let without = match edit {
+                Edit::None => None,
+                Edit::Without(slot) => Some(slot),
+            };
+            return self.edit_x509_bundle(rotor, without).await;
+        }
+        self.change_own_bundle(&Caller::Server, None, |bundle| {
             for key in &rotor.state.keys {
                 let Some(row) = rotor.row(key.slot) else {
                     continue;
@@ -75,7 +86,7 @@ impl Authorities {
         jwt: Vec<JwtAuthorityKey>,
     ) -> Result<(), Failure> {
         let _one_at_a_time = self.0.rotors.lock().await;
-        self.change_own_bundle(caller, |bundle| {
+        self.change_own_bundle(caller, None, |bundle| {
             for authority in x509 {
                 if !bundle
                     .x509_authorities
@@ -98,9 +109,11 @@ impl Authorities {
         .await
     }
 
-    async fn change_own_bundle(
+    /// `also` is committed with the change, and without one.
+    pub(super) async fn change_own_bundle(
         &self,
         caller: &Caller,
+        also: Option<(Condition, Write)>,
         change: impl FnOnce(&mut Bundle),
     ) -> Result<(), Failure> {
         let parts = &self.0.parts;
@@ -125,7 +138,7 @@ impl Authorities {
         let was = bundle.clone();
         change(&mut bundle);
         bundle.refresh_hint = (parts.plan.propagation.0 != 0).then_some(parts.plan.propagation);
-        if bundle == was {
+        if bundle == was && also.is_none() {
             return Ok(());
         }
         if bundle
@@ -140,8 +153,17 @@ impl Authorities {
                 limits::MAX_BUNDLE_AUTHORITIES
             )));
         }
-        bundle.sequence = was.sequence.saturating_add(1);
-        let (_, put) = stored::put_bundle(td, &bundle).map_err(Failure::invalid)?;
+        let (mut conditions, mut writes) = (Vec::new(), Vec::new());
+        if bundle != was {
+            bundle.sequence = was.sequence.saturating_add(1);
+            let (_, put) = stored::put_bundle(td, &bundle).map_err(Failure::invalid)?;
+            conditions.push(condition);
+            writes.push(put);
+        }
+        if let Some((condition, write)) = also {
+            conditions.push(condition);
+            writes.push(write);
+        }
         let detail = format!(
             "sequence {}: {} X.509 and {} JWT authorities, {} access keys",
             bundle.sequence,
@@ -155,13 +177,13 @@ impl Authorities {
         let draft = parts.audit.draft(&record)?;
         let state = &parts.state;
         state
-            .record_and_commit(caller, vec![draft], vec![condition], vec![put])
+            .record_and_commit(caller, vec![draft], conditions, writes)
             .await?;
         Ok(())
     }
 }
 
-fn put_in(bundle: &mut Bundle, row: &AuthorityRecord, tainted: bool) {
+pub(super) fn put_in(bundle: &mut Bundle, row: &AuthorityRecord, tainted: bool) {
     match row.profile {
         AuthorityProfile::X509 => {
             // The top of the chain is what verifiers anchor to.
@@ -197,7 +219,7 @@ fn put_key(keys: &mut Vec<JwtAuthorityKey>, row: &AuthorityRecord, tainted: bool
     }
 }
 
-fn take_out(bundle: &mut Bundle, row: &AuthorityRecord) {
+pub(super) fn take_out(bundle: &mut Bundle, row: &AuthorityRecord) {
     match row.profile {
         AuthorityProfile::X509 => {
             let top = row.chain.last().map(Vec::as_slice);

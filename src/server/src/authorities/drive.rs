@@ -23,10 +23,20 @@ impl Authorities {
     pub(crate) async fn tick(&self) -> Result<(), Failure> {
         // By a wrong clock keys would retire and leave that are still in use.
         self.0.parts.audit.check_clock()?;
+        let look = self.look_above().await;
         let mut rotors = self.0.rotors.lock().await;
         let mut outcome = Ok(());
+        let mut x509 = Event::Tick;
+        match self.follow_above(&mut rotors, look).await {
+            Ok(event) => x509 = event,
+            Err(failure) => outcome = Err(failure),
+        }
         for rotor in rotors.all_mut() {
-            outcome = outcome.and(self.drive(rotor, &Caller::Server, Event::Tick).await);
+            let event = match rotor.profile {
+                AuthorityProfile::X509 => x509.clone(),
+                AuthorityProfile::Jwt | AuthorityProfile::Access => Event::Tick,
+            };
+            outcome = outcome.and(self.drive(rotor, &Caller::Server, event).await);
         }
         self.show(&rotors);
         outcome
@@ -57,6 +67,7 @@ impl Authorities {
         let mut event = event;
         for _ in 0..MAX_STEPS {
             let now = self.0.parts.clock.now();
+            self.set_policy(rotor);
             let (next, effects) = step(&rotor.state, event, now, &rotor.policy);
             if let Some(Effect::Refuse { why }) = effects.first() {
                 return Err(Failure::new(Kind::Precondition, *why));

@@ -25,8 +25,14 @@ impl Authorities {
         effect: Effect,
     ) -> Result<Option<Event>, Failure> {
         match effect {
-            Effect::Create { slot } => self.create(rotor, slot).await.map(Some),
+            Effect::Create { slot } => self.create(rotor, slot).await,
             Effect::Publish { slot } => {
+                if rotor.profile == AuthorityProfile::Jwt
+                    && let Some(row) = rotor.row(slot)
+                    && !self.published_above(row).await
+                {
+                    return Ok(None);
+                }
                 self.edit_own_bundle(rotor, Edit::None).await?;
                 Ok(Some(Event::Published { slot }))
             }
@@ -55,7 +61,8 @@ impl Authorities {
     }
 
     /// Makes a key, or finds the one made before a crash, and what certifies it.
-    async fn create(&self, rotor: &mut Rotor, slot: Slot) -> Result<Event, Failure> {
+    /// `None`: not now, because the authority above does not sign now.
+    async fn create(&self, rotor: &mut Rotor, slot: Slot) -> Result<Option<Event>, Failure> {
         let parts = &self.0.parts;
         let profile = rotor.profile;
         let id = key_id(profile, parts.plan.server_number, slot);
@@ -83,6 +90,16 @@ impl Authorities {
             tainted: false,
         };
         match profile {
+            AuthorityProfile::X509 if self.0.upstream.is_some() => {
+                let Some(granted) = self.ask_above(rotor, &signer).await? else {
+                    return Ok(None);
+                };
+                let chain = granted.chain.iter().chain([&granted.anchor]);
+                row.chain = chain.map(|der| der.to_vec()).collect();
+                row.id = granted.id;
+                row.not_before = granted.not_before;
+                row.not_after = granted.not_after;
+            }
             AuthorityProfile::X509 => {
                 let terms = AuthorityTerms {
                     serial: Serial::new(parts.plan.serials, parts.entropy.bytes()?),
@@ -111,7 +128,7 @@ impl Authorities {
         };
         rotor.signers.insert(slot, signer);
         rotor.fresh.insert(slot, row);
-        Ok(event)
+        Ok(Some(event))
     }
 
     /// Whether every agent that follows has given the bundle with the key to its
@@ -131,13 +148,14 @@ impl Authorities {
             return Ok(None);
         }
         let behind = state.agents_behind_bundle();
-        if behind == 0 {
+        if behind == 0 || rotor.is_relied_on(slot) {
             return Ok(Some(Event::Acknowledged { slot }));
         }
         let close = rotor.state.active().is_none_or(|active| {
-            now >= active
-                .not_after
-                .minus(Seconds(rotor.policy.activate_before.0 / 2))
+            // Under an upstream the time to activate may be any time; patience is not.
+            let policy = &rotor.policy;
+            let left = policy.activate_before.min(policy.prepare_before);
+            now >= active.not_after.minus(Seconds(left.0 / 2))
         });
         if !close {
             return Ok(None);
@@ -201,10 +219,15 @@ impl Authorities {
                 "the active X.509 authority has no certificate",
             ));
         };
+        // The root is published and does not travel; it ends what is below it all the same.
+        let above = above.split_last().map_or(&[][..], |(_root, above)| above);
         let above: Vec<&[u8]> = above.iter().map(Vec::as_slice).collect();
         let now = self.0.parts.clock.now();
         match X509Authority::load(certificate, &above, Arc::clone(signer), now) {
-            Ok(authority) => self.0.x509.store(Some(Arc::new(authority))),
+            Ok(authority) => {
+                let authority = authority.ending_by(row.not_after);
+                self.0.x509.store(Some(Arc::new(authority)));
+            }
             Err(error) => {
                 // An expired authority after a long stop: its successor is on its way.
                 self.0.x509.store(None);
@@ -261,7 +284,7 @@ impl Authorities {
         let latest: Timestamp = if signed.counted && now > at.plus(IN_FLIGHT) {
             signed.last_expiry.unwrap_or(at)
         } else {
-            at.plus(self.0.parts.plan.longest(rotor.profile))
+            at.plus(self.0.parts.plan.longest_signed(rotor.profile))
                 .plus(IN_FLIGHT)
         };
         let latest = latest.min(key.not_after);

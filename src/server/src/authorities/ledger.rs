@@ -29,7 +29,8 @@ struct Signed {
 pub(super) struct Outstanding {
     /// Not expired yet.
     pub(super) unexpired: u64,
-    /// Of those, minted by an administrator.
+    /// Of those, what no agent replaces: minted by an administrator, or an authority of a
+    /// downstream server.
     pub(super) minted: u64,
     /// When the last of all expires or expired.
     pub(super) last_expiry: Option<Timestamp>,
@@ -73,7 +74,10 @@ impl Ledger {
             _ => view.outcome == AuditOutcome::Granted && !view.authority_id.is_empty(),
         };
         if signs {
-            let minted = matches!(view.kind, AuditKind::MintX509 | AuditKind::MintJwt);
+            let minted = matches!(
+                view.kind,
+                AuditKind::MintX509 | AuditKind::MintJwt | AuditKind::DownstreamCa
+            );
             self.note(view.authority_id, Timestamp(view.not_after), minted);
         }
     }

@@ -4,7 +4,9 @@
 //! The state machine decides; this module carries out. Every arrow is its own
 //! recorded commit, so a crash between any two of them is mended by the next tick.
 
+mod above;
 mod admin;
+mod alarm;
 mod blocking;
 mod bundle;
 mod drive;
@@ -15,6 +17,7 @@ mod report;
 mod rows;
 mod start;
 mod status;
+mod upstream_roots;
 
 use std::sync::Arc;
 
@@ -24,15 +27,20 @@ use identity::{Seconds, SpiffeId, Timestamp};
 use keys::{KeyStorage, KeyType};
 use records::AuthorityProfile;
 use tokio::sync::Notify;
+use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo};
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::config::UpstreamSettings;
 use crate::entropy::Entropy;
 use crate::state::State;
+use crate::upstream::Upstream;
 
-pub(crate) use report::{Act, KeyReport, Order};
+pub(crate) use alarm::UpstreamState;
+pub(crate) use report::{Act, KeyReport, Order, Plan as ActPlan};
 pub(crate) use status::KeyStatus;
 
+use alarm::Alarm;
 use ledger::Ledger;
 use rows::Rotor;
 
@@ -50,6 +58,9 @@ pub(crate) struct Inner {
     /// An administrator moved a key; whoever holds something signed by it looks.
     changed: Notify,
     ledger: Ledger,
+    /// The authority above, when there is one, and how it is.
+    upstream: Option<Upstream>,
+    alarm: Alarm,
     parts: Parts,
 }
 
@@ -76,9 +87,15 @@ pub(crate) struct Plan {
     pub(crate) jwt_issuer: Option<String>,
     /// What access tokens name in `iss`.
     pub(crate) access_issuer: String,
-    /// The longest lifetime of anything signed, by profile.
+    /// The longest lifetime of an SVID, by profile.
     pub(crate) longest_x509: Seconds,
     pub(crate) longest_jwt: Seconds,
+    /// The authority above.
+    pub(crate) upstream: Option<UpstreamSettings>,
+    /// Levels of servers below this one.
+    pub(crate) downstream_levels: u8,
+    /// The longest lifetime of an authority of a downstream server.
+    pub(crate) longest_downstream: Seconds,
     pub(crate) propagation: Seconds,
 }
 
@@ -131,6 +148,47 @@ impl Authorities {
         self.0.status.load_full()
     }
 
+    /// The kind of the authority above and how it is, when there is one.
+    #[must_use]
+    pub(crate) fn upstream(&self) -> Option<(&'static str, UpstreamState)> {
+        let upstream = self.0.upstream.as_ref()?;
+        Some((upstream.kind(), self.0.alarm.state()))
+    }
+
+    /// The id of this server's X.509 key that signed a certificate, if one did: the
+    /// signature is checked, for a downstream server could claim any name.
+    pub(crate) fn signer_of(&self, leaf: &[u8]) -> Option<Box<str>> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(leaf).ok()?;
+        let signed_by = |spki: &[u8]| {
+            let spki = SubjectPublicKeyInfo::from_der(spki).ok();
+            spki.is_some_and(|(_, spki)| certificate.verify_signature(Some(&spki)).is_ok())
+        };
+        // A key that has just begun to sign may not be in the status yet.
+        if let Some(active) = self.x509()
+            && signed_by(active.public_key().spki_der())
+        {
+            return Some(active.id().into());
+        }
+        let status = self.status();
+        let mut keys = status
+            .iter()
+            .filter(|key| key.profile == AuthorityProfile::X509);
+        let found = keys.find(|key| signed_by(&key.spki));
+        found.map(|key| key.id.as_str().into())
+    }
+
+    /// Whether an X.509 key of this server is still in use or in the bundle.
+    pub(crate) fn is_live(&self, id: &str) -> bool {
+        if self.x509().is_some_and(|active| active.id() == id) {
+            return true;
+        }
+        let status = self.status();
+        let mut keys = status
+            .iter()
+            .filter(|key| key.profile == AuthorityProfile::X509);
+        keys.any(|key| key.id == id)
+    }
+
     /// Notes something that a key is about to sign.
     pub(crate) fn note_signed(&self, id: &str, not_after: Timestamp, minted: bool) {
         self.0.ledger.note(id, not_after, minted);
@@ -168,6 +226,14 @@ impl Plan {
         }
     }
 
+    /// The longest lifetime of anything signed, authorities below this one included.
+    fn longest_signed(&self, profile: AuthorityProfile) -> Seconds {
+        match profile {
+            AuthorityProfile::X509 => self.longest_x509.max(self.longest_downstream),
+            AuthorityProfile::Jwt | AuthorityProfile::Access => self.longest_jwt,
+        }
+    }
+
     fn longest(&self, profile: AuthorityProfile) -> Seconds {
         match profile {
             AuthorityProfile::X509 => self.longest_x509,
@@ -178,3 +244,5 @@ impl Plan {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upstream_tests;

@@ -2,6 +2,7 @@
 //! decision log, in the background. Only records young enough to matter are read.
 
 use identity::{Seconds, Timestamp};
+use records::AuthorityProfile;
 
 use super::Authorities;
 use crate::failure::Failure;
@@ -25,7 +26,8 @@ impl Authorities {
 
     fn count_until(&self, newest: u64) -> Result<(), Failure> {
         let parts = &self.0.parts;
-        let longest: Seconds = parts.plan.longest_x509.max(parts.plan.longest_jwt);
+        let x509 = parts.plan.longest_signed(AuthorityProfile::X509);
+        let longest: Seconds = x509.max(parts.plan.longest_jwt);
         let since: Timestamp = parts.clock.now().minus(longest);
         let since_ms = since.0.saturating_mul(1_000).saturating_sub(DISORDER_MS);
         let first = parts.audit.first_since(since_ms, newest)?;

@@ -147,8 +147,14 @@ impl Authorities {
                         Event::ActivateNow { slot },
                         self.against_activating(rotor, key, now, &known),
                     ),
-                    // Tainting what signs is what an emergency asks for.
-                    Act::Taint | Act::Prepare => (Event::Taint { slot }, Vec::new()),
+                    // Tainting what signs is what an emergency asks for; under an
+                    // upstream it would do nothing, forced or not.
+                    Act::Taint | Act::Prepare => {
+                        if let Some(why) = rotor.against_taint(slot) {
+                            return Err(Failure::new(Kind::Precondition, why));
+                        }
+                        (Event::Taint { slot }, Vec::new())
+                    }
                     Act::Revoke => (Event::Revoke { slot }, against_revoking(key, now, &known)),
                 };
                 (key.id.to_string(), event, against)

@@ -11,6 +11,8 @@ use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState};
 use store::Value;
 
+use super::above::Above;
+
 /// One profile's rotation: its state, its rows, its keys.
 pub(super) struct Rotor {
     pub(super) profile: AuthorityProfile,
@@ -24,6 +26,8 @@ pub(super) struct Rotor {
     /// Since when, by the uptime, this process knows a key to be in the bundle. The wall
     /// clock may be set ahead; verifiers come no sooner for it.
     pub(super) public_since: BTreeMap<Slot, Duration>,
+    /// What is known of the authority above; of X.509 alone.
+    pub(super) above: Above,
 }
 
 /// A revoked key's row says that its last expiry was before all time.
@@ -39,6 +43,7 @@ impl Rotor {
             fresh: BTreeMap::new(),
             signers: BTreeMap::new(),
             public_since: BTreeMap::new(),
+            above: Above::default(),
         }
     }
 

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use authority::rotation::Policy;
+use authority::upstream::Given;
 use identity::Seconds;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
 use tokio::sync::Notify;
 
+use super::alarm::Alarm;
 use super::ledger::Ledger;
 use super::rows::Rotor;
 use super::{Authorities, Inner, Parts, Plan, Rotors, blocking};
 use crate::failure::Failure;
+use crate::upstream::{self, Upstream};
 
 impl Authorities {
     /// Reads this server's authorities back and brings the rotation up to date.
@@ -40,12 +43,36 @@ impl Authorities {
             rotors: tokio::sync::Mutex::new(rotors),
             changed: Notify::new(),
             ledger: Ledger::default(),
+            upstream: above(&parts),
+            alarm: Alarm::default(),
             parts,
         }));
         authorities.recount();
-        authorities.tick().await?;
+        let ticked = authorities.tick().await;
+        let may_sign = authorities.x509().is_some() && authorities.jwt().is_some();
+        match ticked {
+            // The next tick tries again; what can be issued is.
+            Err(failure) if may_sign && authorities.0.upstream.is_some() => {
+                tracing::error!(%failure, "key rotation could not go on at start");
+            }
+            ticked => ticked?,
+        }
         Ok(authorities)
     }
+}
+
+/// The authority above, when the configuration names one.
+fn above(parts: &Parts) -> Option<Upstream> {
+    let settings = parts.plan.upstream.as_ref()?;
+    let given = upstream::Parts {
+        trust_domain: parts.state.trust_domain().clone(),
+        audit: parts.audit.clone(),
+        clock: parts.clock.clone(),
+        entropy: parts.entropy.clone(),
+        serials: parts.plan.serials,
+        levels: u32::from(parts.plan.downstream_levels),
+    };
+    Some(Upstream::of(settings, given))
 }
 
 fn policy(plan: &Plan, profile: AuthorityProfile) -> Policy {
@@ -73,6 +100,23 @@ async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {
                 .map_err(Failure::internal)?;
         }
     }
+    restore_above(parts, &mut rotors.x509).await
+}
+
+/// What is known of the authority above, from earlier.
+async fn restore_above(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
+    let key = key::upstream(parts.state.trust_domain(), parts.plan.server_number);
+    let value = parts.state.store().get(&key).await;
+    let Some(value) = value.map_err(Failure::unavailable)? else {
+        return Ok(());
+    };
+    let known = records::decode_bundle(&value)
+        .map_err(|error| Failure::internal(format!("{}: {error}", key.escape_ascii())))?;
+    rotor.above.known = Given {
+        x509: known.x509_authorities,
+        jwt: known.jwt_authorities,
+    };
+    rotor.above.value = Some(value);
     Ok(())
 }
 

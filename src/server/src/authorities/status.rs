@@ -1,5 +1,7 @@
 //! What people and tools are told about signing keys.
 
+use std::sync::Arc;
+
 use authority::rotation::{phase_name, waiting_for};
 use identity::Timestamp;
 use keys::Protection;
@@ -8,6 +10,7 @@ use ring::digest::{SHA256, digest};
 
 use super::Inner;
 use super::rows::Rotor;
+use super::upstream_roots::subject_key_id;
 
 /// One signing key, as status output shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +27,14 @@ pub(crate) struct KeyStatus {
     pub protection: Protection,
     /// Its type, such as `ec-p256`.
     pub key_type: &'static str,
+    /// Its public half, DER SubjectPublicKeyInfo.
+    pub spki: Arc<[u8]>,
     /// Whether it is no longer to be relied on.
     pub tainted: bool,
     /// SHA-256 of an X.509 authority's certificate: what agents pin.
     pub certificate_sha256: Option<[u8; 32]>,
+    /// The id of the upstream's root that it leads to, when it leads to one.
+    pub upstream: Option<String>,
     /// What it waits for before it moves on; empty when for nothing.
     pub waiting: String,
 }
@@ -51,8 +58,12 @@ impl Inner {
                     .signers
                     .get(&key.slot)
                     .map_or("unknown", |s| s.public_key().key_type().name()),
+                spki: row.spki.as_slice().into(),
                 tainted: key.tainted,
-                certificate_sha256: row.chain.first().map(|der| sha256(der)),
+                upstream: (row.chain.len() > 1)
+                    .then(|| row.chain.last().map(|der| subject_key_id(der)))
+                    .flatten(),
+                certificate_sha256: row.chain.last().map(|der| sha256(der)),
                 waiting: waits.join(", "),
             })
         });

@@ -14,6 +14,7 @@ use tonic::Status;
 use super::origin::{Certified, Origin};
 use super::{Admitted, Roles, table};
 use crate::attest::{AgentDenied, Attestation};
+use crate::authorities::Authorities;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::failure::{Failure, Kind};
@@ -23,6 +24,7 @@ use crate::state::State;
 pub(crate) struct Gate {
     state: State,
     attestation: Attestation,
+    authorities: Authorities,
     clock: Clock,
     /// The server's own user: besides root the only one the admin socket serves.
     own_uid: u32,
@@ -49,12 +51,14 @@ impl Gate {
     pub(crate) const fn new(
         state: State,
         attestation: Attestation,
+        authorities: Authorities,
         clock: Clock,
         own_uid: u32,
     ) -> Self {
         Self {
             state,
             attestation,
+            authorities,
             clock,
             own_uid,
         }
@@ -132,6 +136,10 @@ impl Gate {
             standing.fault = (ours && id.is_agent()).then_some(AgentDenied::Expired);
         } else if allowed == Roles::ANYONE || !ours {
             standing.roles = Roles::WORKLOAD;
+        } else if !self.signed_here(&certified) {
+            // A downstream server could have signed it, with whatever name.
+            standing.roles = Roles::WORKLOAD;
+            standing.fault = id.is_agent().then_some(AgentDenied::NotAttested);
         } else if id.is_agent() {
             let Certified {
                 serial, not_after, ..
@@ -150,6 +158,14 @@ impl Gate {
             }
         }
         Ok(standing)
+    }
+
+    /// Whether a key of this server signed the certificate.
+    fn signed_here(&self, certified: &Certified<'_>) -> bool {
+        certified.peer.is_none_or(|peer| {
+            let signer = peer.signed_by(|chain| self.authorities.signer_of(chain.first()?));
+            signer.is_some_and(|id| self.authorities.is_live(id))
+        })
     }
 
     /// The roles that entries give to a workload's ID.

@@ -20,6 +20,7 @@ fn guard<S>(rig: &Rig, inner: S) -> Guard<S> {
     let gate = Gate::new(
         server.state.clone(),
         server.attestation.clone(),
+        server.authorities.clone(),
         server.clock.clone(),
         1000,
     );

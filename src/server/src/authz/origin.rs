@@ -38,6 +38,8 @@ pub(crate) struct Certified<'a> {
     pub(crate) spiffe_id: &'a SpiffeId,
     pub(crate) serial: &'a CertificateSerial,
     pub(crate) not_after: Timestamp,
+    /// The connection's peer; `None` where a test has no TLS.
+    pub(crate) peer: Option<&'a Peer>,
 }
 
 impl Origin {
@@ -67,12 +69,14 @@ impl Origin {
                 spiffe_id: peer.spiffe_id(),
                 serial: peer.serial(),
                 not_after: peer.not_after(),
+                peer: Some(peer),
             }),
             #[cfg(test)]
             Self::Test(peer) => Some(Certified {
                 spiffe_id: &peer.spiffe_id,
                 serial: &peer.serial,
                 not_after: peer.not_after,
+                peer: None,
             }),
             Self::Local { .. } | Self::Address(_) => None,
         }

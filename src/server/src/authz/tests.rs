@@ -26,6 +26,7 @@ fn gate(rig: &Rig) -> Gate {
     Gate::new(
         server.state.clone(),
         server.attestation.clone(),
+        server.authorities.clone(),
         server.clock.clone(),
         OWN_UID,
     )

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{AttestorsSection, KeysSection};
+use super::{AttestorsSection, KeysSection, UpstreamSection};
 
 /// The whole file. Only `trust_domain` has no default.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +35,9 @@ pub struct Config {
     /// X.509 authorities.
     #[serde(default)]
     pub ca: CaSection,
+    /// The authority above this server.
+    #[serde(default)]
+    pub upstream: UpstreamSection,
     /// SVID lifetimes.
     #[serde(default)]
     pub svid: SvidSection,
@@ -85,6 +88,7 @@ impl Config {
             server_number: default_server_number(),
             store: StoreSection::default(),
             ca: CaSection::default(),
+            upstream: UpstreamSection::default(),
             svid: SvidSection::default(),
             jwt: JwtSection::default(),
             keys: KeysSection::default(),
@@ -157,6 +161,8 @@ pub struct CaSection {
     pub key_type: String,
     /// Lifetime of an X.509 authority.
     pub ttl: String,
+    /// Levels of downstream servers below this one.
+    pub downstream_levels: u8,
 }
 
 impl Default for CaSection {
@@ -164,6 +170,7 @@ impl Default for CaSection {
         Self {
             key_type: "ec-p256".into(),
             ttl: "24h".into(),
+            downstream_levels: 1,
         }
     }
 }

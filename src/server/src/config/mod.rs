@@ -8,6 +8,7 @@ mod duration;
 mod file;
 mod key_place;
 mod settings;
+mod upstream;
 mod value;
 
 pub use attestors::{AttestorsSection, X509PopSection};
@@ -18,6 +19,9 @@ pub use file::{
 };
 pub use key_place::{KeyPlace, KeysAt, KeysSection, Pkcs11Section, SecretAt, TokenSettings};
 pub use settings::Settings;
+pub use upstream::{
+    DiskUpstreamSection, UpstreamSection, UpstreamSettings, WorkloadApiUpstreamSection,
+};
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

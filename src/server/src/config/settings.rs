@@ -11,8 +11,8 @@ use super::value::{
     absolute, address, advertise, issuer, key_type, log_level, range, refuse, schedule,
     socket_path, span, trust_domain,
 };
-use super::{Config, ConfigError, KeysAt, LogFormat, StoreEngine, SvidSection};
-use super::{attestors, key_place};
+use super::{Config, ConfigError, KeysAt, LogFormat, StoreEngine, SvidSection, UpstreamSettings};
+use super::{attestors, key_place, upstream};
 
 /// The server's settings, checked.
 #[derive(Debug, Clone)]
@@ -39,6 +39,10 @@ pub struct Settings {
     pub ca_key: KeyType,
     /// Lifetime of X.509 authorities.
     pub ca_ttl: Seconds,
+    /// Levels of downstream servers below this one.
+    pub downstream_levels: u8,
+    /// The authority above this server.
+    pub upstream: Option<UpstreamSettings>,
     /// Default lifetime of X.509-SVIDs.
     pub x509_ttl: Seconds,
     /// Longest lifetime of X.509-SVIDs.
@@ -121,6 +125,8 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         store_cache_bytes: mebibytes("store.cache_mib", config.store.cache_mib, 4)?,
         ca_key: key_type("ca.key_type", &config.ca.key_type)?,
         ca_ttl: span("ca.ttl", &config.ca.ttl, 10, 10 * YEAR)?,
+        downstream_levels: range("ca.downstream_levels", config.ca.downstream_levels, 0, 4)?,
+        upstream: upstream::check(&config.upstream)?,
         x509_ttl,
         max_x509_ttl,
         jwt_ttl,

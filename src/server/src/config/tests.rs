@@ -18,6 +18,21 @@ fn the_sample_parses_and_equals_the_defaults() {
     assert_eq!(format!("{sample:?}"), format!("{defaults:?}"));
 }
 
+#[test]
+fn the_nested_sample_parses_and_names_the_server_above() {
+    let sample = include_str!("../../../../deploy/nested-server.toml");
+    let settings = Config::parse(sample).unwrap().check().unwrap();
+    let above = UpstreamSettings::WorkloadApi {
+        server: "root.example.org:8081".to_owned(),
+        socket: PathBuf::from("/run/bulla/agent/workload.sock"),
+        spiffe_id: None,
+    };
+    assert_eq!(settings.upstream, Some(above));
+    let both = format!("{sample}[upstream.disk]\ncertificate_file = \"/a\"\nkey_file = \"/b\"\n");
+    let refused = Config::parse(&both).unwrap().check().unwrap_err();
+    assert!(refused.to_string().contains("at most one"), "{refused}");
+}
+
 /// Every key that exists has a line in the sample, commented out or not.
 #[test]
 fn the_sample_documents_every_key() {

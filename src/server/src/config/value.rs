@@ -90,6 +90,11 @@ pub(super) fn schedule(text: &str) -> Result<String, ConfigError> {
 
 /// What agents dial: a host name or address, and a port.
 pub(super) fn advertise(text: &str) -> Result<String, ConfigError> {
+    host_port("advertise", text, "what agents can reach")
+}
+
+/// A host and a port, to be resolved when it is dialled.
+pub(super) fn host_port(key: &'static str, text: &str, what: &str) -> Result<String, ConfigError> {
     let ok = text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty()
             && host.len() <= 255
@@ -102,9 +107,9 @@ pub(super) fn advertise(text: &str) -> Result<String, ConfigError> {
         Ok(text.into())
     } else {
         Err(refuse(
-            "advertise",
+            key,
             text,
-            "it is not host:port; write what agents can reach, such as bulla.example.org:8081",
+            format!("it is not host:port; write {what}, such as bulla.example.org:8081"),
         ))
     }
 }

@@ -1,6 +1,6 @@
 //! `spire.api.server.localauthority.v1.LocalAuthority`: the signing keys of this
-//! server, by hand. What is allowed when is decided by the rotation; WIT and
-//! upstream authorities do not exist here.
+//! server, by hand. What is allowed when is decided by the rotation; WIT authorities
+//! do not exist here.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use api::localauthority::{
 use records::AuthorityProfile;
 use tonic::{Request, Response, Status};
 
-use crate::authorities::KeyStatus;
+use crate::authorities::{Act, KeyStatus};
 use crate::authz;
 use crate::failure::{Failure, Kind};
 use crate::server::Server;
@@ -107,6 +107,20 @@ impl AuthorityService {
         Ok(self.named(profile, id))
     }
 
+    /// An act on a root of the authority above.
+    async fn on_root<T>(&self, request: &Request<T>, act: Act, id: &str) -> Result<(), Status> {
+        let caller = authz::caller(request)?;
+        let authorities = &self.server.authorities;
+        if authorities.upstream().is_none() {
+            return Err(Kind::Precondition.status("this server has no upstream authority"));
+        }
+        let id = given(id)?;
+        authorities
+            .act_on_root(&caller, (act, id), (false, false))
+            .await?;
+        Ok(())
+    }
+
     async fn revoke<T>(
         &self,
         request: &Request<T>,
@@ -132,16 +146,12 @@ fn to_wire(key: &KeyStatus) -> AuthorityState {
     AuthorityState {
         authority_id: key.id.clone(),
         expires_at: key.not_after.0,
-        upstream_authority_subject_key_id: String::new(),
+        upstream_authority_subject_key_id: key.upstream.clone().unwrap_or_default(),
     }
 }
 
 fn no_wit() -> Status {
     Kind::Unimplemented.status("this server has no WIT authorities")
-}
-
-fn no_upstream() -> Status {
-    Kind::Precondition.status("this server has no upstream authority")
 }
 
 #[tonic::async_trait]
@@ -272,16 +282,24 @@ impl LocalAuthorityRpc for AuthorityService {
 
     async fn taint_x509_upstream_authority(
         &self,
-        _request: Request<TaintX509UpstreamAuthorityRequest>,
+        request: Request<TaintX509UpstreamAuthorityRequest>,
     ) -> Result<Response<TaintX509UpstreamAuthorityResponse>, Status> {
-        Err(no_upstream())
+        let id = request.get_ref().subject_key_id.clone();
+        self.on_root(&request, Act::Taint, &id).await?;
+        Ok(Response::new(TaintX509UpstreamAuthorityResponse {
+            upstream_authority_subject_key_id: id,
+        }))
     }
 
     async fn revoke_x509_upstream_authority(
         &self,
-        _request: Request<RevokeX509UpstreamAuthorityRequest>,
+        request: Request<RevokeX509UpstreamAuthorityRequest>,
     ) -> Result<Response<RevokeX509UpstreamAuthorityResponse>, Status> {
-        Err(no_upstream())
+        let id = request.get_ref().subject_key_id.clone();
+        self.on_root(&request, Act::Revoke, &id).await?;
+        Ok(Response::new(RevokeX509UpstreamAuthorityResponse {
+            upstream_authority_subject_key_id: id,
+        }))
     }
 
     async fn get_wit_authority_state(

@@ -38,7 +38,14 @@ fn pins(keys: &[KeyStatus]) -> Vec<String> {
         .into_iter()
         .chain(others)
         .filter_map(|key| key.certificate_sha256);
-    pinned.map(hex::encode).collect()
+    let mut pins: Vec<String> = Vec::new();
+    for pin in pinned.map(hex::encode) {
+        // Below an upstream several keys lead to one root.
+        if !pins.contains(&pin) {
+            pins.push(pin);
+        }
+    }
+    pins
 }
 
 const fn store_name(engine: StoreEngine) -> &'static str {

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use api::keys::keys_server::Keys as KeysRpc;
-use api::keys::{ActRequest, ActResponse, Dependents, Key, StatusRequest, StatusResponse};
+use api::keys::{
+    ActRequest, ActResponse, Dependents, Key, StatusRequest, StatusResponse, Upstream, UpstreamRoot,
+};
 use authority::rotation::Reason;
 use records::AuthorityProfile;
 use tonic::{Request, Response, Status};
 
-use crate::authorities::{Act, KeyReport, Order};
+use crate::authorities::{Act, ActPlan, KeyReport, Order};
 use crate::authz;
 use crate::failure::Failure;
 use crate::server::Server;
@@ -32,6 +34,14 @@ impl KeysService {
     ) -> Result<Response<ActResponse>, Status> {
         let caller = authz::caller(&request)?;
         let request = request.into_inner();
+        if request.profile == "upstream" {
+            let how = (request.plan, request.force);
+            let acted = self
+                .server
+                .authorities
+                .act_on_root(&caller, (act, &request.id), how);
+            return Ok(Response::new(answer(acted.await?, request.plan)));
+        }
         let order = Order {
             act,
             profile: profile(&request.profile)?,
@@ -44,12 +54,39 @@ impl KeysService {
         } else {
             authorities.carry_out_order(&caller, order).await?
         };
-        Ok(Response::new(ActResponse {
-            id: plan.id,
-            steps: plan.steps,
-            refused_because: plan.refused_because,
-            done: !request.plan,
-        }))
+        Ok(Response::new(answer(plan, request.plan)))
+    }
+
+    /// The authority above, with its roots.
+    async fn upstream(&self) -> Option<Upstream> {
+        let authorities = &self.server.authorities;
+        let (kind, state) = authorities.upstream()?;
+        let roots = authorities.upstream_roots().await;
+        let roots = roots.into_iter().map(|root| UpstreamRoot {
+            id: root.id,
+            not_after: root.not_after.0,
+            tainted: root.tainted,
+            published: root.published,
+            keys: u32::try_from(root.keys).unwrap_or(u32::MAX),
+            signs: root.signs,
+        });
+        Some(Upstream {
+            kind: kind.to_owned(),
+            problem: state.problem,
+            problem_since: state.since.0,
+            seen_at: state.seen.0,
+            ca_not_after: state.ends.map_or(0, |end| end.0),
+            roots: roots.collect(),
+        })
+    }
+}
+
+fn answer(plan: ActPlan, plan_only: bool) -> ActResponse {
+    ActResponse {
+        id: plan.id,
+        steps: plan.steps,
+        refused_because: plan.refused_because,
+        done: !plan_only,
     }
 }
 
@@ -91,6 +128,7 @@ fn to_wire(report: KeyReport) -> Key {
         against_activating: texts(&report.against_activating),
         against_tainting: texts(&report.against_tainting),
         against_revoking: texts(&report.against_revoking),
+        upstream_root: report.status.upstream.unwrap_or_default(),
     }
 }
 
@@ -107,6 +145,7 @@ impl KeysRpc for KeysService {
             keys: reports.into_iter().map(to_wire).collect(),
             bundle_sequence: own.map_or(0, |bundle| bundle.sequence),
             now: self.server.clock.now().0,
+            upstream: self.upstream().await,
         }))
     }
 

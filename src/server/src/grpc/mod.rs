@@ -57,6 +57,7 @@ fn services(server: Arc<Server>) -> Guard<Routes> {
     let gate = Gate::new(
         server.state.clone(),
         server.attestation.clone(),
+        server.authorities.clone(),
         server.clock.clone(),
         nix::unistd::geteuid().as_raw(),
     );

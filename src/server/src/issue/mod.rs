@@ -6,6 +6,7 @@
 //! to sign. Nothing here reads the store, parses keys or formats text when all
 //! goes well.
 
+mod downstream;
 mod far_away;
 mod jwt;
 mod refusal;

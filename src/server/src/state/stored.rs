@@ -14,7 +14,8 @@ pub(crate) enum Stored {
     Registry(Change),
     /// A join token appeared (or vanished).
     Token([u8; 32], Option<JoinTokenRecord>),
-    /// A signing authority's public half: read by `authorities`, not by the view.
+    /// A signing authority's public half, or what is known of one above this server:
+    /// read by `authorities`, not by the view.
     Authority,
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Resu
         ("node", value) => node(td, name, value),
         ("bundle", value) => bundle(name, value),
         ("token", value) => token(name, value),
-        ("authority", _) => Ok(Stored::Authority),
+        ("authority" | "upstream", _) => Ok(Stored::Authority),
         (other, _) => Err(format!("its kind {other:?} is unknown")),
     };
     stored.map_err(poison)

@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
-use identity::Bundle;
+use identity::{Bundle, JwtAuthorityKey, Seconds, Timestamp};
 use keys::PublicKey;
 
 use crate::failure::Failure;
+use crate::limits;
 
 /// Each certificate is one certificate, and a CA's; each key can be read; no key
 /// id is given twice.
@@ -28,6 +29,23 @@ pub(super) fn authorities(bundle: &Bundle) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A key that a downstream server publishes says when it goes, so that it does.
+pub(super) fn downstream_key(key: &JwtAuthorityKey, now: Timestamp) -> Result<(), Failure> {
+    if key.key_id.is_empty() || key.key_id.len() > limits::MAX_KEY_ID_BYTES {
+        return Err(Failure::invalid(format!(
+            "jwt_authority.key_id: it must have 1 to {} bytes",
+            limits::MAX_KEY_ID_BYTES
+        )));
+    }
+    let latest = now.plus(Seconds(limits::MAX_DOWNSTREAM_KEY_SECONDS));
+    match key.expires_at {
+        Some(end) if end > now && end <= latest => Ok(()),
+        _ => Err(Failure::invalid(
+            "jwt_authority.expires_at: it must be in the future, and at most 366 days away",
+        )),
+    }
 }
 
 fn certificate(der: &[u8]) -> Result<(), &'static str> {

@@ -107,6 +107,27 @@ impl BundleService {
         self.server.state.put_bundle(caller, bundle, put).await
     }
 
+    /// A downstream server's JWT key, for the whole trust domain: here, and above
+    /// this server when something is above it.
+    async fn publish_jwt(
+        &self,
+        caller: &Caller,
+        request: PublishJwtAuthorityRequest,
+    ) -> Result<(), Failure> {
+        let wire = types::Bundle {
+            trust_domain: self.server.state.trust_domain().as_str().to_owned(),
+            jwt_authorities: request.jwt_authority.into_iter().collect(),
+            ..Default::default()
+        };
+        let added = bundle_from_wire(&wire).map_err(Failure::invalid)?;
+        check::authorities(&added)?;
+        let key = added.jwt_authorities.into_iter().next();
+        let key = key.ok_or_else(|| Failure::invalid("jwt_authority: it is required"))?;
+        check::downstream_key(&key, self.server.clock.now())?;
+        let authorities = &self.server.authorities;
+        authorities.publish_of_downstream(caller, key).await
+    }
+
     async fn delete_one(
         &self,
         caller: &Caller,
@@ -183,9 +204,20 @@ impl BundleRpc for BundleService {
 
     async fn publish_jwt_authority(
         &self,
-        _request: Request<PublishJwtAuthorityRequest>,
+        request: Request<PublishJwtAuthorityRequest>,
     ) -> Result<Response<PublishJwtAuthorityResponse>, Status> {
-        Err(Kind::Unimplemented.status("this server has no downstream servers"))
+        let caller = authz::caller(&request)?;
+        let published = self.publish_jwt(&caller, request.into_inner()).await;
+        if let Err(failure) = published {
+            let mut refused = Refused::new(AuditKind::BundleChange, &caller);
+            refused.add_for(self.server.state.trust_domain().as_str(), &failure);
+            refused.record(&self.server.audit).await;
+            return Err(failure.into());
+        }
+        let own = bundle_to_wire(&*self.own()?, None);
+        Ok(Response::new(PublishJwtAuthorityResponse {
+            jwt_authorities: own.jwt_authorities,
+        }))
     }
 
     async fn publish_wit_authority(

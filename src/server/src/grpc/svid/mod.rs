@@ -68,6 +68,20 @@ impl SvidService {
         Ok(issued.ok_or_else(|| Failure::internal("the issuer gave no answer"))??)
     }
 
+    async fn downstream_ca(
+        &self,
+        caller: &Caller,
+        request: &NewDownstreamX509caRequest,
+    ) -> Result<Vec<Arc<[u8]>>, Failure> {
+        let key = SubjectKey::from_csr(&request.csr)
+            .map_err(|error| Failure::invalid(format!("csr: {error}")))?;
+        let settings = &self.server.settings;
+        let span = (ttl(request.preferred_ttl), settings.ca_ttl);
+        let levels = settings.downstream_levels;
+        let issuer = &self.server.issuer;
+        Ok(issuer.sign_downstream(caller, &key, span, levels).await?)
+    }
+
     async fn refuse(
         &self,
         kind: AuditKind,
@@ -255,8 +269,25 @@ impl SvidRpc for SvidService {
 
     async fn new_downstream_x509ca(
         &self,
-        _request: Request<NewDownstreamX509caRequest>,
+        request: Request<NewDownstreamX509caRequest>,
     ) -> Result<Response<NewDownstreamX509caResponse>, Status> {
-        Err(Kind::Unimplemented.status("this server signs no downstream CAs"))
+        let caller = authz::caller(&request)?;
+        let request = request.into_inner();
+        let signed = self.downstream_ca(&caller, &request).await;
+        let chain = match signed {
+            Ok(chain) => chain,
+            Err(failure) => {
+                let kind = AuditKind::DownstreamCa;
+                return Err(self.refuse(kind, &caller, "", failure).await.into());
+            }
+        };
+        let state = &self.server.state;
+        let own = state.registry().bundle(state.trust_domain()).cloned();
+        let own = own.ok_or_else(|| Failure::unavailable("this server has no bundle yet"))?;
+        let roots = own.x509_authorities.iter();
+        Ok(Response::new(NewDownstreamX509caResponse {
+            ca_cert_chain: chain.iter().map(|der| der.to_vec().into()).collect(),
+            x509_authorities: roots.map(|root| root.der.to_vec().into()).collect(),
+        }))
     }
 }
