@@ -86,6 +86,8 @@ pub const SWEEP_SCHEDULE: &str = "*/30 * * * * *";
 pub const MAX_SWEEP: usize = 5_000;
 /// Bytes of the store's change log kept for followers.
 pub const CHANGE_LOG_BYTES: usize = 8 << 20;
+/// For how long an agent whose stream ended is waited for before a new key signs.
+pub const RECONNECT: Duration = Duration::from_secs(10);
 /// Dirty marks kept for one push subscriber are one flag; so many subscribers there may be.
 pub const MAX_SUBSCRIBERS: usize = 50_000;
 /// The most streams over which one agent follows: it needs one, and a few more while

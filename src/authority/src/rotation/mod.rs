@@ -32,7 +32,7 @@ pub use verdict::{
 pub type Slot = u64;
 
 /// The most keys in one state: beyond it nothing new is made.
-pub const MAX_KEYS: usize = 16;
+pub const MAX_KEYS: usize = 40;
 
 /// How far a key has come. A removed key is no longer in the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,7 +66,7 @@ impl State {
     }
 
     /// How many live agents have not taken in the newest own bundle: those that
-    /// follow and have not given it to their workloads, and those that poll and have
+    /// follow or did a moment ago and have not given it to their workloads, and those that poll and have
     /// not fetched it.
     pub(crate) fn agents_behind_bundle(&self) -> usize {
         let sequence = self.own_sequence();
@@ -78,7 +78,12 @@ impl State {
                 && !self.0.subscribers.contains(agent)
                 && self.may_call(agent, now)
         });
-        self.0.subscribers.behind(sequence) + behind.count()
+        let left = self
+            .0
+            .subscribers
+            .left_behind(sequence, self.0.clock.since_boot());
+        let left = left.iter().filter(|agent| self.may_call(agent, now));
+        self.0.subscribers.behind(sequence) + left.count() + behind.count()
     }
 
     /// How many agents have not said that they replaced what the newest own bundle

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use identity::SpiffeId;
 use registry::Touched;
@@ -47,6 +48,14 @@ impl Marks {
 #[derive(Default)]
 pub(crate) struct Subscribers {
     by_agent: Mutex<HashMap<SpiffeId, Vec<Weak<Marks>>>>,
+    /// Agents whose last stream ended; most are about to follow again.
+    left: Mutex<HashMap<SpiffeId, Left>>,
+}
+
+struct Left {
+    delivered: u64,
+    /// The uptime when that was first noticed.
+    noticed: Option<Duration>,
 }
 
 /// One agent's subscription; dropping it ends it.
@@ -113,6 +122,7 @@ impl Subscribers {
             ));
         }
         of_agent.push(Arc::downgrade(&marks));
+        self.left().remove(agent);
         Ok(AgentSubscription {
             marks,
             agent: agent.clone(),
@@ -151,6 +161,23 @@ impl Subscribers {
             .count()
     }
 
+    /// The agents that left a moment ago without the own bundle of `sequence`. One that
+    /// reconnects, as for each renewal of its SVID, is waited for: a key that signs
+    /// meanwhile would lock it out.
+    pub(crate) fn left_behind(&self, sequence: u64, uptime: Duration) -> Vec<SpiffeId> {
+        let mut left = self.left();
+        left.retain(|_, left| {
+            let noticed = *left.noticed.get_or_insert(uptime);
+            uptime.saturating_sub(noticed) < limits::RECONNECT
+        });
+        let behind = left.iter().filter(|(_, left)| left.delivered < sequence);
+        behind.map(|(agent, _)| agent.clone()).collect()
+    }
+
+    fn left(&self) -> std::sync::MutexGuard<'_, HashMap<SpiffeId, Left>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The agents that have replaced what the own bundle of `sequence` distrusts.
     pub(crate) fn replaced(&self, sequence: u64) -> HashSet<SpiffeId> {
         let by_agent = self.lock();
@@ -183,6 +210,15 @@ impl Subscribers {
             list.retain(|weak| !std::ptr::eq(weak.as_ptr(), Arc::as_ptr(marks)));
             if list.is_empty() {
                 by_agent.remove(agent);
+                let mut left = self.left();
+                if left.len() < limits::MAX_SUBSCRIBERS {
+                    let delivered = marks.delivered.load(Ordering::Acquire);
+                    let gone = Left {
+                        delivered,
+                        noticed: None,
+                    };
+                    left.insert(agent.clone(), gone);
+                }
             }
         }
     }
@@ -201,7 +237,6 @@ fn mark_list(list: Option<&Vec<Weak<Marks>>>, what: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn agent(name: &str) -> SpiffeId {
         SpiffeId::parse(&format!("spiffe://example.org/spire/agent/x/{name}")).unwrap()
@@ -232,6 +267,24 @@ mod tests {
         );
         let silent = tokio::time::timeout(Duration::from_millis(5), a.changed()).await;
         assert!(silent.is_err(), "nothing changed since");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_reconnects_is_waited_for() {
+        let all = Arc::new(Subscribers::default());
+        let first = all.subscribe(&agent("a")).unwrap();
+        first.acknowledge_bundle(3);
+        drop(first);
+        let at = Duration::from_secs(100);
+        assert!(all.left_behind(3, at).is_empty());
+        assert_eq!(all.left_behind(4, at), [agent("a")]);
+        assert_eq!(all.left_behind(4, at + limits::RECONNECT / 2).len(), 1);
+        let again = all.subscribe(&agent("a")).unwrap();
+        assert!(all.left_behind(4, at).is_empty());
+        assert_eq!(all.behind(4), 1, "until it says so again");
+        drop(again);
+        assert_eq!(all.left_behind(4, at).len(), 1);
+        assert!(all.left_behind(4, at + limits::RECONNECT).is_empty());
     }
 
     #[tokio::test]

@@ -200,7 +200,9 @@ impl Fleet {
     /// Everything works for a while: the fleet comes to rest with a key that signs.
     pub(crate) fn settle(&mut self) {
         self.crash_at = 0;
+        // A server that does not believe a clock that was put right says: restart me.
         self.right_clock();
+        self.crash();
         for n in 0..self.agents.len() {
             if !self.agents[n].connected {
                 self.toggle(n);
