@@ -260,6 +260,15 @@ fn resident(process: Option<&Process>) -> usize {
     number.parse().unwrap()
 }
 
+/// Memory of server and agent, half way and at the end.
+fn assert_flat(then: (usize, usize), end: (usize, usize)) {
+    let flat = |then: usize, end: usize| end <= then + then / 10 + 8_192;
+    assert!(
+        flat(then.0, end.0) && flat(then.1, end.1),
+        "memory grows: {then:?}, {end:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_break_no_handshake_and_no_token() {
     let domain = Domain::start_with(Settings {
@@ -323,11 +332,7 @@ async fn rotations_break_no_handshake_and_no_token() {
     assert!(seen > wanted / 2, "{seen} keys were seen");
     let (then, end) = (settled.unwrap(), memory(&domain));
     println!("resident KiB of server and agent: half way {then:?}, at the end {end:?}");
-    let flat = |then: usize, end: usize| end <= then + then / 10 + 8_192;
-    assert!(
-        flat(then.0, end.0) && flat(then.1, end.1),
-        "memory grows: {then:?}, {end:?}"
-    );
+    assert_flat(then, end);
     // A renewal under way has a connection more for a moment.
     eventually_within(Duration::from_secs(20), "descriptors come back", || {
         let after = (
