@@ -61,7 +61,7 @@ fn the_validators_rows_of_x509_svid() {
         x509_18_paths_are_those_of_rfc_5280,
         x509_20_leaves_do_not_sign,
         x509_31_a_bundle_without_authorities_verifies_nothing,
-        x509_32_names_outside_a_constraint_are_refused,
+        x509_32_names_inside_a_constraint_are_accepted_and_no_others,
     );
 }
 
@@ -166,7 +166,7 @@ fn x509_31_a_bundle_without_authorities_verifies_nothing(validator: &Validator) 
     world.await_bundle("spiffe://f.test", |der| der == foreign.root.der);
 }
 
-fn x509_32_names_outside_a_constraint_are_refused(validator: &Validator) {
+fn x509_32_names_inside_a_constraint_are_accepted_and_no_others(validator: &Validator) {
     let constrained = |permitted: &str| {
         validator.below(|ca| {
             ca.name_constraints = Some(NameConstraints {
@@ -177,9 +177,8 @@ fn x509_32_names_outside_a_constraint_are_refused(validator: &Validator) {
     };
     // A constraint on other kinds of names says nothing of a SPIFFE ID.
     assert!(constrained("f.test"));
-    // On URIs (tag 6 of a general name): outside is refused. Inside is refused as
-    // well: a limit of the TLS library that docs/SECURITY.md names.
-    for host in ["other.test", "f.test"] {
+    // On URIs (tag 6 of a general name): the host is the trust domain.
+    for (host, inside) in [("f.test", true), ("other.test", false), (".f.test", false)] {
         let mut subtree = vec![0x86, u8::try_from(host.len()).unwrap()];
         subtree.extend_from_slice(host.as_bytes());
         let wrap = |tag: u8, content: &[u8]| {
@@ -193,6 +192,6 @@ fn x509_32_names_outside_a_constraint_are_refused(validator: &Validator) {
             extension.set_criticality(true);
             ca.custom_extensions.push(extension);
         });
-        assert!(!is_accepted, "{host}");
+        assert_eq!(is_accepted, inside, "{host}");
     }
 }

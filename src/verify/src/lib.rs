@@ -12,11 +12,14 @@
 mod access;
 pub mod bundle_format;
 mod bundle_source;
+mod constrained_path;
 #[cfg(feature = "enforce")]
 pub mod enforce;
 mod jwk;
 mod jwt;
+mod name_constraints;
 mod on_curve;
+mod path;
 mod possession;
 mod provider;
 mod scoped;

@@ -1,12 +1,10 @@
 //! X.509-SVIDs: the SPIFFE leaf checks, then RFC 5280 path validation.
 
-use std::time::Duration;
-
 use identity::{Bundle, CertificateSerial, SpiffeId, SpiffeIdError, Timestamp, TrustDomain};
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::path::verify_path;
 
 /// The most certificates in a presented chain, leaf included.
 pub const MAX_CHAIN: usize = 8;
@@ -94,8 +92,11 @@ pub enum X509Fault {
 /// Verifies a presented chain, leaf first, against the bundle of the leaf's own
 /// trust domain. Intermediates may come in any order.
 ///
-/// A chain with a URI name constraint anywhere is refused, matching or not:
-/// that is the limit of the path validator beneath (rustls-webpki 0.103).
+/// Name constraints of authorities and intermediates bind whatever is below them
+/// (RFC 5280 section 4.2.1.10), critical or not. Those on URIs bind the trust domain
+/// of a SPIFFE ID: `f.test` means that one, `.f.test` every one below it. Where they
+/// are used a trust domain must look like a host name: one that is an IP address, or
+/// has empty labels, is refused. Constraints on directory names refuse every chain.
 ///
 /// # Errors
 /// The first rule broken: SPIFFE's leaf rules, then those of RFC 5280.
@@ -197,86 +198,4 @@ fn check_not_signing(leaf: &X509Certificate<'_>) -> Result<(), X509Fault> {
         return Err(X509Fault::SigningCertificate("may sign revocation lists"));
     }
     Ok(())
-}
-
-fn verify_path(
-    leaf: &[u8],
-    intermediates: &[&[u8]],
-    bundle: &Bundle,
-    now: Timestamp,
-) -> Result<(), X509Fault> {
-    let anchors = usable_anchors(bundle, now)?;
-    let seconds = u64::try_from(now.0).or(Err(X509Fault::NotYetValid))?;
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    let leaf = CertificateDer::from(leaf);
-    let mut signing = Vec::with_capacity(intermediates.len());
-    for (i, der) in intermediates.iter().enumerate() {
-        let (_, certificate) =
-            X509Certificate::from_der(der).or(Err(X509Fault::Encoding(i + 1)))?;
-        if may_sign(&certificate) {
-            signing.push(CertificateDer::from(*der));
-        }
-    }
-    EndEntityCert::try_from(&leaf)
-        .map_err(|error| fault(&error))?
-        .verify_for_usage(
-            ALL_VERIFICATION_ALGS,
-            &anchors,
-            &signing,
-            time,
-            KeyUsage::client_auth(),
-            None,
-            None,
-        )
-        .map(|_| ())
-        .map_err(|error| fault(&error))
-}
-
-/// RFC 5280 section 6.1.4 (n): a key usage, where there is one, includes keyCertSign.
-/// webpki looks at the CA flag only.
-fn may_sign(certificate: &X509Certificate<'_>) -> bool {
-    match certificate.key_usage() {
-        Ok(Some(usage)) => usage.value.key_cert_sign(),
-        Ok(None) => true,
-        Err(_) => false,
-    }
-}
-
-/// The authorities that can verify anything now. webpki never looks at an
-/// anchor's own validity, so an expired root is left out here.
-fn usable_anchors(bundle: &Bundle, now: Timestamp) -> Result<Vec<TrustAnchor<'static>>, X509Fault> {
-    let mut expired = false;
-    let mut anchors = Vec::with_capacity(bundle.x509_authorities.len());
-    for authority in &bundle.x509_authorities {
-        let Ok((_, certificate)) = X509Certificate::from_der(&authority.der) else {
-            continue;
-        };
-        if !may_sign(&certificate) {
-            continue;
-        }
-        let validity = certificate.validity();
-        let begun = validity.not_before.timestamp() <= now.0;
-        if !begun || validity.not_after.timestamp() < now.0 {
-            expired |= begun;
-            continue;
-        }
-        let der = CertificateDer::from(&authority.der[..]);
-        if let Ok(anchor) = anchor_from_trusted_cert(&der) {
-            anchors.push(anchor.to_owned());
-        }
-    }
-    match (anchors.is_empty(), expired) {
-        (false, _) => Ok(anchors),
-        (true, true) => Err(X509Fault::Expired),
-        (true, false) => Err(X509Fault::NoAuthority(bundle.trust_domain.clone())),
-    }
-}
-
-fn fault(error: &webpki::Error) -> X509Fault {
-    match error {
-        webpki::Error::CertExpired { .. } => X509Fault::Expired,
-        webpki::Error::CertNotValidYet { .. } => X509Fault::NotYetValid,
-        webpki::Error::UnknownIssuer => X509Fault::Path("unknown issuer".into()),
-        other => X509Fault::Path(format!("{other:?}")),
-    }
 }

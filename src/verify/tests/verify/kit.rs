@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use identity::{Bundle, JwtAuthorityKey, Timestamp, TrustDomain, X509AuthorityCertificate};
 use keys::{KeyType, PublicKey, generate_pkcs8};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
 use ring::rand::SystemRandom;
 use ring::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, RsaEncoding, RsaKeyPair};
@@ -184,4 +184,44 @@ pub(crate) fn jwt_bundle(key: &JwtKey) -> Arc<Bundle> {
     let mut bundle = Bundle::empty(td("f.test"));
     bundle.jwt_authorities = vec![key.authority("k1")];
     Arc::new(bundle)
+}
+
+/// The tag of a URI in a GeneralName.
+pub(crate) const URI: u8 = 6;
+/// The tag of a DNS name.
+pub(crate) const DNS: u8 = 2;
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    match content.len() {
+        short @ 0..=127 => out.push(u8::try_from(short).unwrap()),
+        long => {
+            out.push(0x82);
+            out.extend(u16::try_from(long).unwrap().to_be_bytes());
+        }
+    }
+    out.extend_from_slice(content);
+    out
+}
+
+/// A name constraints extension: tags and bases.
+pub(crate) fn constraints(permitted: &[(u8, &str)], excluded: &[(u8, &str)]) -> CustomExtension {
+    let list = |tag, bases: &[(u8, &str)]| {
+        let subtrees = bases
+            .iter()
+            .flat_map(|(kind, base)| der(0x30, &der(0x80 | kind, base.as_bytes())));
+        match bases {
+            [] => Vec::new(),
+            _ => der(tag, &subtrees.collect::<Vec<u8>>()),
+        }
+    };
+    let content = [list(0xa0, permitted), list(0xa1, excluded)].concat();
+    constraints_of(&content)
+}
+
+/// A name constraints extension with exactly this between its outer braces.
+pub(crate) fn constraints_of(content: &[u8]) -> CustomExtension {
+    let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], der(0x30, content));
+    extension.set_criticality(true);
+    extension
 }

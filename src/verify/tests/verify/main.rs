@@ -11,5 +11,6 @@ mod bundle_format;
 mod enforce;
 mod jwt;
 mod kit;
+mod name_constraints;
 mod scoped;
 mod x509;
