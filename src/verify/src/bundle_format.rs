@@ -144,6 +144,9 @@ fn x509_authority(jwk: &Map<String, Value>) -> Option<X509AuthorityCertificate> 
 
 fn jwt_authority(jwk: &Map<String, Value>) -> Option<JwtAuthorityKey> {
     let key_id = jwk.get("kid")?.as_str().filter(|id| !id.is_empty())?;
+    if !jwk::is_for_verifying(jwk) {
+        return None;
+    }
     Some(JwtAuthorityKey {
         key_id: key_id.into(),
         spki: jwk::spki_of(jwk)?.into(),

@@ -7,7 +7,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use crate::on_curve;
+use crate::{on_curve, roca};
 
 /// `SEQUENCE { SEQUENCE { id-ecPublicKey, curve }, BIT STRING { 04 ...` (RFC 5480).
 /// P-521 signs nothing of ours, and ring cannot verify it; but other trust domains
@@ -113,13 +113,40 @@ fn magnitude(digits: &[u8]) -> &[u8] {
     digits.get(zeros..).unwrap_or_default()
 }
 
-/// 2048 to 8192 bits, odd, with an odd exponent of 3 or more that fits 32 bits: the
-/// keys of other trust domains need not be as ours are.
+/// 2048 to 8192 bits, odd, with an odd exponent of 3 or more that fits 32 bits, and
+/// not of a generator known to be broken: the keys of other trust domains need not be
+/// as ours are.
 fn is_usable_rsa(n: &[u8], e: &[u8]) -> bool {
     let top = n.first().copied().unwrap_or_default();
     let bits = (n.len() * 8).saturating_sub(top.leading_zeros() as usize);
     let odd = |number: &[u8]| number.last().is_some_and(|b| b & 1 == 1);
-    (2048..=8192).contains(&bits) && odd(n) && odd(e) && e.len() <= 4 && e != [1]
+    (2048..=8192).contains(&bits)
+        && odd(n)
+        && odd(e)
+        && e.len() <= 4
+        && e != [1]
+        && !roca::is_marked(n)
+}
+
+/// Whether a JWK may verify signatures, as far as it says so itself: `alg` and
+/// `key_ops` are optional (RFC 7517 sections 4.3 and 4.4), but mean what they say.
+pub(crate) fn is_for_verifying(jwk: &Map<String, Value>) -> bool {
+    let member = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let algorithms: &[&str] = match (member("kty"), member("crv")) {
+        (Some("RSA"), _) => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+        (_, Some("P-256")) => &["ES256"],
+        (_, Some("P-384")) => &["ES384"],
+        (_, Some("P-521")) => &["ES512"],
+        _ => &[],
+    };
+    let fits = jwk
+        .get("alg")
+        .is_none_or(|alg| alg.as_str().is_some_and(|alg| algorithms.contains(&alg)));
+    let operations = jwk.get("key_ops").map(Value::as_array);
+    let verifies = operations.is_none_or(|operations| {
+        operations.is_some_and(|all| all.iter().any(|one| one.as_str() == Some("verify")))
+    });
+    fits && verifies
 }
 
 impl Parts {

@@ -16,18 +16,21 @@ mod constrained_path;
 #[cfg(feature = "enforce")]
 pub mod enforce;
 mod jwk;
+mod jws;
 mod jwt;
 mod name_constraints;
 mod on_curve;
 mod path;
 mod possession;
 mod provider;
+mod roca;
 mod scoped;
 mod strict_json;
 mod x509;
 
 pub use access::{TokenIssuer, verify_access_token};
 pub use bundle_source::BundleSource;
+pub use jws::verify_jws;
 pub use jwt::{JwtFault, MAX_TOKEN_BYTES, VerifiedJwt, verify_jwt_svid};
 pub use possession::{
     Confirmation, MAX_PROOF_AGE, PROOFS_KEPT_MAX, PossessionFault, Presenter, Proof, ProofFault,

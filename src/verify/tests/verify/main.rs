@@ -8,9 +8,12 @@
 )]
 
 mod bundle_format;
+mod corpus;
 mod enforce;
 mod jwt;
+mod jwt_attacks;
 mod kit;
 mod name_constraints;
 mod scoped;
+mod wycheproof;
 mod x509;
