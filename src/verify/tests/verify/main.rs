@@ -9,6 +9,7 @@
 
 mod bundle_format;
 mod corpus;
+mod differential;
 mod enforce;
 mod jwt;
 mod jwt_attacks;
