@@ -33,8 +33,9 @@ fn the_agents_rows_of_the_workload_endpoint() {
     world.domain.register("/service", []);
     world.domain.await_svid("/service");
     rows!(&world;
-        wep_1_2_5_the_endpoint_is_a_unix_socket_and_nothing_else,
+        wep_1_2_5_6_the_endpoint_is_a_unix_socket_and_nothing_else,
         wep_3_9_it_speaks_grpc_without_tls,
+        wep_4_7_10_our_own_client_finds_the_endpoint_and_sends_the_header,
         wep_8_every_request_needs_the_exact_header,
         wep_11_12_13_14_15_16_addresses_are_checked,
         wep_17_18_19_callers_need_no_secret_and_cannot_lie,
@@ -59,7 +60,7 @@ fn wep_23_no_identity_is_permission_denied(world: &World) {
     assert_eq!(code(world.x509()), Code::PermissionDenied);
 }
 
-fn wep_1_2_5_the_endpoint_is_a_unix_socket_and_nothing_else(world: &World) {
+fn wep_1_2_5_6_the_endpoint_is_a_unix_socket_and_nothing_else(world: &World) {
     let file = std::fs::metadata(world.domain.workload_socket()).unwrap();
     assert!(file.file_type().is_socket());
     let pid = world.domain.agent.as_ref().unwrap().pid();
@@ -84,6 +85,20 @@ fn wep_1_2_5_the_endpoint_is_a_unix_socket_and_nothing_else(world: &World) {
 
 fn wep_3_9_it_speaks_grpc_without_tls(world: &World) {
     world.x509().unwrap();
+}
+
+/// Without the header it would be refused, as the next row shows.
+fn wep_4_7_10_our_own_client_finds_the_endpoint_and_sends_the_header(world: &World) {
+    let fetch = |socket: &std::path::Path| {
+        let mut command = bulla_tests::bulla();
+        command.args(["fetch", "x509"]).env(
+            "SPIFFE_ENDPOINT_SOCKET",
+            format!("unix://{}", socket.display()),
+        );
+        Ran::of(&mut command).code
+    };
+    assert_eq!(fetch(&world.domain.workload_socket()), 0);
+    assert_ne!(fetch(&world.domain.path("nobody.sock")), 0);
 }
 
 fn wep_8_every_request_needs_the_exact_header(world: &World) {

@@ -5,8 +5,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, GeneralSubtree, IsCa, KeyPair,
     KeyUsagePurpose, NameConstraints, SanType,
 };
+use serde_json::json;
 
-use crate::foreign::{Ca, Foreign, HOUR, ID, NAME, ca_params, leaf_params, san, valid};
+use crate::foreign::{
+    Ca, Foreign, HOUR, ID, NAME, ca_params, leaf_params, san, standard_base64, valid,
+};
 use crate::rows::rows;
 use crate::world::World;
 
@@ -60,6 +63,7 @@ fn the_validators_rows_of_x509_svid() {
         x509_8_19_authorities_do_not_authenticate,
         x509_18_paths_are_those_of_rfc_5280,
         x509_20_leaves_do_not_sign,
+        x509_28_29_the_first_certificate_of_a_bundle_entry_counts,
         x509_31_a_bundle_without_authorities_verifies_nothing,
         x509_32_names_inside_a_constraint_are_accepted_and_no_others,
     );
@@ -139,6 +143,34 @@ fn x509_20_leaves_do_not_sign(validator: &Validator) {
     for usage in [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign] {
         validator.refused(|leaf| leaf.key_usages.push(usage));
     }
+}
+
+/// As a consumer: `bulla bundle append` reads a document, and workloads are given what
+/// it took.
+fn x509_28_29_the_first_certificate_of_a_bundle_entry_counts(validator: &Validator) {
+    let world = &validator.world;
+    let id = world.domain.id("/x");
+    let own = id.trim_start_matches("spiffe://").trim_end_matches("/x");
+    let [first, second] = [0, 1].map(|_| Ca::root(own).der);
+    let entry = |x5c: serde_json::Value| json!({"use": "x509-svid", "kty": "EC", "x5c": x5c});
+    let document = json!({"keys": [
+        {"use": "x509-svid", "kty": "EC"},
+        entry(json!([])),
+        entry(json!([standard_base64(&first), standard_base64(&second)])),
+    ]});
+    let file = world.domain.path("more.json");
+    std::fs::write(&file, document.to_string()).unwrap();
+    let appended = world
+        .domain
+        .admin(["bundle", "append", file.to_str().unwrap()]);
+    assert_eq!(appended.code, 0, "{}", appended.err);
+    let holds = |bundle: &[u8], der: &[u8]| bundle.windows(der.len()).any(|part| part == der);
+    let own = format!("spiffe://{own}");
+    world.await_bundle(&own, |bundle| holds(bundle, &first));
+    assert!(!holds(
+        &world.x509_bundles().unwrap().bundles[&own],
+        &second
+    ));
 }
 
 fn x509_31_a_bundle_without_authorities_verifies_nothing(validator: &Validator) {

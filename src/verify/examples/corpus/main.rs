@@ -14,6 +14,7 @@
 mod bundles;
 mod chains;
 mod ids;
+mod intermediates;
 #[path = "../../tests/verify/kit.rs"]
 mod kit;
 mod tokens;
