@@ -133,7 +133,7 @@ fn fake_engine(socket: &Path) {
 }
 
 #[test]
-fn a_container_is_known_by_what_its_engine_says_and_refused_while_that_says_nothing() {
+fn a_container_is_known_by_what_its_engine_says_and_is_nothing_else_while_that_says_nothing() {
     let Some(mut groups) = Groups::mount() else {
         return;
     };
@@ -146,18 +146,18 @@ fn a_container_is_known_by_what_its_engine_says_and_refused_while_that_says_noth
         agent: format!("[attestors.docker]\nenabled = true\nsocket = {socket:?}\n"),
         ..Settings::default()
     });
-    domain.register("/host", []);
-    domain.await_svid("/host");
-    // No partial set: the entry by uid alone would match, too.
-    let ran = fetch_in(&domain, &container);
-    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
-
-    fake_engine(&socket);
     register(
         &domain,
         "/web",
         "docker:label:com.docker.compose.service:web",
     );
+    domain.register("/host", []);
+    domain.await_svid("/host");
+    // The entry by uid alone would match, too, but it is not what the container is.
+    let ran = fetch_in(&domain, &container);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+
+    fake_engine(&socket);
     eventually_gets(&domain, &container, "/web");
     let ran = fetch_in(&domain, &forged).ok();
     assert!(!ran.out.contains(&domain.id("/web")), "{}", ran.out);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bulla_tests::{Domain, Ran, Settings, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Ran, Settings, eventually, eventually_within};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ring::digest::{SHA256, digest};
@@ -66,6 +66,15 @@ impl Rack {
         self.fetch().out.contains(&self.domain.id(path))
     }
 
+    /// What a stream is sent that is opened now: how many SVIDs, update by update.
+    fn watch(&self) -> Updates {
+        let mut command = bulla_tests::bulla();
+        command.args(["fetch", "x509", "--watch", "--json"]);
+        command.env("SPIFFE_ENDPOINT_SOCKET", self.domain.endpoint());
+        let log = self.domain.path("watch.log");
+        Updates(Process::start(&mut command, &log))
+    }
+
     fn await_both(&self) {
         for path in ["/racked", "/by-uid"] {
             let what = format!("an SVID of {path}");
@@ -80,6 +89,19 @@ impl Rack {
         let log = fs::read_to_string(self.domain.path("agent.log")).unwrap();
         let lines = log.lines().filter(|line| line.contains("an attestor runs"));
         lines.map(number_in).collect()
+    }
+}
+
+struct Updates(Process);
+
+impl Updates {
+    fn await_svids(&self, svids: usize) {
+        let what = format!("an update with {svids} SVIDs on an open stream");
+        eventually_within(std::time::Duration::from_secs(60), &what, || {
+            let output = self.0.output();
+            let last: serde_json::Value = serde_json::from_str(output.lines().last()?).ok()?;
+            (last["svids"].as_array()?.len() == svids).then_some(())
+        });
     }
 }
 
@@ -145,12 +167,24 @@ fn a_stock_plug_in_states_selectors_and_is_given_nothing_but_what_it_needs() {
 
 #[test]
 fn a_plug_in_that_dies_closes_what_depends_on_it_and_is_started_again() {
-    let rack = Rack::honest(true);
+    for optional in [false, true] {
+        let rack = Rack::honest(optional);
+        rack.await_both();
+        rack.switch("crash", true);
+        eventually("only what does not need it is served", || {
+            (rack.gets("/by-uid") && !rack.gets("/racked")).then_some(())
+        });
+        // A stream that is opened meanwhile does not go without for ever.
+        let stream = rack.watch();
+        stream.await_svids(1);
+        rack.switch("crash", false);
+        stream.await_svids(2);
+        rack.await_both();
+    }
+    let rack = Rack::honest(false);
     rack.await_both();
     rack.switch("crash", true);
-    eventually("only what does not need it is served", || {
-        (rack.gets("/by-uid") && !rack.gets("/racked")).then_some(())
-    });
+    eventually("it has ended", || (!rack.gets("/racked")).then_some(()));
     rack.switch("crash", false);
     rack.await_both();
     let runs = rack.runs();
@@ -171,6 +205,12 @@ fn a_plug_in_that_hangs_or_lies_fails_the_call_and_one_that_hangs_is_replaced() 
     assert_ne!(refused.code, 0, "{}", refused.out);
     rack.switch("bad", false);
     rack.await_both();
+    // Now an entry that needs it comes first.
+    rack.domain.register(
+        "/default",
+        ["--selector", "rack:row:7", "--hint", "default"],
+    );
+    rack.domain.await_svid("/default");
     rack.switch("hang", true);
     let refused = rack.fetch();
     assert_eq!(refused.code, 3, "{}{}", refused.out, refused.err);

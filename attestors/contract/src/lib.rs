@@ -22,4 +22,4 @@ pub use node::{
 };
 pub use node_key::{MAX_NODE_KEY_BYTES, NodeKey, NodeKeyError};
 pub use process::{ControlGroup, Executable, ExecutablePath, Process, ProcessError, Strength};
-pub use workload::{Attestor, Inspect, InspectError, inspect_all};
+pub use workload::{Attestor, Inspect, InspectError, Stated, inspect_all};

@@ -37,7 +37,8 @@ pub enum InspectError {
         /// What is wrong with it.
         source: SelectorError,
     },
-    /// A service that the attestor asks did not answer.
+    /// A service that the attestor asks did not answer. What could not be found out
+    /// then may be missing, and closes what depends on it.
     #[error("{0}")]
     Unavailable(String),
     /// The attestor stated a selector that is not of its own kind.
@@ -57,19 +58,28 @@ pub struct Attestor {
     pub optional: bool,
 }
 
-/// Asks all attestors about one process. An attestor that fails fails the
-/// call, unless it is marked optional: then its selectors are missing, all of
-/// them, and `on_skipped` is told.
+/// What the attestors together stated of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// What they stated.
+    pub selectors: Selectors,
+    /// Optional attestors that failed: the admin accepts that their selectors are
+    /// missing.
+    pub skipped: Vec<&'static str>,
+    /// Attestors that did not answer: nobody knows what they would have stated.
+    pub unknown: Vec<&'static str>,
+}
+
+/// Asks all attestors about one process. The selectors of one that fails are
+/// missing, all of them, where it is marked optional or is
+/// [`InspectError::Unavailable`]; every other failure fails the call.
 ///
 /// # Errors
-/// The first failure of an attestor that is not optional; always one that says
-/// that the process has ended or changed.
-pub fn inspect_all(
-    attestors: &[Attestor],
-    process: &dyn Process,
-    on_skipped: &mut dyn FnMut(&'static str, &InspectError),
-) -> Result<Selectors, InspectError> {
+/// The first failure that fails the call; always one that says that the process has
+/// ended or changed.
+pub fn inspect_all(attestors: &[Attestor], process: &dyn Process) -> Result<Stated, InspectError> {
     let mut all = Vec::new();
+    let (mut skipped, mut unknown) = (Vec::new(), Vec::new());
     for attestor in attestors {
         let kind = attestor.inspect.kind();
         match attestor.inspect.inspect(process) {
@@ -77,13 +87,16 @@ pub fn inspect_all(
                 return Err(InspectError::ForeignKind(kind));
             }
             Ok(selectors) => all.extend(selectors),
-            Err(error) if attestor.optional && !counts_always(&error) => {
-                on_skipped(kind, &error);
-            }
+            Err(error) if attestor.optional && !counts_always(&error) => skipped.push(kind),
+            Err(InspectError::Unavailable(_)) => unknown.push(kind),
             Err(error) => return Err(error),
         }
     }
-    Selectors::new(all).map_err(InspectError::TooMany)
+    Ok(Stated {
+        selectors: Selectors::new(all).map_err(InspectError::TooMany)?,
+        skipped,
+        unknown,
+    })
 }
 
 // The first three say that the process is not the one that called, and the last

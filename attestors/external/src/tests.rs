@@ -76,13 +76,12 @@ fn nobody_waits_where_nobody_may_and_a_plug_in_that_is_away_closes_what_needs_it
         [Attestor { inspect, optional }]
     };
     let process = StillProcess::default();
-    let ignore = &mut |_: &'static str, _: &InspectError| {};
-    assert!(inspect_all(&attestors(false), &process, ignore).is_err());
-    assert!(
-        inspect_all(&attestors(true), &process, ignore)
-            .unwrap()
-            .is_empty()
-    );
+    let needed = inspect_all(&attestors(false), &process).unwrap();
+    assert!(needed.selectors.is_empty() && needed.skipped.is_empty());
+    assert_eq!(needed.unknown, ["rack"]);
+    let optional = inspect_all(&attestors(true), &process).unwrap();
+    assert!(optional.selectors.is_empty() && optional.unknown.is_empty());
+    assert_eq!(optional.skipped, ["rack"]);
 }
 
 #[test]

@@ -82,6 +82,8 @@ impl Limits {
 
 /// Descriptors that are left for everything but workloads' connections.
 pub(crate) const OTHER_DESCRIPTORS: usize = 256;
+/// How long until it is tried again whether an attestor that did not answer does.
+pub(crate) const ATTESTOR_RETRY: Duration = Duration::from_secs(5);
 /// Keys in one issuance request; the server refuses more.
 pub(crate) const ISSUE_BATCH: usize = 500;
 /// How long one call to the server may take.

@@ -116,6 +116,7 @@ impl<V: Content> Kept<V> {
                 self.last = None;
                 State::Denied
             }
+            State::Withheld(why) => State::Withheld(why),
             State::Pending => State::Pending,
         };
         let moved = !self.state.is_same(&new);

@@ -160,16 +160,20 @@ impl Cache {
     /// them.
     #[must_use]
     pub fn matching(&self, caller: &Selectors, now: Timestamp) -> Vec<Arc<Entry>> {
+        let mut entries = self.meeting(caller, now);
+        arrange(&mut entries);
+        entries
+    }
+
+    /// The entries whose conditions these selectors meet, in no order.
+    pub(crate) fn meeting(&self, caller: &Selectors, now: Timestamp) -> Vec<Arc<Entry>> {
         let near = self.conditions.candidates(caller);
-        let mut entries: Vec<Arc<Entry>> = near
-            .filter_map(|id| self.held.get(&id))
+        near.filter_map(|id| self.held.get(&id))
             .map(|held| &held.entry)
             .filter(|entry| entry.selectors.is_subset_of(caller))
             .filter(|entry| !entry.store_svid && !entry.is_expired(now))
             .cloned()
-            .collect();
-        arrange(&mut entries);
-        entries
+            .collect()
     }
 
     /// The entry of that id.

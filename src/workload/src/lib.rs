@@ -6,6 +6,8 @@
 //!
 //! - A caller is a set of selectors. [`Cache::subscribe`] turns it into a
 //!   [`ViewId`]; callers with equal selectors share one view.
+//! - A caller may be known in part only, where an attestor does not answer
+//!   ([`Caller`]): it is given what cannot be another for that.
 //! - A view has a state for each stream of the Workload API: denied (no
 //!   identity), pending (identities, but their SVIDs are on their way) or ready.
 //!   Every ready view is the full set, never a delta (Workload API 4.3).
@@ -15,6 +17,7 @@
 
 mod build;
 mod cache;
+mod caller;
 mod held;
 mod jwt;
 mod limits;
@@ -29,6 +32,7 @@ mod view;
 mod views;
 
 pub use cache::{Cache, Counts};
+pub use caller::{Caller, Withheld};
 pub use held::{Issued, Jitter};
 pub use jwt::JwtHit;
 pub use limits::Limits;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use identity::{Bundle, Entry, TrustDomain};
 
+use crate::caller::Withheld;
 use crate::held::Issued;
 use crate::trust::Profile;
 
@@ -14,6 +15,9 @@ use crate::trust::Profile;
 pub enum State<V> {
     /// The caller has no identity: `PermissionDenied`, and the stream ends.
     Denied,
+    /// What it has depends on an attestor that does not answer: `Unavailable`, and the
+    /// stream ends.
+    Withheld(Withheld),
     /// It has one, but what it needs is still on its way: wait, or answer
     /// `Unavailable` when that takes too long.
     Pending,
@@ -25,6 +29,7 @@ impl<V> Clone for State<V> {
     fn clone(&self) -> Self {
         match self {
             Self::Denied => Self::Denied,
+            Self::Withheld(why) => Self::Withheld(*why),
             Self::Pending => Self::Pending,
             Self::Ready(view) => Self::Ready(Arc::clone(view)),
         }
@@ -37,7 +42,7 @@ impl<V> State<V> {
     pub const fn ready(&self) -> Option<&Arc<V>> {
         match self {
             Self::Ready(view) => Some(view),
-            Self::Denied | Self::Pending => None,
+            Self::Denied | Self::Withheld(_) | Self::Pending => None,
         }
     }
 
@@ -47,6 +52,7 @@ impl<V> State<V> {
         match (self, other) {
             (Self::Ready(a), Self::Ready(b)) => Arc::ptr_eq(a, b),
             (Self::Denied, Self::Denied) | (Self::Pending, Self::Pending) => true,
+            (Self::Withheld(a), Self::Withheld(b)) => a == b,
             _ => false,
         }
     }
@@ -170,6 +176,8 @@ pub enum Step<V> {
     Send(Arc<V>),
     /// End with `PermissionDenied`: all identities are gone, or there were none.
     End,
+    /// End with `Unavailable`.
+    Withheld(Withheld),
 }
 
 impl Delivered {
@@ -178,6 +186,7 @@ impl Delivered {
     pub fn step<V: Versioned>(&mut self, state: &State<V>) -> Step<V> {
         match state {
             State::Denied => Step::End,
+            State::Withheld(why) => Step::Withheld(*why),
             State::Pending => Step::Wait,
             State::Ready(view) if view.version() == self.0 => Step::Wait,
             State::Ready(view) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use identity::{Entry, EntryId, FactIndex, Selectors, Timestamp};
 
 use crate::trust::Profile;
-use crate::{BundleView, Cache, Effects, State, X509View};
+use crate::{BundleView, Cache, Caller, Effects, State, X509View};
 
 /// Names a view while it is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,7 +20,7 @@ pub struct TooManyViews(pub usize);
 
 #[derive(Debug)]
 pub(crate) struct View {
-    caller: Selectors,
+    caller: Caller,
     streams: usize,
     /// When its last stream closed, in closings.
     idle_since: u64,
@@ -50,7 +50,9 @@ impl<V> Default for Kept<V> {
 #[derive(Debug, Default)]
 pub(crate) struct Views {
     by_id: BTreeMap<ViewId, View>,
-    by_caller: HashMap<Selectors, ViewId>,
+    by_caller: HashMap<Caller, ViewId>,
+    /// Those of whose callers something is unknown.
+    partial: BTreeSet<ViewId>,
     facts: FactIndex<ViewId>,
     dirty: BTreeSet<ViewId>,
     idle: BTreeMap<u64, ViewId>,
@@ -64,7 +66,13 @@ impl Views {
     pub(crate) fn touch(&mut self, conditions: &Selectors) {
         for id in self.facts.candidates(conditions).into_iter().flatten() {
             let view = self.by_id.get(id);
-            if view.is_some_and(|view| conditions.is_subset_of(&view.caller)) {
+            if view.is_some_and(|view| conditions.is_subset_of(view.caller.selectors())) {
+                self.dirty.insert(*id);
+            }
+        }
+        for id in &self.partial {
+            let view = self.by_id.get(id);
+            if view.is_some_and(|view| view.caller.depends(conditions).is_some()) {
                 self.dirty.insert(*id);
             }
         }
@@ -82,7 +90,7 @@ impl Views {
         self.by_id.get_mut(&id)
     }
 
-    pub(crate) fn find(&self, caller: &Selectors) -> Option<ViewId> {
+    pub(crate) fn find(&self, caller: &Caller) -> Option<ViewId> {
         self.by_caller.get(caller).copied()
     }
 
@@ -91,10 +99,13 @@ impl Views {
         (self.by_id.len() - self.idle.len(), self.idle.len())
     }
 
-    fn insert(&mut self, caller: &Selectors) -> ViewId {
+    fn insert(&mut self, caller: &Caller) -> ViewId {
         self.ids += 1;
         let id = ViewId(self.ids);
-        self.facts.insert(&id, caller);
+        self.facts.insert(&id, caller.selectors());
+        if caller.is_partial() {
+            self.partial.insert(id);
+        }
         self.by_caller.insert(caller.clone(), id);
         let view = View {
             caller: caller.clone(),
@@ -114,7 +125,8 @@ impl Views {
         if let Some(view) = self.by_id.remove(&id) {
             self.idle.remove(&view.idle_since);
             self.by_caller.remove(&view.caller);
-            self.facts.remove(&id, &view.caller);
+            self.facts.remove(&id, view.caller.selectors());
+            self.partial.remove(&id);
         }
     }
 }
@@ -126,10 +138,11 @@ impl Cache {
     /// [`TooManyViews`]: the caller is new and [`crate::Limits::max_views`] are open.
     pub fn subscribe(
         &mut self,
-        caller: &Selectors,
+        caller: impl Into<Caller>,
         now: Timestamp,
     ) -> Result<(ViewId, Effects), TooManyViews> {
         self.expire(now);
+        let caller = &caller.into();
         let (open, _) = self.views.counts();
         let known = self.views.find(caller);
         let streams = |id| self.views.get(id).map_or(0, |view| view.streams);
@@ -228,7 +241,10 @@ impl Cache {
         let Some(view) = self.views.get(id) else {
             return false;
         };
-        let members = self.matching(&view.caller, now);
+        let (members, withheld) = match self.resolve(&view.caller, now) {
+            Ok(members) => (members, None),
+            Err(withheld) => (Vec::new(), Some(withheld)),
+        };
         let ids = |entries: &[Arc<Entry>]| -> BTreeSet<EntryId> {
             entries.iter().map(|e| e.id.clone()).collect()
         };
@@ -241,9 +257,18 @@ impl Cache {
                 .difference(&before)
                 .for_each(|id| self.watch(id, true));
         }
-        let x509 = self.build_x509(&members);
-        let x509_bundles = self.build_bundles(&members, Profile::X509);
-        let jwt_bundles = self.build_bundles(&members, Profile::Jwt);
+        let (x509, x509_bundles, jwt_bundles) = match withheld {
+            Some(why) => (
+                State::Withheld(why),
+                State::Withheld(why),
+                State::Withheld(why),
+            ),
+            None => (
+                self.build_x509(&members),
+                self.build_bundles(&members, Profile::X509),
+                self.build_bundles(&members, Profile::Jwt),
+            ),
+        };
         let versions = &mut self.views.versions;
         let Some(view) = self.views.by_id.get_mut(&id) else {
             return false;

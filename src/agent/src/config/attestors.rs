@@ -145,8 +145,8 @@ pub struct EngineConfig {
     pub socket: Option<PathBuf>,
     /// Names of environment variables that are stated with their values.
     pub env: Vec<String>,
-    /// Whether callers are served without these selectors when the engine does
-    /// not answer, instead of being refused.
+    /// Whether callers whose default identity may depend on these selectors are
+    /// served what is left when the engine does not answer, instead of being refused.
     pub optional: bool,
 }
 
@@ -163,8 +163,8 @@ pub struct ExternalConfig {
     /// What the plug-in is configured with, in HCL.
     #[serde(default)]
     pub config: String,
-    /// Whether callers are served without its selectors when it fails, instead
-    /// of being refused.
+    /// Whether callers whose default identity may depend on its selectors are served
+    /// what is left when it fails, instead of being refused.
     #[serde(default)]
     pub optional: bool,
 }

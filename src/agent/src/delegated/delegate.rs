@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use identity::{Selectors, SpiffeId};
+use identity::SpiffeId;
 use tonic::Status;
+use workload::Caller;
 
-use crate::hub::{Subscription, no_identity, not_ready};
+use crate::hub::{Subscription, no_identity};
 use crate::process::Liveness;
 use crate::workload_api::{Connection, WorkloadApi, process_changed};
 
 /// A caller that was attested and is a delegate by configuration.
 pub(super) struct Delegate {
     pub(super) connection: Connection,
-    selectors: Selectors,
+    who: Caller,
     /// Its own view: what it loses there, it loses here.
     own: Subscription,
     life: Liveness,
@@ -25,15 +26,15 @@ impl Delegate {
     /// It cannot be attested, has no identity, or none that is a delegate's.
     pub(super) async fn of(connection: &Connection, method: &str) -> Result<Self, Status> {
         let attested = connection.attest().await?;
-        let id = standing(&connection.api, &attested.selectors)?;
+        let id = standing(&connection.api, &attested.caller())?;
         let life = connection.caller.watch();
         let pid = connection.caller.peer().pid();
         tracing::info!(delegate = %id, pid, method, "a delegate calls");
-        let own = connection.api.core.hub.subscribe(&attested.selectors);
+        let own = connection.api.core.hub.subscribe(&attested.caller());
         Ok(Self {
             connection: connection.clone(),
             own: own.map_err(|error| Status::unavailable(error.to_string()))?,
-            selectors: attested.selectors,
+            who: attested.caller(),
             life: life.map_err(|error| process_changed(&error))?,
         })
     }
@@ -61,13 +62,13 @@ impl Delegate {
         self.life
             .recheck()
             .map_err(|error| process_changed(&error))?;
-        standing(self.api(), &self.selectors).map(drop)
+        standing(self.api(), &self.who).map(drop)
     }
 }
 
 /// The identity by which a caller is a delegate. None is by default.
-fn standing(api: &WorkloadApi, selectors: &Selectors) -> Result<SpiffeId, Status> {
-    let entries = api.core.hub.matching(selectors).ok_or_else(not_ready)?;
+fn standing(api: &WorkloadApi, who: &Caller) -> Result<SpiffeId, Status> {
+    let entries = api.core.hub.matching(who)?;
     if entries.is_empty() {
         return Err(no_identity());
     }

@@ -27,7 +27,7 @@ struct Following {
 pub(super) fn stream(open: Open, target: Target) -> Result<Messages, Status> {
     let hub = &open.delegate.api().core.hub;
     let subscription = hub
-        .subscribe(&target.selectors)
+        .subscribe(&target.who)
         .map_err(|error| Status::unavailable(error.to_string()))?;
     let following = Following {
         open,
@@ -98,7 +98,7 @@ pub(super) async fn tokens(
     let asked = asked.limited_to(may_be_delegated);
     let target = Target::find(connection, &wanted.selectors, wanted.pid).await?;
     let granted = tokens
-        .grant(&connection.caller, &target.selectors, &asked)
+        .grant(&connection.caller, &target.who, &asked)
         .await?;
     // That took a while.
     delegate.recheck()?;

@@ -2,15 +2,15 @@
 
 use api::types;
 use contract::{ProcessError, Strength};
-use identity::Selectors;
 use tonic::Status;
+use workload::Caller;
 
 use crate::process::Liveness;
 use crate::workload_api::{Connection, not_attested, process_changed};
 
 /// A workload, by its selectors.
 pub(super) struct Target {
-    pub(super) selectors: Selectors,
+    pub(super) who: Caller,
     /// The process, when it was named by number: its end ends what is done for it.
     pub(super) life: Option<Liveness>,
 }
@@ -43,8 +43,10 @@ impl Target {
                 }
                 let selectors = api::convert::selectors_from_wire("selectors", selectors)
                     .map_err(|error| Status::invalid_argument(error.to_string()))?;
-                let life = None;
-                Ok(Self { selectors, life })
+                Ok(Self {
+                    who: Caller::from(&selectors),
+                    life: None,
+                })
             }
         }
     }
@@ -67,7 +69,7 @@ impl Target {
         let attested = attested.map_err(|error| not_attested(&error))?;
         let life = process.watch().map_err(|error| process_changed(&error))?;
         Ok(Self {
-            selectors: attested.selectors,
+            who: attested.caller(),
             life: Some(life),
         })
     }

@@ -46,6 +46,10 @@ impl Explanation {
             .collect();
         said.add("entries", rows);
         let verdict = match entries {
+            [] if !attested.unknown.is_empty() => format!(
+                "no identity is given while {} does not answer, unless it depends on nothing of that",
+                attested.unknown.join(", ")
+            ),
             [] => "no entry matches this process, so it has no identity".to_owned(),
             [only] => format!("this process is {}", only.spiffe_id),
             [first, rest @ ..] => format!(
@@ -82,6 +86,8 @@ fn attestors(api: &WorkloadApi, attested: &Attested) -> Vec<Value> {
         let name = attestor.inspect.kind();
         let outcome = if attested.skipped.contains(&name) {
             "failed, and is optional"
+        } else if attested.unknown.contains(&name) {
+            "did not answer"
         } else {
             "stated"
         };

@@ -48,7 +48,7 @@ pub(crate) async fn explain(
             said
         }
         Ok(attested) => {
-            let matched = api.core.hub.matching(&attested.selectors);
+            let matched = api.core.hub.matching(&attested.caller());
             let entries = matched.unwrap_or_default();
             let mut said = Explanation::of(api, caller.peer(), &attested, &entries);
             near(api, &mut said, &entries, &attested.selectors).await;

@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::{Bundle, Entry, EntryId, Selectors, Timestamp};
+use identity::{Bundle, Entry, EntryId, Timestamp};
 use tokio::sync::{Notify, watch};
 use tonic::Status;
-use workload::{Cache, Effects, Jitter, TooManyViews, Update, ViewId};
+use workload::{Cache, Caller, Effects, Jitter, TooManyViews, Update, ViewId};
 
 pub(crate) use all_bundles::AllBundles;
-pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready};
+pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready, withheld};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -215,7 +215,7 @@ impl Hub {
     /// Opens a stream for a caller.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
-        caller: &Selectors,
+        caller: &Caller,
     ) -> Result<Subscription, TooManyViews> {
         let now = self.clock.now();
         let mut state = self.lock();
@@ -246,17 +246,33 @@ impl Hub {
         }
     }
 
-    /// The entries of a caller, the default first; `None` when nothing is known yet.
-    pub(crate) fn matching(&self, caller: &Selectors) -> Option<Vec<Arc<Entry>>> {
+    /// The entries of a caller, the default first.
+    ///
+    /// # Errors
+    /// Nothing is known yet, or what the caller is depends on an attestor that does
+    /// not answer.
+    pub(crate) fn matching(&self, caller: &Caller) -> Result<Vec<Arc<Entry>>, Status> {
+        self.matching_among(caller, |_| true)
+    }
+
+    /// As [`Hub::matching`], as if there were only these entries.
+    pub(crate) fn matching_among(
+        &self,
+        caller: &Caller,
+        among: impl Fn(&Entry) -> bool,
+    ) -> Result<Vec<Arc<Entry>>, Status> {
         let state = self.lock();
-        let is_ready = state.is_ready || state.is_banned;
-        is_ready.then(|| state.cache.matching(caller, self.clock.now()))
+        if !state.is_ready && !state.is_banned {
+            return Err(not_ready());
+        }
+        let entries = state.cache.resolve_among(caller, self.clock.now(), among);
+        entries.map_err(withheld)
     }
 
     /// The bundles a caller may verify with: the own one and those its entries
     /// federate with.
-    pub(crate) fn visible_bundles(&self, caller: &Selectors) -> Result<Vec<Arc<Bundle>>, Status> {
-        let entries = self.matching(caller).ok_or_else(not_ready)?;
+    pub(crate) fn visible_bundles(&self, caller: &Caller) -> Result<Vec<Arc<Bundle>>, Status> {
+        let entries = self.matching(caller)?;
         let is_open = self.is_open_to_all() && !self.lock().is_banned;
         if entries.is_empty() && !is_open {
             return Err(no_identity());

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use identity::Bundle;
 use tokio::sync::watch;
 use tonic::Status;
-use workload::{BundleView, Delivered as Version, State, Step, Versioned, ViewId, X509View};
+use workload::{
+    BundleView, Delivered as Version, State, Step, Versioned, ViewId, Withheld, X509View,
+};
 
 use super::{Hub, delivery, encode};
 
@@ -118,6 +120,15 @@ impl Subscription {
         }
     }
 
+    /// Goes on as `other`, another view of the same caller: what was sent of this one
+    /// counts.
+    pub(crate) fn continue_as(&mut self, mut other: Self) {
+        other.sent = self.sent;
+        other.sent_own = self.sent_own.take();
+        other.delivered = self.delivered.take();
+        *self = other;
+    }
+
     /// Waits until the view changed.
     pub(crate) async fn changed(&mut self) {
         // The sender lives in the hub for as long as this subscription does.
@@ -133,6 +144,7 @@ impl Subscription {
         }
         match &shown.x509 {
             State::Denied => Err(no_identity()),
+            State::Withheld(why) => Err(withheld(*why)),
             State::Pending => Ok(None),
             State::Ready(view) => Ok(Some(Arc::clone(view))),
         }
@@ -198,6 +210,7 @@ fn step<V: Versioned>(
         Step::Wait => Next::Wait,
         Step::Send(view) => Next::Send(encoded(&view)),
         Step::End => Next::End(no_identity()),
+        Step::Withheld(why) => Next::End(withheld(why)),
     }
 }
 
@@ -220,6 +233,11 @@ fn step_own(
 /// The refusal while the agent has no view at all.
 pub(crate) fn not_ready() -> Status {
     Status::unavailable("the agent has not heard from its server yet; call again")
+}
+
+/// The refusal of a caller whose identity depends on an attestor that is away.
+pub(crate) fn withheld(why: Withheld) -> Status {
+    Status::unavailable(format!("{why}; call again"))
 }
 
 /// The refusal of a caller without identity. Clients try again after it.

@@ -32,7 +32,7 @@ impl Source for Bundles {
     ) -> Result<Look, Problem> {
         view.mark_seen();
         let core = &call.connection.api.core;
-        let mut bundles = match core.hub.visible_bundles(&attested.selectors) {
+        let mut bundles = match core.hub.visible_bundles(&attested.caller()) {
             Ok(bundles) if bundles.is_empty() => return Ok(Look::Pending),
             Ok(bundles) => bundles,
             Err(status) => return nothing(status),

@@ -66,7 +66,7 @@ pub(super) async fn answer(
     let limit = core.settings.config.limits.request_bytes;
     let wanted = parse(&read(call.headers, body, limit).await?)?;
     let attested = call.attest().await?;
-    let visible = core.hub.visible_bundles(&attested.selectors)?;
+    let visible = core.hub.visible_bundles(&attested.caller())?;
     let by_name = visible.into_iter().map(|b| (b.trust_domain.clone(), b));
     let bundles: Bundles = by_name.collect();
     let now = core.now();

@@ -44,7 +44,7 @@ impl Source for Tokens {
     ) -> Result<Look, Problem> {
         view.mark_seen();
         let (tokens, caller) = (&call.connection.api.tokens, &call.connection.caller);
-        let granted = match tokens.grant(caller, &attested.selectors, &self.0).await {
+        let granted = match tokens.grant(caller, &attested.caller(), &self.0).await {
             Ok(granted) => granted,
             Err(status) => return nothing(status),
         };

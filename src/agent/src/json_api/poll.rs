@@ -74,7 +74,7 @@ pub(super) async fn answer<S: Source + Sync>(
     let mut conditions = Conditions::of(call.headers);
     let attested = call.attest().await?;
     let core = &call.connection.api.core;
-    let subscribed = core.hub.subscribe(&attested.selectors);
+    let subscribed = core.hub.subscribe(&attested.caller());
     let mut view = subscribed.map_err(|error| Kind::Unavailable.because(error.to_string()))?;
     let wait = conditions.wait.unwrap_or_default();
     let mut time_is_up = std::pin::pin!(sleep(wait));

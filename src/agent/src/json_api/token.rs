@@ -93,7 +93,7 @@ impl Source for Scoped {
         let connection = call.connection;
         let scoped = &connection.api.scoped;
         match scoped
-            .pair(&connection.caller, &attested.selectors, &self.0)
+            .pair(&connection.caller, &attested.caller(), &self.0)
             .await
         {
             Ok(Some(pair)) => Ok(Look::Found(found(&pair))),

@@ -20,6 +20,22 @@ pub struct Attested {
     pub strength: Strength,
     /// Attestors that failed and that the admin marked as optional.
     pub skipped: Vec<&'static str>,
+    /// Attestors that did not answer.
+    pub unknown: Vec<&'static str>,
+}
+
+impl Attested {
+    /// The process, as the cache knows callers.
+    #[must_use]
+    pub fn caller(&self) -> workload::Caller {
+        workload::Caller::new(self.selectors.clone(), self.unknown.clone())
+    }
+
+    /// Whether an attestor had nothing to state, and may have something later.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !(self.skipped.is_empty() && self.unknown.is_empty())
+    }
 }
 
 /// Why a process was not attested.
@@ -170,18 +186,19 @@ impl Caller {
         let look = Snapshot::take(&self.host, seen.peer(&self.peer)?, may_block)?;
         seen.check_program(look.program())?;
         seen.check_start(look.started())?;
-        let mut skipped = Vec::new();
-        let outcome = inspect_all(attestors, &look, &mut |kind, _| skipped.push(kind));
+        let outcome = inspect_all(attestors, &look);
         match &outcome {
             Err(InspectError::Process(ProcessError::WouldBlock)) => {}
             // What an attestor says of a process that has meanwhile ended or
             // changed does not count, its complaints included.
             _ => look.confirm()?,
         }
+        let stated = outcome?;
         Ok(Attested {
-            selectors: outcome?,
+            selectors: stated.selectors,
             strength: look.strength(),
-            skipped,
+            skipped: stated.skipped,
+            unknown: stated.unknown,
         })
     }
 }

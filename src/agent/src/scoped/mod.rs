@@ -24,7 +24,7 @@ pub(crate) use refused::Refused;
 pub(crate) use wanted::Wanted;
 
 use crate::core::Core;
-use crate::hub::{no_identity, not_ready};
+use crate::hub::no_identity;
 use crate::limits;
 use crate::process::Caller;
 use crate::workload_api::process_changed;
@@ -62,18 +62,20 @@ impl ScopedTokens {
     pub(crate) async fn pair(
         &self,
         caller: &Arc<Caller>,
-        selectors: &Selectors,
+        who: &workload::Caller,
         wanted: &Wanted,
     ) -> Result<Option<Pair>, Refused> {
-        let entry = self.entry(selectors, wanted)?;
+        let entry = self.entry(who, wanted)?;
         let Some(issued) = self.core.hub.issued(&entry.id) else {
             return Ok(None);
         };
-        let minted = self.minted(&entry, &issued, selectors, wanted).await?;
+        let minted = self
+            .minted(&entry, &issued, who.selectors(), wanted)
+            .await?;
         // That may have taken a while: the caller may be another program by now, and
         // the entry another's.
         caller.recheck().map_err(|error| process_changed(&error))?;
-        let now = self.entry(selectors, wanted)?;
+        let now = self.entry(who, wanted)?;
         if now.id != entry.id || now.spiffe_id != entry.spiffe_id {
             let changed = "the caller's identities have just changed; call again";
             return Err(Status::unavailable(changed).into());
@@ -85,10 +87,10 @@ impl ScopedTokens {
         }))
     }
 
-    fn entry(&self, selectors: &Selectors, wanted: &Wanted) -> Result<Arc<Entry>, Status> {
-        let entries = self.core.hub.matching(selectors).ok_or_else(not_ready)?;
-        let mut ours = entries.into_iter().filter(|entry| wanted.means(entry));
-        ours.next().ok_or_else(no_identity)
+    fn entry(&self, who: &workload::Caller, wanted: &Wanted) -> Result<Arc<Entry>, Status> {
+        let hub = &self.core.hub;
+        let entries = hub.matching_among(who, |entry| wanted.means(entry))?;
+        entries.into_iter().next().ok_or_else(no_identity)
     }
 
     async fn minted(

@@ -8,15 +8,12 @@ use tonic::{Code, Status};
 
 use super::Config;
 use super::secrets::Secrets;
-use crate::hub::Subscription;
-use crate::process::Liveness;
-use crate::workload_api::{Admitted, Connection, drained, process_changed};
+use crate::workload_api::{Admitted, Connection, Followed, drained, process_changed};
 
 /// An attested caller's eye on its secrets.
 pub(super) struct Source {
     connection: Connection,
-    subscription: Subscription,
-    liveness: Liveness,
+    followed: Followed,
     draining: Option<Draining>,
     /// Counts as open until the stream ends.
     _admitted: Admitted,
@@ -30,20 +27,10 @@ impl Source {
         draining: Option<Draining>,
     ) -> Result<Self, Status> {
         let attested = connection.attest().await?;
-        let subscription = connection
-            .api
-            .core
-            .hub
-            .subscribe(&attested.selectors)
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        let liveness = connection
-            .caller
-            .watch()
-            .map_err(|error| process_changed(&error))?;
+        let followed = Followed::new(connection, &attested)?;
         Ok(Self {
             connection: connection.clone(),
-            subscription,
-            liveness,
+            followed,
             draining,
             _admitted: admitted,
         })
@@ -61,7 +48,7 @@ impl Source {
             .config
             .workload_api
             .allow_unauthenticated_verifiers;
-        match self.subscription.x509() {
+        match self.followed.subscription.x509() {
             Ok(Some(view)) => Ok(Some(self.connection.api.secrets.secrets(&view))),
             Ok(None) => Ok(None),
             Err(status) if status.code() == Code::PermissionDenied && open_to_all => {
@@ -77,10 +64,11 @@ impl Source {
     /// # Errors
     /// The process is no longer what was attested.
     pub(super) fn deliver(&mut self) -> Result<(), Status> {
-        self.liveness
+        self.followed
+            .liveness
             .recheck()
             .map_err(|error| process_changed(&error))?;
-        self.subscription.holds_latest();
+        self.followed.subscription.holds_latest();
         Ok(())
     }
 
@@ -90,10 +78,7 @@ impl Source {
     /// The stream must end.
     pub(super) async fn changed(&mut self) -> Result<(), Status> {
         tokio::select! {
-            () = self.subscription.changed() => Ok(()),
-            () = self.liveness.ended() => {
-                Err(Status::unavailable("the process that was attested has ended"))
-            }
+            changed = self.followed.changed() => changed,
             () = drained(&mut self.draining) => {
                 Err(Status::unavailable("the agent is stopping; connect again"))
             }

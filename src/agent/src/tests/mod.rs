@@ -11,6 +11,7 @@ mod json_explain;
 mod json_polls;
 mod node;
 mod outage;
+mod partial;
 mod renewal;
 mod scoped;
 mod sds;

@@ -124,7 +124,7 @@ impl Connection {
         let message = self
             .api
             .tokens
-            .answer(&self.caller, &attested.selectors, wanted)
+            .answer(&self.caller, &attested.caller(), wanted)
             .await?;
         Ok(wire::respond(Answer::One(Some(message))))
     }

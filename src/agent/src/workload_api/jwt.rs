@@ -11,14 +11,14 @@ use api::workload::{Jwtsvid, JwtsvidRequest, JwtsvidResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use identity::{Entry, EntryId, JwtSvid, Selectors, SpiffeId, Timestamp};
+use identity::{Entry, EntryId, JwtSvid, SpiffeId, Timestamp};
 use tonic::{Code, Status};
 use workload::JwtHit;
 
 use super::connection::process_changed;
 use super::wire::frame;
 use crate::core::Core;
-use crate::hub::{no_identity, not_ready};
+use crate::hub::no_identity;
 use crate::limits;
 use crate::process::Caller;
 
@@ -93,10 +93,10 @@ impl Tokens {
     pub(super) async fn answer(
         &self,
         caller: &Arc<Caller>,
-        selectors: &Selectors,
+        who: &workload::Caller,
         wanted: Wanted,
     ) -> Result<Bytes, Status> {
-        let granted = self.grant(caller, selectors, &wanted).await?;
+        let granted = self.grant(caller, who, &wanted).await?;
         Ok(encode(&granted))
     }
 
@@ -104,10 +104,10 @@ impl Tokens {
     pub(crate) async fn grant(
         &self,
         caller: &Arc<Caller>,
-        selectors: &Selectors,
+        who: &workload::Caller,
         wanted: &Wanted,
     ) -> Result<Vec<Granted>, Status> {
-        let entries = self.entries(selectors, wanted)?;
+        let entries = self.entries(who, wanted)?;
         if let Some(tokens) = self.cached(&entries, &wanted.audience) {
             return Ok(entries.into_iter().zip(tokens).collect());
         }
@@ -118,7 +118,7 @@ impl Tokens {
         // That took a while: the caller may be another program by now, and the
         // entries another's.
         caller.recheck().map_err(|error| process_changed(&error))?;
-        let now = self.entries(selectors, wanted)?;
+        let now = self.entries(who, wanted)?;
         let is_still_theirs = |entry: &Arc<Entry>| {
             now.iter()
                 .any(|e| e.id == entry.id && e.spiffe_id == entry.spiffe_id)
@@ -131,12 +131,15 @@ impl Tokens {
         Ok(entries.into_iter().zip(tokens).collect())
     }
 
-    fn entries(&self, selectors: &Selectors, wanted: &Wanted) -> Result<Vec<Arc<Entry>>, Status> {
-        let mut entries = self.core.hub.matching(selectors).ok_or_else(not_ready)?;
-        entries.retain(|entry| (wanted.of)(entry));
-        if let Some(id) = &wanted.spiffe_id {
-            entries.retain(|entry| entry.spiffe_id == *id);
-        }
+    fn entries(&self, who: &workload::Caller, wanted: &Wanted) -> Result<Vec<Arc<Entry>>, Status> {
+        // Who asks for one identity is given that one, whatever others come first.
+        let entries = self.core.hub.matching_among(who, |entry| {
+            let is_asked_for = wanted
+                .spiffe_id
+                .as_ref()
+                .is_none_or(|id| entry.spiffe_id == *id);
+            is_asked_for && (wanted.of)(entry)
+        })?;
         if entries.is_empty() {
             return Err(no_identity());
         }

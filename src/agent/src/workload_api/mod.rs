@@ -8,6 +8,7 @@
 
 mod admission;
 mod connection;
+mod followed;
 mod header;
 mod health;
 mod jwt;
@@ -25,6 +26,7 @@ use contract::Attestor;
 
 pub(crate) use admission::Admitted;
 pub(crate) use connection::{Connection, not_attested, process_changed};
+pub(crate) use followed::Followed;
 pub(crate) use header::check as check_header;
 pub(crate) use jwt::{Granted, Wanted, key_id};
 pub(crate) use streams::drained;
@@ -36,6 +38,7 @@ use crate::process::ProcessHost;
 use crate::scoped::ScopedTokens;
 use crate::sds;
 use admission::Admission;
+use followed::Returns;
 use jwt::Tokens;
 use reflection::Reflection;
 use refusal::RefusalLog;
@@ -51,6 +54,7 @@ pub(crate) struct WorkloadApi {
     reflection: Reflection,
     pub(crate) refusals: RefusalLog,
     pub(crate) secrets: sds::Shelf,
+    returns: Returns,
 }
 
 impl WorkloadApi {
@@ -67,6 +71,7 @@ impl WorkloadApi {
             reflection: Reflection::new(),
             refusals: RefusalLog::default(),
             secrets: sds::Shelf::default(),
+            returns: Returns::default(),
             core,
             host,
             attestors,

@@ -41,7 +41,7 @@ pub(super) async fn answer(
     let wanted = parse(connection.message(request).await?)?;
     let attested = connection.attest().await?;
     let hub = &connection.api.core.hub;
-    let view = hub.subscribe(&attested.selectors);
+    let view = hub.subscribe(&attested.caller());
     let mut stream = Stream {
         view: view.map_err(|error| Status::unavailable(error.to_string()))?,
         liveness: connection
@@ -123,7 +123,8 @@ impl Stream {
             self.view.mark_seen();
             let scoped = &self.connection.api.scoped;
             let caller = &self.connection.caller;
-            let pair = scoped.pair(caller, &self.attested.selectors, &self.wanted);
+            let who = self.attested.caller();
+            let pair = scoped.pair(caller, &who, &self.wanted);
             let pair = pair.await.map_err(|refused| refused.status())?;
             let now = self.connection.api.core.now();
             let mut again = LOOK_AGAIN;

@@ -9,16 +9,16 @@ use bytes::Bytes;
 
 use super::admission::Admitted;
 use super::connection::{Connection, process_changed};
+use super::followed::Followed;
 use super::wire::{self, Answer, Messages};
-use crate::hub::{self, Next, Subscription};
+use crate::hub::{self, Next};
 use crate::limits;
-use crate::process::{Attested, Liveness};
+use crate::process::Attested;
 
 /// An open stream.
 struct Stream {
     answer: hub::Answer,
-    subscription: Subscription,
-    liveness: Liveness,
+    followed: Followed,
     draining: Option<Draining>,
     has_answered: bool,
     /// Counts as open until the stream ends.
@@ -33,23 +33,16 @@ pub(super) fn open(
     draining: Option<Draining>,
     answer: hub::Answer,
 ) -> Result<Response<Answer>, Status> {
-    let hub = &connection.api.core.hub;
-    let mut subscription = hub
-        .subscribe(&attested.selectors)
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut followed = Followed::new(connection, attested)?;
     // Nothing was awaited since the process was looked at for the last time.
-    let first = match subscription.next(answer) {
+    let first = match followed.subscription.next(answer) {
         Next::End(status) => return Err(status),
         Next::Send(bytes) => Some(bytes),
         Next::Wait => None,
     };
     let stream = Stream {
         answer,
-        subscription,
-        liveness: connection
-            .caller
-            .watch()
-            .map_err(|error| process_changed(&error))?,
+        followed,
         draining,
         has_answered: first.is_some(),
         _admitted: admitted,
@@ -89,21 +82,20 @@ impl Stream {
     /// Waits for something to send.
     async fn push(&mut self) -> Result<Bytes, Status> {
         loop {
-            match self.subscription.next(self.answer) {
+            match self.followed.subscription.next(self.answer) {
                 Next::End(status) => return Err(status),
                 Next::Send(bytes) => {
-                    self.liveness
-                        .recheck_since(self.subscription.since())
+                    let due = self.followed.subscription.since();
+                    self.followed
+                        .liveness
+                        .recheck_since(due)
                         .map_err(|error| process_changed(&error))?;
                     return Ok(bytes);
                 }
                 Next::Wait => {}
             }
             tokio::select! {
-                () = self.subscription.changed() => {}
-                () = self.liveness.ended() => {
-                    return Err(Status::unavailable("the process that was attested has ended"));
-                }
+                changed = self.followed.changed() => changed?,
                 () = drained(&mut self.draining) => {
                     return Err(Status::unavailable("the agent is stopping; connect again"));
                 }

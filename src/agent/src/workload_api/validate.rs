@@ -41,7 +41,7 @@ pub(super) async fn answer(
     let attested = connection.attest().await?;
     let hub = &connection.api.core.hub;
     let bundles: BTreeMap<TrustDomain, Arc<Bundle>> = hub
-        .visible_bundles(&attested.selectors)?
+        .visible_bundles(&attested.caller())?
         .into_iter()
         .map(|bundle| (bundle.trust_domain.clone(), bundle))
         .collect();

@@ -6,6 +6,7 @@ mod jwt;
 mod model;
 mod near;
 mod order;
+mod partial;
 mod renewal;
 mod sequences;
 mod streams;

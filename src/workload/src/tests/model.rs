@@ -40,6 +40,7 @@ pub(super) fn seen_x509(state: &State<X509View>) -> Seen {
     match state {
         State::Denied => Seen::Denied,
         State::Pending => Seen::Pending,
+        State::Withheld(why) => panic!("nothing is unknown here: {why}"),
         State::Ready(view) => {
             let mark = |i: &crate::Identity| {
                 u64::from_be_bytes(i.issued.svid.chain[0].as_ref().try_into().unwrap())
@@ -56,6 +57,7 @@ pub(super) fn seen_bundles(state: &State<BundleView>, content: fn(&Bundle) -> Ve
     match state {
         State::Denied => Seen::Denied,
         State::Pending => Seen::Pending,
+        State::Withheld(why) => panic!("nothing is unknown here: {why}"),
         State::Ready(view) => {
             let one = |b: &Arc<Bundle>| (b.trust_domain.clone(), content(b));
             Seen::Bundles(view.bundles.iter().map(one).collect())

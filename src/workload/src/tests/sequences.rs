@@ -265,6 +265,7 @@ fn deliver<V: crate::Versioned>(
             // A new stream begins from nothing.
             (*delivered, *last) = (Delivered::default(), None);
         }
+        Step::Withheld(why) => panic!("nothing is unknown here: {why}"),
     }
     Ok(())
 }

@@ -1,0 +1,137 @@
+//! What a long stream hangs on: the caller's view, the life of the process that was
+//! attested, and, where an attestor did not answer at first, its return.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tonic::Status;
+use workload::Caller;
+
+use super::connection::{Connection, process_changed};
+use crate::hub::Subscription;
+use crate::limits;
+use crate::process::{Attested, Liveness};
+
+/// Tells streams that were opened while an attestor was away to look again.
+#[derive(Debug, Default)]
+pub(crate) struct Returns {
+    changes: watch::Sender<u64>,
+    /// When the next of them tries, of the boot clock: one for all.
+    next_try: Mutex<Duration>,
+}
+
+impl Returns {
+    fn announce(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn takes_turn(&self, now: Duration) -> bool {
+        let mut next = self.next_try.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = now >= *next;
+        if is_due {
+            *next = now + limits::ATTESTOR_RETRY;
+        }
+        is_due
+    }
+}
+
+/// A caller that is followed for as long as its stream is open.
+pub(crate) struct Followed {
+    connection: Connection,
+    pub(crate) subscription: Subscription,
+    pub(crate) liveness: Liveness,
+    who: Caller,
+    /// Set while something may be missing of what the caller is.
+    returns: Option<watch::Receiver<u64>>,
+}
+
+impl Followed {
+    /// Follows a caller that was just attested.
+    ///
+    /// # Errors
+    /// There are too many callers, or the process has ended.
+    pub(crate) fn new(connection: &Connection, attested: &Attested) -> Result<Self, Status> {
+        let who = attested.caller();
+        let returns = connection.api.returns.changes.subscribe();
+        Ok(Self {
+            subscription: subscribe(connection, &who)?,
+            liveness: connection
+                .caller
+                .watch()
+                .map_err(|error| process_changed(&error))?,
+            connection: connection.clone(),
+            returns: attested.is_partial().then_some(returns),
+            who,
+        })
+    }
+
+    /// Waits until what the caller is to be given may have changed.
+    ///
+    /// # Errors
+    /// The process has ended, or is no longer what it was.
+    pub(crate) async fn changed(&mut self) -> Result<(), Status> {
+        loop {
+            tokio::select! {
+                () = self.subscription.changed() => return Ok(()),
+                () = self.liveness.ended() => {
+                    return Err(Status::unavailable("the process that was attested has ended"));
+                }
+                () = returned(self.returns.as_mut()) => {}
+                () = tokio::time::sleep(limits::ATTESTOR_RETRY), if self.returns.is_some() => {
+                    let api = &self.connection.api;
+                    if !api.returns.takes_turn(api.core.clock.boottime()) {
+                        continue;
+                    }
+                }
+            }
+            if self.look_again().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Attests the process anew; says whether it is another caller now.
+    async fn look_again(&mut self) -> Result<bool, Status> {
+        let api = Arc::clone(&self.connection.api);
+        let attested = match self.connection.attest().await {
+            Ok(attested) => attested,
+            Err(status) => {
+                // Of the process itself, that ends the stream; an attestor may recover.
+                self.liveness
+                    .recheck()
+                    .map_err(|error| process_changed(&error))?;
+                tracing::debug!(reason = status.message(), "an attestor is still away");
+                return Ok(false);
+            }
+        };
+        let who = attested.caller();
+        if !attested.is_partial() {
+            self.returns = None;
+        }
+        if who == self.who {
+            return Ok(false);
+        }
+        // Others wait for the same attestor.
+        api.returns.announce();
+        let subscription = subscribe(&self.connection, &who)?;
+        self.subscription.continue_as(subscription);
+        self.who = who;
+        Ok(true)
+    }
+}
+
+fn subscribe(connection: &Connection, who: &Caller) -> Result<Subscription, Status> {
+    let subscribed = connection.api.core.hub.subscribe(who);
+    subscribed.map_err(|error| Status::unavailable(error.to_string()))
+}
+
+async fn returned(returns: Option<&mut watch::Receiver<u64>>) {
+    match returns {
+        Some(returns) => {
+            // The sender lives as long as the socket is served.
+            let _gone = returns.changed().await;
+        }
+        None => std::future::pending().await,
+    }
+}
