@@ -84,7 +84,7 @@ fn no_other_identity_becomes_the_default_for_a_missing_attestor() {
 #[test]
 fn an_open_view_follows_what_may_become_its_default() {
     let mut cache = cache(&[make(1, 1, 0, 2, "")]);
-    let (view, _) = cache.subscribe(&partial(1), NOW).unwrap();
+    let (view, _) = cache.subscribe(partial(1), NOW).unwrap();
     assert!(matches!(cache.x509(view), State::Ready(_)));
     put(&mut cache, &[make(2, 1, 1, 1, "")]);
     assert!(matches!(cache.x509(view), State::Withheld(AWAY)));
