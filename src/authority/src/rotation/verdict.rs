@@ -35,6 +35,8 @@ const CLOCKS_DIFFER: Seconds = Seconds(300);
 pub enum Reason {
     /// It signs.
     Signs,
+    /// An upstream certified it, so that no bundle could show its taint.
+    BelowUpstream,
     /// No bundle with it is committed.
     NotPublished,
     /// So many live agents have not taken in the newest bundle.
@@ -58,6 +60,9 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signs => f.write_str("it signs; activate its successor first"),
+            Self::BelowUpstream => f.write_str(
+                "it is below an upstream authority, whose root would have to be tainted",
+            ),
             Self::NotPublished => f.write_str("no bundle holds it yet"),
             Self::Behind(agents) => {
                 write!(f, "{agents} agents have not taken in the newest bundle")

@@ -86,7 +86,10 @@ impl Authorities {
                 next: next_step(state, key, now, policy),
                 waits_for: waits.iter().filter_map(|w| wait_text(*w, &known)).collect(),
                 against_activating: self.against_activating(rotor, key, now, &known),
-                against_tainting: against_tainting(key, &known),
+                against_tainting: match rotor.against_taint(slot) {
+                    Some(_) => vec![Reason::BelowUpstream],
+                    None => against_tainting(key, &known),
+                },
                 against_revoking: against_revoking(key, now, &known),
                 status,
             })

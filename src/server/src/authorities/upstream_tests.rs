@@ -173,7 +173,6 @@ async fn nothing_outlives_the_upstream_ca() {
     let rig = files.rig().await;
     let svid = rig.svid_of("/web").await;
     assert_eq!(svid.not_after.0, START.0 + 1_000);
-    // Near the end one intermediate would follow the other for ever.
     for _ in 0..20 {
         rig.later(45).await;
     }
@@ -295,10 +294,14 @@ async fn an_upstream_root_is_tainted_and_revoked() {
         act(Act::Taint, false).await.unwrap_err().kind(),
         Kind::Precondition
     );
-    // A signing key's taint would be seen by nobody.
     let id = authorities.x509().unwrap().id().to_owned();
     let refused = authorities.taint(&ADMIN, X509, &id).await.unwrap_err();
     assert!(refused.message().contains("upstream"), "{refused}");
+    let report = authorities.report().await.remove(0);
+    assert_eq!(
+        report.against_tainting,
+        [authority::rotation::Reason::BelowUpstream]
+    );
     files.root(&params("New", 3650));
     rig.later(10).await;
     rig.later(31).await;
@@ -306,7 +309,6 @@ async fn an_upstream_root_is_tainted_and_revoked() {
     let _ = act(Act::Taint, false).await.unwrap();
     let bundle = rig.bundle();
     assert!(bundle.x509_authorities[0].tainted && !bundle.x509_authorities[1].tainted);
-    // The agent has not said that it replaced its SVIDs.
     let refused = act(Act::Revoke, false).await.unwrap_err();
     assert!(refused.message().contains("1 agents"), "{refused}");
     let forced = authorities.act_on_root(&ADMIN, (Act::Revoke, &old.id), (false, true));
@@ -393,5 +395,5 @@ async fn what_is_wrong_with_the_files_is_said_with_what_to_do() {
             .contains("nor by a root of the bundle")
     );
     files.write("bundle.pem", "");
-    assert!(files.refusal().await.contains("upstream.disk.bundle_file"));
+    assert!(files.refusal().await.contains("bundle_file"));
 }
