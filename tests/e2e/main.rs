@@ -26,6 +26,7 @@ mod new_attestor;
 mod nginx;
 mod nodes;
 mod operation;
+mod policy_folder;
 mod restarts;
 mod rotation;
 mod secrets;

@@ -25,6 +25,7 @@ mod node;
 pub mod output;
 mod parts;
 mod pem;
+mod policy;
 mod wire;
 mod workload_client;
 
@@ -64,6 +65,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(command, out).await,
         Command::Bundle(command) => bundle::run(command, out).await,
         Command::Import(command) => import::run(command, out).await,
+        Command::Policy(command) => policy::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
         Command::Explain(command) => explain::run(command, out).await,

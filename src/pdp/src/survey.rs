@@ -131,7 +131,11 @@ impl Engine {
 }
 
 /// The most favourable ordinary request for one permission.
-fn supposed(service: &Service, permission: &Permission, principal: &Principal) -> Wanted {
+pub(crate) fn supposed(
+    service: &Service,
+    permission: &Permission,
+    principal: &Principal,
+) -> Wanted {
     let profile = service
         .profiles
         .first()

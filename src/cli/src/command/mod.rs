@@ -6,6 +6,7 @@ mod fetch;
 mod import;
 mod keys;
 mod node;
+mod policy;
 mod run;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use fetch::{FetchArgs, FetchCommand, WriteArgs};
 pub use import::{ImportCommand, SpireImport};
 pub use keys::{ActArgs, KeyAct, KeysCommand, Profile};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
+pub use policy::{ImportArgs, PolicyCommand, PolicyImport};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
 
 /// Where the server's admin socket is unless told otherwise.
@@ -76,6 +78,9 @@ pub enum Command {
     /// Trust bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// What tokens may allow: permission catalogue, policies, guardrails and their tests.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Take over what another issuer has registered.
     #[command(subcommand)]
     Import(ImportCommand),

@@ -4,6 +4,8 @@
 mod decisions;
 mod example;
 mod loading;
+mod sliced;
+mod surveys;
 
 use std::path::Path;
 

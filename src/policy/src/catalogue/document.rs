@@ -147,3 +147,28 @@ pub(super) fn read(text: &str) -> Result<ServiceFile, (Option<u64>, String)> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's switch, not configuration of the product"
+    )]
+    fn the_schema_for_editors_is_that_of_the_types() {
+        let schema = schemars::schema_for!(ServiceFile);
+        let mut text = serde_json::to_string_pretty(&schema).unwrap();
+        text.push('\n');
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../docs/catalogue.schema.json"
+        );
+        if std::env::var_os("BULLA_REGENERATE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap();
+        assert_eq!(written, text, "run with BULLA_REGENERATE=1");
+    }
+}
