@@ -21,6 +21,8 @@ mod record;
 mod refusal;
 mod request;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Wanted, WantedPermission, admit};
 pub use catalogue::{Catalogue, Details, Permission, Profile, Relaxed, Risk, Service};
