@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use authority::{
-    AuthorityTerms, BACKDATE, Jti, JwtAuthority, LeafSubject, Serial, SerialPrefix, SubjectKey,
-    X509Authority,
+    AccessAuthority, AuthorityTerms, BACKDATE, Confirmation, DecisionMark, Jti, JwtAuthority,
+    LeafSubject, Scoped, Serial, SerialPrefix, SubjectKey, X509Authority,
 };
 use identity::{Seconds, SpiffeId, Timestamp, TrustDomain};
 use journal::Receipt;
@@ -136,6 +136,37 @@ fn jwt(rng: SystemRandom) -> Path {
     }
 }
 
+fn access(rng: SystemRandom) -> Path {
+    let signer = Arc::new(MemorySigner::generate(KeyType::EcP256, &rng).unwrap());
+    let (end, issuer) = (NOW.plus(Seconds(86_400)), "https://issuer.example.org");
+    let authority = AccessAuthority::new("0123456789abcdef", signer, issuer, end).unwrap();
+    let id = SpiffeId::parse("spiffe://example.org/payments/api").unwrap();
+    Path {
+        name: "access_token",
+        aim: 0.90,
+        call: Box::new(move || {
+            let scoped = Scoped {
+                audience: "payments",
+                scope: "payments:charge.create payments:charge.read",
+                authorization_details: &[],
+                confirmation: Some(Confirmation::Certificate([7; 32])),
+                decision: DecisionMark {
+                    id: "dec_0193a4b5c6d70123456789abcdef",
+                    policy_set: "0123456789abcdef",
+                    authority: "spiffe://example.org/spire/server",
+                },
+            };
+            let (life, jti) = ((NOW, NOW.plus(Seconds(300))), Jti::new(random(&rng)));
+            let prepared = authority
+                .prepare(black_box(&id), &scoped, life, jti)
+                .unwrap();
+            let receipt = Receipt::forged(prepared.binding());
+            let recorded = prepared.redeem(receipt).unwrap();
+            black_box(authority.sign(recorded).unwrap());
+        }),
+    }
+}
+
 /// CPU time that this thread has used.
 fn used() -> Duration {
     let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -161,7 +192,12 @@ fn main() {
     let (rounds, calls) = if measuring { (1_501, 20) } else { (1, 2) };
     let rng = SystemRandom::new();
     let mut base = raw(rng.clone());
-    let mut paths = [vouched(rng.clone()), jwt(rng.clone()), with_csr(rng)];
+    let mut paths = [
+        vouched(rng.clone()),
+        jwt(rng.clone()),
+        access(rng.clone()),
+        with_csr(rng),
+    ];
     for path in &mut paths {
         time(path, calls);
     }

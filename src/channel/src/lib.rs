@@ -25,6 +25,7 @@ mod serve;
 mod tls;
 pub mod uds;
 mod verifier;
+mod web;
 
 pub use clock::Clock;
 pub use connect::{ChannelOptions, ConnectError, tls_channel, uds_channel, was_never_sent};
@@ -35,3 +36,4 @@ pub use serve::{Draining, HttpService, RemoteAddress, serve_tls, serve_unix, ser
 pub use tls::{
     Captured, ClientAuth, ConfigError, Expect, capture_config, client_config, server_config,
 };
+pub use web::{WebIdentity, WebIdentityError, web_config};

@@ -19,10 +19,28 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// Nobody listens there, or the socket may not be opened.
 pub(crate) async fn connect(socket: &AdminSocket) -> Result<Channel, Failure> {
+    connect_with(socket, Some(CALL_TIMEOUT)).await
+}
+
+/// As [`connect`], for streams that last.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_to_stream(socket: &AdminSocket) -> Result<Channel, Failure> {
+    connect_with(socket, None).await
+}
+
+async fn connect_with(
+    socket: &AdminSocket,
+    call_timeout: Option<Duration>,
+) -> Result<Channel, Failure> {
     let options = ChannelOptions {
-        call_timeout: Some(CALL_TIMEOUT),
+        call_timeout,
         ..ChannelOptions::default()
     };
+    if let (Some(server), Some(folder)) = (&socket.server, &socket.identity) {
+        return crate::network::connect(server, folder, &options).await;
+    }
     uds_channel(&socket.path, &options).await.map_err(|error| {
         let cause = root_cause(&error);
         Failure::unreachable(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::admin::connect;
+use crate::admin::{connect, connect_to_stream};
 use crate::command::{AdminSocket, AuditCommand, AuditFilter};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, utc};
@@ -32,6 +32,12 @@ pub(crate) async fn run(command: AuditCommand, out: &mut Output) -> Result<(), F
             let rows: Vec<Value> = list(&filter, &admin).await?.iter().map(value).collect();
             Ok(out.rows(&rows, COLUMNS, "no records match")?)
         }
+        AuditCommand::Export {
+            from_seq,
+            kind,
+            follow,
+            admin,
+        } => export(from_seq, kind, follow, &admin, out).await,
         AuditCommand::Show { seq, admin } => show(seq, &admin, out).await,
         AuditCommand::Verify {
             dir: Some(dir),
@@ -79,9 +85,43 @@ async fn collect(request: ListRequest, admin: &AdminSocket) -> Result<Vec<Record
     Ok(records)
 }
 
-/// A record for people and scripts.
+/// One line of JSON for each record, as long as the server has some.
+async fn export(
+    from_seq: u64,
+    kind: Option<String>,
+    follow: bool,
+    admin: &AdminSocket,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let request = ListRequest {
+        from_seq,
+        kinds: kind.into_iter().collect(),
+        follow,
+        ..ListRequest::default()
+    };
+    let mut client = AuditClient::new(connect_to_stream(admin).await?);
+    let mut stream = client.list(request).await?.into_inner();
+    while let Some(record) = stream.message().await? {
+        out.record(&value(&record))?;
+    }
+    Ok(())
+}
+
+/// A record for people and scripts. A decision's detail is JSON of its own.
 #[must_use]
 pub(crate) fn value(record: &Record) -> Value {
+    let mut value = plain_value(record);
+    let decision = (record.kind == "decision" && !record.detail.is_empty())
+        .then(|| serde_json::from_str::<Value>(&record.detail).ok())
+        .flatten();
+    if let (Some(decision), Some(members)) = (decision, value.as_object_mut()) {
+        members.insert("decision".into(), decision);
+        members.insert("detail".into(), "".into());
+    }
+    value
+}
+
+fn plain_value(record: &Record) -> Value {
     json!({
         "seq": record.seq,
         "time": utc(record.at_ms.div_euclid(1000)),

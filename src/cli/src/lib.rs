@@ -21,6 +21,7 @@ mod import;
 mod keys;
 mod local_http;
 mod logging;
+mod network;
 mod node;
 pub mod output;
 mod parts;
@@ -65,10 +66,10 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Keys(command) => keys::run(command, out).await,
         Command::Bundle(command) => bundle::run(command, out).await,
         Command::Import(command) => import::run(command, out).await,
-        Command::Policy(command) => policy::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
         Command::Explain(command) => explain::run(command, out).await,
+        Command::Policy(command) => policy::run(command, out).await,
         Command::Demo(command) => dev::service::run(command, out).await,
         Command::Healthcheck {
             only,

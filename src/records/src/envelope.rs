@@ -52,6 +52,23 @@ pub(crate) const AUDIT: Kind = Kind {
     name: "audit",
 };
 
+pub(crate) const POLICY_CHUNK: Kind = Kind {
+    number: 10,
+    name: "policy set",
+};
+pub(crate) const ACTIVATION: Kind = Kind {
+    number: 11,
+    name: "policy activation",
+};
+pub(crate) const TOKEN_LIMITS: Kind = Kind {
+    number: 12,
+    name: "token limits",
+};
+pub(crate) const BREAK_GLASS: Kind = Kind {
+    number: 13,
+    name: "break-glass",
+};
+
 #[derive(Clone, PartialEq, Message)]
 struct Envelope {
     #[prost(uint32, tag = "1")]

@@ -80,6 +80,30 @@ pub fn authorities(td: &TrustDomain) -> Vec<u8> {
     join(td, &["authority", ""])
 }
 
+/// One chunk of a policy set: `<td>/policy/set-<hex digest>-<index>`.
+#[must_use]
+pub fn policy_chunk(td: &TrustDomain, digest: &str, index: u32) -> Vec<u8> {
+    join(td, &["policy", &format!("set-{digest}-{index:05}")])
+}
+
+/// One activation of a policy set: `<td>/policy/history-<number>`.
+#[must_use]
+pub fn activation(td: &TrustDomain, number: u64) -> Vec<u8> {
+    join(td, &["policy", &format!("history-{number:012}")])
+}
+
+/// The limits of an entry's tokens: `<td>/limits/<entry>`.
+#[must_use]
+pub fn token_limits(td: &TrustDomain, entry: &EntryId) -> Vec<u8> {
+    join(td, &["limits", entry.as_str()])
+}
+
+/// Break-glass: `<td>/glass/<id>`.
+#[must_use]
+pub fn break_glass(td: &TrustDomain, id: &str) -> Vec<u8> {
+    join(td, &["glass", id])
+}
+
 fn join(td: &TrustDomain, parts: &[&str]) -> Vec<u8> {
     let mut key = Vec::with_capacity(64);
     key.extend_from_slice(td.as_str().as_bytes());

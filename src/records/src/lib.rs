@@ -14,8 +14,10 @@ mod bundle;
 mod entry;
 mod envelope;
 mod error;
+mod grants;
 pub mod key;
 mod node;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -28,5 +30,13 @@ pub use bundle::{decode_bundle, encode_bundle};
 pub use entry::{decode_entry, encode_entry};
 pub use envelope::{MAX_RECORD_BYTES, SCHEMA};
 pub use error::RecordError;
+pub use grants::{
+    BreakGlassRecord, TokenLimitsRecord, decode_break_glass, decode_token_limits,
+    encode_break_glass, encode_token_limits,
+};
 pub use node::{decode_node, encode_node};
+pub use policy::{
+    ActivationRecord, PolicyFile, decode_activation, decode_policy_set, encode_activation,
+    encode_policy_set,
+};
 pub use token::{JoinTokenRecord, decode_token, encode_token};

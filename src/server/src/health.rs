@@ -21,6 +21,7 @@ impl Vitals for Health {
             clock(server),
             x509(server),
             jwt(server),
+            policy(server),
             identity(server),
             upstream(server),
         ])
@@ -79,6 +80,21 @@ fn check(name: &'static str, ok: bool, good: String, bad: String) -> Check {
         ok,
         detail: if ok { good } else { bad },
     }
+}
+
+/// Without a policy set there are no scoped tokens to be ready for.
+fn policy(server: &Server) -> Check {
+    let active = server.tokens.active();
+    let good = active.map_or_else(
+        || "no policy set is active".to_owned(),
+        |active| format!("policy set {} decides", active.activation.digest),
+    );
+    let fault = server.tokens.fault();
+    let bad = format!(
+        "the active policy set is not loaded, so no scoped token is minted: {}",
+        fault.as_deref().unwrap_or_default()
+    );
+    check("policy", fault.is_none(), good, bad)
 }
 
 fn stopping(server: &Server) -> Check {

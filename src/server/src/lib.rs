@@ -30,6 +30,7 @@ mod run;
 mod secrets;
 mod server;
 mod state;
+mod tokens;
 mod upstream;
 
 pub use clock::Clock;

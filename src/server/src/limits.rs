@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use identity::Seconds;
+
 /// The most items in one batch call (entries, CSRs); SPIRE's agents send at most this many.
 pub const MAX_BATCH: usize = 500;
 /// The most changes of entries that are applied in one commit.
@@ -96,6 +98,35 @@ pub const MAX_SUBSCRIPTIONS_PER_AGENT: usize = 8;
 /// The most refusals of strangers that get a record, each second; more are counted.
 /// Whoever may call nothing shall not be able to fill the journal.
 pub const MAX_STRANGER_RECORDS: u32 = 100;
+/// The largest policy set, in bytes of its files.
+pub const MAX_POLICY_BYTES: usize = 8 << 20;
+/// The most activations of policy sets that are kept, with the sets they name.
+pub const MAX_ACTIVATIONS: usize = 50;
+/// The most registered workloads a plan or a question who can looks at.
+pub const MAX_CANDIDATES: usize = 2_000;
+/// The most changes of access that a plan lists.
+pub const MAX_PLAN_CHANGES: usize = 1_000;
+/// Requests for tokens of one entry in one second; more are turned away undecided
+/// and leave no record.
+pub const MAX_MINTS_A_SECOND: u32 = 200;
+/// The largest decision in a record, in bytes of JSON.
+pub const MAX_DECISION_BYTES: usize = 28_000;
+/// The longest ticket of break-glass, in bytes.
+pub const MAX_TICKET_BYTES: usize = 256;
+/// How long break-glass waits for its second person.
+pub const GLASS_WAITS: Seconds = Seconds(3_600);
+/// How long break-glass that has ended is kept in the list; the log keeps it longer.
+pub const GLASS_KEPT: Seconds = Seconds(7 * 86_400);
+/// The most break-glass that is kept.
+pub const MAX_BREAK_GLASS: usize = 1_000;
+/// The most audiences that limit one entry's tokens.
+pub const MAX_LIMIT_AUDIENCES: usize = 64;
+/// Connections on the public listener at one time.
+pub const MAX_PUBLIC_CONNECTIONS: usize = 256;
+/// The longest a public connection may live.
+pub const PUBLIC_AGE: Duration = Duration::from_secs(60);
+/// The largest certificate or key file of the public listener, in bytes.
+pub const MAX_PEM_BYTES: u64 = 256 << 10;
 /// Connections to the admin socket at one time.
 pub const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The longest that rotation goes without a look, whatever the cron schedule says.

@@ -23,6 +23,7 @@ use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
 use crate::metrics::Meters;
 use crate::open::Opened;
 use crate::state::{Loading, State, follow};
+use crate::tokens::{self, Tokens};
 
 /// Where a running server is reached.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -37,6 +38,8 @@ pub struct Ready {
     pub admin_socket: PathBuf,
     /// `/live`, `/ready` and `/metrics`, when switched on.
     pub ops: Option<std::net::SocketAddr>,
+    /// Discovery and keys over HTTPS, when switched on.
+    pub public: Option<std::net::SocketAddr>,
 }
 
 /// The parts of a running server, for the services that run on them.
@@ -49,6 +52,7 @@ pub(crate) struct Server {
     pub(crate) authorities: Authorities,
     pub(crate) issuer: Issuer,
     pub(crate) attestation: Attestation,
+    pub(crate) tokens: Tokens,
     /// The server's own certificate, as listeners show it.
     pub(crate) identity: Arc<LiveIdentity>,
     pub(crate) bundles: Arc<LiveBundles>,
@@ -111,18 +115,11 @@ impl Server {
             entropy: entropy.clone(),
             serials: authorities.serials(),
             lifetimes: lifetimes(&settings),
-            meters: meters.clone(),
+            meters,
             far: issue::FarAway::new(settings.signing_timeout),
         });
-        let attestation = Attestation::new(
-            state.clone(),
-            issuer.clone(),
-            audit.clone(),
-            (clock.clone(), entropy.clone()),
-            meters,
-            terms(&settings),
-            crate::attest::attestors(&settings)?,
-        );
+        let tokens = scoped(&issuer, &settings, stopping.clone()).await;
+        let attestation = attestation(&issuer, &settings)?;
         let server = Self {
             started_at: clock.now(),
             identity: LiveIdentity::empty(),
@@ -134,6 +131,7 @@ impl Server {
             authorities,
             issuer,
             attestation,
+            tokens,
             bundles,
             ready: OnceLock::new(),
             stopping,
@@ -144,11 +142,7 @@ impl Server {
 
     /// Completes when shutdown has begun.
     pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut stopping = self.stopping.clone();
-        async move {
-            // An error means that whoever stops us is gone, which is also an end.
-            let _gone = stopping.wait_for(|stopping| *stopping).await;
-        }
+        when_stopped(self.stopping.clone())
     }
 
     /// What agents are told to dial.
@@ -162,6 +156,42 @@ impl Server {
 async fn record_start(audit: &Audit) -> Result<(), Failure> {
     let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
     audit.append(vec![draft]).await.map(|_| ())
+}
+
+/// Attestation on what the issuer stands on.
+fn attestation(issuer: &Issuer, settings: &Settings) -> Result<Attestation, Failure> {
+    let issuing = issuer.parts();
+    Ok(Attestation::new(
+        issuing.state.clone(),
+        issuer.clone(),
+        issuing.audit.clone(),
+        (issuing.clock.clone(), issuing.entropy.clone()),
+        issuing.meters.clone(),
+        terms(settings),
+        crate::attest::attestors(settings)?,
+    ))
+}
+
+/// Scoped tokens on what the issuer stands on, with the active policy set loaded.
+async fn scoped(issuer: &Issuer, settings: &Settings, stopping: watch::Receiver<bool>) -> Tokens {
+    let issuing = issuer.parts();
+    let tokens = Tokens::new(tokens::Parts {
+        state: issuing.state.clone(),
+        authorities: issuing.authorities.clone(),
+        audit: issuing.audit.clone(),
+        clock: issuing.clock.clone(),
+        entropy: issuing.entropy.clone(),
+        meters: issuing.meters.clone(),
+        longest: settings.max_jwt_ttl.max(settings.jwt_ttl),
+        issuer: settings.issuer(),
+    });
+    tokens.start(when_stopped(stopping)).await;
+    tokens
+}
+
+async fn when_stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that whoever stops us is gone, which is also an end.
+    let _gone = stopping.wait_for(|stopping| *stopping).await;
 }
 
 fn plan(settings: &Settings) -> Result<Plan, Failure> {

@@ -68,6 +68,28 @@ pub fn encode_jwt_keys(bundle: &Bundle) -> String {
     Value::Object(Map::from_iter([("keys".to_owned(), keys)])).to_string()
 }
 
+/// Writes the keys of JWT-SVIDs and of access tokens as a JWK Set for verifiers that
+/// know OAuth and OIDC alone: `use` is `sig`, `alg` is the key's one. What is no
+/// longer to be relied on is left out.
+#[must_use]
+pub fn encode_web_keys(bundle: &Bundle) -> String {
+    let all = bundle.jwt_authorities.iter().chain(&bundle.access_keys);
+    let keys = all.filter(|key| !key.tainted).filter_map(|key| {
+        let mut jwk = jwt_key(key)?;
+        let alg = match jwk.get("crv").and_then(Value::as_str) {
+            Some("P-256") => "ES256",
+            Some("P-384") => "ES384",
+            Some(_) => return None,
+            None => "RS256",
+        };
+        jwk.insert("use".into(), "sig".into());
+        jwk.insert("alg".into(), alg.into());
+        Some(Value::Object(jwk))
+    });
+    let keys: Value = keys.collect();
+    Value::Object(Map::from_iter([("keys".to_owned(), keys)])).to_string()
+}
+
 fn jwt_key(authority: &JwtAuthorityKey) -> Option<Map<String, Value>> {
     let mut jwk = jwk::parts(&authority.spki)?.members();
     jwk.insert("kid".into(), Value::from(&*authority.key_id));

@@ -22,6 +22,7 @@ mod figures;
 mod issuing;
 mod load;
 mod observed;
+mod scoped;
 mod workloads;
 
 fn main() {
@@ -38,6 +39,7 @@ fn main() {
         let domain = cold_start::measure().await;
         workloads::measure(&domain).await;
         issuing::measure(&domain).await;
+        scoped::measure(&domain).await;
         attesting::measure(&domain).await;
         changes::measure(&domain).await;
     });

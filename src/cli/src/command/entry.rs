@@ -61,6 +61,24 @@ pub enum EntryCommand {
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Limit what tokens an entry's workloads can have, whatever policies say.
+    #[command(after_help = "Examples:
+  bulla entry limit 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f --audience payments --max-ttl 120
+  bulla entry limit 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f --clear")]
+    Limit {
+        /// The limits.
+        #[command(flatten)]
+        limit: EntryLimit,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// List the limits of entries' tokens.
+    Limits {
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
     /// Delete entries.
     #[command(after_help = "Example:\n  bulla entry delete 5d1f6a2e-0b7c-4b7a-9f43-0a1b2c3d4e5f")]
     Delete {
@@ -193,4 +211,20 @@ pub struct EntryFilter {
     /// Only those with this hint.
     #[arg(long, value_name = "TEXT")]
     pub hint: Option<String>,
+}
+
+/// What tokens of an entry can be at most.
+#[derive(Args, Debug)]
+pub struct EntryLimit {
+    /// The entry's id.
+    pub id: String,
+    /// An audience that tokens may be for; may be given several times.
+    #[arg(long = "audience", value_name = "AUDIENCE")]
+    pub audiences: Vec<String>,
+    /// The longest life of a token, seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_ttl: Option<u32>,
+    /// Take the limits away.
+    #[arg(long, conflicts_with_all = ["audiences", "max_ttl"])]
+    pub clear: bool,
 }

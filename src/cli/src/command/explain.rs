@@ -48,4 +48,45 @@ Exit codes: 0 a node can yield it   1 an entry could, but no node can now   3 no
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Explain a scoped token: the decision it was minted by. For an admin of the server.
+    #[command(after_help = "Example:\n  bulla explain token 5f0c…\n  (the token's jti, 32 digits)")]
+    Token {
+        /// The token's jti.
+        #[arg(value_name = "JTI")]
+        jti: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Explain a decision, granted or refused, by its id. For an admin of the server.
+    #[command(after_help = "Example:\n  bulla explain decision dec_0193…")]
+    Decision {
+        /// The decision's id, as answers and refusals name it.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Show which registered workloads can have a permission as policies stand.
+    #[command(after_help = "Example:\n  bulla explain who-can payments:refund.create payments")]
+    WhoCan {
+        /// The permission.
+        permission: String,
+        /// The service's audience.
+        audience: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Show what a registered workload can have as policies stand.
+    #[command(after_help = "Example:\n  bulla explain what-can spiffe://example.org/checkout")]
+    WhatCan {
+        /// The workload.
+        #[arg(value_name = "SPIFFE-ID")]
+        id: String,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
 }

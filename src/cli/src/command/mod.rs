@@ -14,13 +14,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use crate::dev::service::DemoCommand;
-pub use entry::{EntryApply, EntryCommand, EntryContents, EntryFilter, EntryUpdate};
+pub use entry::{EntryApply, EntryCommand, EntryContents, EntryFilter, EntryLimit, EntryUpdate};
 pub use explain::ExplainCommand;
 pub use fetch::{FetchArgs, FetchCommand, WriteArgs};
 pub use import::{ImportCommand, SpireImport};
 pub use keys::{ActArgs, KeyAct, KeysCommand, Profile};
 pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenCommand, TokenCreate};
-pub use policy::{ImportArgs, PolicyCommand, PolicyImport};
+pub use policy::{
+    BreakGlassCommand, GlassArgs, ImportArgs, PolicyApply, PolicyCommand, PolicyImport,
+};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
 
 /// Where the server's admin socket is unless told otherwise.
@@ -78,9 +80,6 @@ pub enum Command {
     /// Trust bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),
-    /// What tokens may allow: permission catalogue, policies, guardrails and their tests.
-    #[command(subcommand)]
-    Policy(PolicyCommand),
     /// Take over what another issuer has registered.
     #[command(subcommand)]
     Import(ImportCommand),
@@ -90,6 +89,9 @@ pub enum Command {
     /// The tamper-evident record of what was issued, refused and changed.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Permission catalogue and policies: what tokens may do, and who decides it.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Why a process has the identity it has, or none; who can have a SPIFFE ID.
     #[command(subcommand)]
     Explain(ExplainCommand),
@@ -117,4 +119,10 @@ pub struct AdminSocket {
     /// The server's admin socket.
     #[arg(long = "admin-socket", env = "BULLA_ADMIN_SOCKET", default_value = ADMIN_SOCKET, value_name = "PATH")]
     pub path: PathBuf,
+    /// Reach the server over the network instead, as an admin by SPIFFE ID.
+    #[arg(long, value_name = "HOST:PORT", requires = "identity")]
+    pub server: Option<String>,
+    /// The admin's own X.509-SVID for that: a folder that `bulla fetch x509 --write` keeps.
+    #[arg(long, value_name = "FOLDER", requires = "server")]
+    pub identity: Option<PathBuf>,
 }

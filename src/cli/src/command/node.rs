@@ -137,6 +137,27 @@ pub enum AuditCommand {
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Write records as JSON lines, oldest first: for archives and other systems.
+    #[command(after_help = "Examples:
+  bulla audit export > audit.jsonl
+  bulla audit export --from-seq 812 --kind decision
+  bulla audit export --follow
+Each line carries the record's hash and that of the record before; a decision's own JSON is
+the member `decision`.")]
+    Export {
+        /// The first sequence number.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        from_seq: u64,
+        /// Only this kind, such as decision.
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// Stay and write new records as they come.
+        #[arg(long)]
+        follow: bool,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
     /// Check the hash chain: of the running server, or offline of a journal folder.
     #[command(after_help = "Examples:
   bulla audit verify

@@ -54,6 +54,8 @@ impl<'a> Tour<'a> {
     #[must_use]
     pub(super) fn admin(&self) -> AdminSocket {
         AdminSocket {
+            server: None,
+            identity: None,
             path: self.folder.admin_socket(),
         }
     }

@@ -3,6 +3,7 @@
 mod apply;
 mod document;
 mod export;
+mod limit;
 mod lint;
 mod plan;
 
@@ -47,6 +48,8 @@ pub(crate) async fn run(command: EntryCommand, out: &mut Output) -> Result<(), F
         EntryCommand::Update { id, change, admin } => update(id, change, &admin, out).await,
         EntryCommand::Delete { ids, admin } => delete(ids, &admin, out).await,
         EntryCommand::Apply { apply, admin } => apply::run(apply, &admin, out).await,
+        EntryCommand::Limit { limit, admin } => limit::set(limit, &admin, out).await,
+        EntryCommand::Limits { admin } => limit::list(&admin, out).await,
         EntryCommand::Export { admin } => export::run(&admin, out).await,
     }
 }

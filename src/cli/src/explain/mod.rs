@@ -1,6 +1,7 @@
 //! `bulla explain …`: why a process has the identity it has, or none; and who can
 //! have an identity.
 
+mod decision;
 mod id;
 mod lineage;
 mod process;
@@ -38,6 +39,14 @@ pub(crate) async fn run(command: ExplainCommand, out: &mut Output) -> Result<(),
             process::show(&answer, out)
         }
         ExplainCommand::Id { id, admin } => id::explain(&id, &admin, out).await,
+        ExplainCommand::Token { jti, admin } => decision::token(jti, &admin, out).await,
+        ExplainCommand::Decision { id, admin } => decision::decision(id, &admin, out).await,
+        ExplainCommand::WhoCan {
+            permission,
+            audience,
+            admin,
+        } => decision::who_can(permission, audience, &admin, out).await,
+        ExplainCommand::WhatCan { id, admin } => decision::what_can(id, &admin, out).await,
     }
 }
 

@@ -34,7 +34,11 @@ pub(crate) async fn run(command: ImportCommand, out: &mut Output) -> Result<(), 
         yes,
         admin,
     }) = command;
-    let there = AdminSocket { path: socket };
+    let there = AdminSocket {
+        path: socket,
+        server: None,
+        identity: None,
+    };
     let there = connect(&there).await.map_err(|failure| {
         Failure::new(failure.exit, failure.what)
             .next("name the SPIRE server's admin socket with --socket (its socket_path)")

@@ -215,7 +215,7 @@ fn no_record(error: &JournalError) -> Failure {
 }
 
 /// The longest start of `text` with at most `most` bytes.
-fn clip(text: &str, most: usize) -> &str {
+pub(crate) fn clip(text: &str, most: usize) -> &str {
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;

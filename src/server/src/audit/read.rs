@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use journal::{Head, JournalError};
 use records::{AuditKind, AuditOutcome, AuditRecord, Caller};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Audit;
 use crate::failure::{Failure, Kind};
@@ -104,13 +104,7 @@ impl Audit {
             );
             return Err(Failure::invalid(message));
         }
-        let readers = std::sync::Arc::clone(&self.0.readers);
-        let slot = readers.try_acquire_owned().map_err(|_full| {
-            Failure::new(
-                Kind::Exhausted,
-                "too many are reading the decision log; try again later",
-            )
-        })?;
+        let slot = self.reader()?;
         let (to, from) = mpsc::channel(limits::AUDIT_CHANNEL);
         let audit = self.clone();
         tokio::spawn(async move {
@@ -121,6 +115,20 @@ impl Audit {
             }
         });
         Ok(from)
+    }
+
+    /// A reader's place; it is given up when the permit is dropped.
+    ///
+    /// # Errors
+    /// Too many are reading.
+    pub(crate) fn reader(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let readers = std::sync::Arc::clone(&self.0.readers);
+        readers.try_acquire_owned().map_err(|_full| {
+            Failure::new(
+                Kind::Exhausted,
+                "too many are reading the decision log; try again later",
+            )
+        })
     }
 
     async fn stream(

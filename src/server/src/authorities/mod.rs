@@ -199,6 +199,20 @@ impl Authorities {
         self.0.changed.notified().await;
     }
 
+    /// How long verifiers may keep the published keys: a new key signs only after
+    /// it has been published that long.
+    #[must_use]
+    pub(crate) fn key_set_lifetime(&self) -> Seconds {
+        let plan = &self.0.parts.plan;
+        let profiles = [AuthorityProfile::Jwt, AuthorityProfile::Access];
+        let waits = profiles.map(|profile| {
+            let lifetime = plan.lifetime(profile);
+            authority::rotation::Policy::for_lifetime(lifetime, plan.propagation)
+                .publication_interval
+        });
+        waits.into_iter().min().unwrap_or_default()
+    }
+
     /// The serials' first byte of this server.
     pub(crate) fn serials(&self) -> SerialPrefix {
         self.0.parts.plan.serials

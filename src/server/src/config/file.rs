@@ -68,6 +68,9 @@ pub struct Config {
     /// The operations listener.
     #[serde(default)]
     pub ops: OpsSection,
+    /// Discovery and keys over HTTPS.
+    #[serde(default)]
+    pub public: PublicSection,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,
@@ -99,6 +102,7 @@ impl Config {
             audit: AuditSection::default(),
             limits: LimitsSection::default(),
             ops: OpsSection::default(),
+            public: PublicSection::default(),
             log: LogSection::default(),
         }
     }
@@ -311,6 +315,18 @@ impl Default for LimitsSection {
             connection_age: "3m".into(),
         }
     }
+}
+
+/// `[public]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PublicSection {
+    /// Address and port of discovery and keys; none switches them off.
+    pub listen: Option<String>,
+    /// PEM file with the certificate chain, leaf first.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    pub key: Option<PathBuf>,
 }
 
 /// `[ops]`

@@ -15,10 +15,11 @@ pub use attestors::{AttestorsSection, X509PopSection};
 pub use aws_kms::{AwsKmsSection, KmsCredentials, KmsSettings};
 pub use file::{
     AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, LimitsSection,
-    LogFormat, LogSection, OpsSection, RotationSection, StoreEngine, StoreSection, SvidSection,
+    LogFormat, LogSection, OpsSection, PublicSection, RotationSection, StoreEngine, StoreSection,
+    SvidSection,
 };
 pub use key_place::{KeyPlace, KeysAt, KeysSection, Pkcs11Section, SecretAt, TokenSettings};
-pub use settings::Settings;
+pub use settings::{PublicSettings, Settings};
 pub use upstream::{
     DiskUpstreamSection, UpstreamSection, UpstreamSettings, WorkloadApiUpstreamSection,
 };

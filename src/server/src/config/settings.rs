@@ -89,6 +89,8 @@ pub struct Settings {
     pub connection_age: Duration,
     /// The operations listener's address.
     pub ops_listen: Option<SocketAddr>,
+    /// The public listener.
+    pub public: Option<PublicSettings>,
     /// Log level.
     pub log_level: String,
     /// Log format.
@@ -153,11 +155,43 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         max_streams: streams(limits.streams_per_connection)?,
         connection_age: connection_age(&limits.connection_age)?,
         ops_listen: ops.map(|text| address("ops.listen", text)).transpose()?,
+        public: public(config)?,
         log_level: log_level(&config.log.level)?,
         log_format: config.log.format,
     };
     orders(config, &settings)?;
     Ok(settings)
+}
+
+/// The public listener, checked.
+#[derive(Debug, Clone)]
+pub struct PublicSettings {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+fn public(config: &Config) -> Result<Option<PublicSettings>, ConfigError> {
+    let section = &config.public;
+    let Some(listen) = section.listen.as_deref() else {
+        return Ok(None);
+    };
+    let given = |key: &'static str, path: &Option<PathBuf>| match path {
+        Some(path) => absolute(key, path),
+        None => Err(refuse(key, "", "it is required beside public.listen")),
+    };
+    if config.jwt.issuer.is_none() {
+        let problem = "it is required beside public.listen: discovery is about an issuer";
+        return Err(refuse("jwt.issuer", "", problem));
+    }
+    Ok(Some(PublicSettings {
+        listen: address("public.listen", listen)?,
+        certificate: given("public.certificate", &section.certificate)?,
+        key: given("public.key", &section.key)?,
+    }))
 }
 
 fn svid_lifetimes(svid: &SvidSection) -> Result<[Seconds; 5], ConfigError> {

@@ -137,6 +137,11 @@ impl Issuer {
         Self(Arc::new(parts))
     }
 
+    /// What it stands on.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.0
+    }
+
     /// A serial nobody has seen: this server's prefix and 136 random bits.
     pub(crate) fn serial(&self) -> Result<Serial, Failure> {
         Ok(Serial::new(self.0.serials, self.0.entropy.bytes()?))

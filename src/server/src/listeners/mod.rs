@@ -2,6 +2,7 @@
 //! listener. All are bound before any is served, so that readiness means all.
 
 pub(crate) mod ops;
+pub(crate) mod public;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,6 +23,7 @@ pub(crate) struct Listeners {
     tls: TcpListener,
     admin: UnixListener,
     ops: Option<TcpListener>,
+    public: Option<(TcpListener, public::WebFiles)>,
 }
 
 /// Why a socket was not bound, or not served.
@@ -40,6 +42,9 @@ pub enum ListenError {
     /// The admin socket.
     #[error("admin_socket")]
     Admin(#[source] uds::BindError),
+    /// The public listener's certificate.
+    #[error("public.certificate: {0}")]
+    Web(String),
     /// TLS.
     #[error("TLS cannot be set up")]
     Tls(#[from] channel::ConfigError),
@@ -54,7 +59,19 @@ impl Listeners {
             Some(address) => Some(bind_tcp("ops.listen", address).await?),
             None => None,
         };
-        Ok(Self { tls, admin, ops })
+        let public = match &settings.public {
+            Some(public) => {
+                let files = public::WebFiles::open(public).map_err(ListenError::Web)?;
+                Some((bind_tcp("public.listen", public.listen).await?, files))
+            }
+            None => None,
+        };
+        Ok(Self {
+            tls,
+            admin,
+            ops,
+            public,
+        })
     }
 
     /// Where the sockets really are.
@@ -63,6 +80,8 @@ impl Listeners {
             |listener: &TcpListener, asked: SocketAddr| listener.local_addr().unwrap_or(asked);
         let listen = bound(&self.tls, settings.listen);
         let ops = self.ops.as_ref().zip(settings.ops_listen);
+        let public = self.public.as_ref().map(|(listener, _)| listener);
+        let public = public.zip(settings.public.as_ref().map(|p| p.listen));
         Ready {
             trust_domain: settings.trust_domain.as_str().into(),
             listen,
@@ -72,6 +91,7 @@ impl Listeners {
                 .unwrap_or_else(|| listen.to_string()),
             admin_socket: settings.admin_socket.clone(),
             ops: ops.map(|(listener, asked)| bound(listener, asked)),
+            public: public.map(|(listener, asked)| bound(listener, asked)),
         }
     }
 
@@ -89,6 +109,7 @@ impl Listeners {
             ClientAuth::Optional,
             clock.clone(),
         )?;
+        let clock_again = clock.clone();
         let mut serving = JoinSet::new();
         let tcp_limits = tcp_limits(&server.settings);
         let tcp = crate::grpc::tcp(Arc::clone(server));
@@ -110,6 +131,16 @@ impl Listeners {
         if let Some(ops) = self.ops {
             let router = ops::router(Arc::new(Health(Arc::clone(server))), metrics);
             serving.spawn(ops::serve(ops, router, server.stopped()));
+        }
+        if let Some((listener, files)) = self.public {
+            let tls = channel::web_config(Arc::clone(&files.identity))?;
+            let router = public::router(Arc::clone(server));
+            let limits = public::strangers();
+            let (clock, stopped) = (clock_again, server.stopped());
+            serving.spawn(channel::serve_tls(
+                listener, tls, router, limits, clock, stopped,
+            ));
+            serving.spawn(files.watch(server.stopped()));
         }
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {

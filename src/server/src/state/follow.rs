@@ -48,6 +48,7 @@ impl State {
             store: parts.store,
             view: RwLock::new(view),
             applied: watch::Sender::new(position),
+            activated: watch::Sender::new(()),
             fresh_ms: AtomicU64::new(0),
             admin_writes: tokio::sync::Mutex::new(()),
             subscribers: Arc::default(),
@@ -97,6 +98,9 @@ impl State {
         if !effects.bundles.is_empty() {
             self.0.subscribers.mark_bundles();
         }
+        if effects.policy {
+            self.0.activated.send_replace(());
+        }
     }
 
     async fn reload(&self) -> Result<Position, Failure> {
@@ -111,6 +115,7 @@ impl State {
         }
         self.mark_fresh();
         self.0.subscribers.mark_everything();
+        self.0.activated.send_replace(());
         Ok(position)
     }
 }
@@ -120,6 +125,8 @@ impl State {
 struct Effects {
     touched: Vec<Touched>,
     bundles: Vec<Change>,
+    /// Another policy set is active.
+    policy: bool,
 }
 
 /// Reads all records of the trust domain.
@@ -130,6 +137,9 @@ async fn load_view(td: &TrustDomain, store: &Arc<dyn Store>) -> Result<(View, Po
     let mut view = View {
         registry: Registry::new(td.clone()),
         tokens: HashMap::new(),
+        activations: BTreeMap::new(),
+        limits: HashMap::new(),
+        glass: BTreeMap::new(),
         poison: BTreeMap::new(),
     };
     let mut effects = Effects::default();
@@ -197,7 +207,26 @@ fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
         Stored::Token(sha256, None) => {
             view.tokens.remove(&sha256);
         }
-        Stored::Authority => {}
+        Stored::Activation(number, Some(activation)) => {
+            view.activations.insert(number, Arc::new(activation));
+            effects.policy = true;
+        }
+        Stored::Activation(number, None) => {
+            view.activations.remove(&number);
+        }
+        Stored::Limits(entry, Some(limits)) => {
+            view.limits.insert(entry, Arc::new(limits));
+        }
+        Stored::Limits(entry, None) => {
+            view.limits.remove(&entry);
+        }
+        Stored::Glass(id, Some(glass)) => {
+            view.glass.insert(id, Arc::new(glass));
+        }
+        Stored::Glass(id, None) => {
+            view.glass.remove(&id);
+        }
+        Stored::Authority | Stored::PolicyChunk => {}
     }
 }
 

@@ -11,6 +11,7 @@ mod bundles;
 mod commit;
 mod entries;
 mod follow;
+mod policies;
 mod polled;
 pub(crate) mod stored;
 mod touched;
@@ -21,8 +22,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use channel::LiveBundles;
-use identity::{Entry, Node, SpiffeId, Timestamp, TrustDomain};
-use records::JoinTokenRecord;
+use identity::{Entry, EntryId, Node, SpiffeId, Timestamp, TrustDomain};
+use records::{ActivationRecord, BreakGlassRecord, JoinTokenRecord, TokenLimitsRecord};
 use registry::Registry;
 use store::{Position, Store};
 use tokio::sync::watch;
@@ -54,6 +55,8 @@ struct Inner {
     store: Arc<dyn Store>,
     view: RwLock<View>,
     applied: watch::Sender<Position>,
+    /// Wakes whoever keeps the active policy set loaded.
+    activated: watch::Sender<()>,
     /// Boot-clock milliseconds at which the view was last known to be the newest.
     fresh_ms: AtomicU64,
     /// One entry or bundle change at a time: their checks look at the whole view.
@@ -71,6 +74,10 @@ struct Inner {
 pub(crate) struct View {
     pub(crate) registry: Registry,
     pub(crate) tokens: HashMap<[u8; 32], JoinTokenRecord>,
+    /// Activations of policy sets by number: the last one is in force.
+    pub(crate) activations: BTreeMap<u64, Arc<ActivationRecord>>,
+    pub(crate) limits: HashMap<EntryId, Arc<TokenLimitsRecord>>,
+    pub(crate) glass: BTreeMap<String, Arc<BreakGlassRecord>>,
     pub(crate) poison: BTreeMap<Vec<u8>, Poison>,
 }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use identity::{EntryId, Node, SpiffeId, TrustDomain};
-use records::{JoinTokenRecord, RecordError, key};
+use records::{
+    ActivationRecord, BreakGlassRecord, JoinTokenRecord, RecordError, TokenLimitsRecord, key,
+};
 use registry::Change;
 use store::{Key, Value, Write};
 
@@ -17,6 +19,14 @@ pub(crate) enum Stored {
     /// A signing authority's public half, or what is known of one above this server:
     /// read by `authorities`, not by the view.
     Authority,
+    /// A policy set was activated (or the activation forgotten).
+    Activation(u64, Option<ActivationRecord>),
+    /// A part of a policy set: read when the set is loaded.
+    PolicyChunk,
+    /// An entry's limits.
+    Limits(EntryId, Option<TokenLimitsRecord>),
+    /// Break-glass, by its id.
+    Glass(String, Option<BreakGlassRecord>),
 }
 
 /// A record that this program cannot use.
@@ -41,6 +51,9 @@ pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Resu
         ("bundle", value) => bundle(name, value),
         ("token", value) => token(name, value),
         ("authority" | "upstream", _) => Ok(Stored::Authority),
+        ("policy", value) => policy(name, value),
+        ("limits", value) => limits(name, value),
+        ("glass", value) => glass(name, value),
         (other, _) => Err(format!("its kind {other:?} is unknown")),
     };
     stored.map_err(poison)
@@ -105,6 +118,40 @@ fn token(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
     Ok(Stored::Token(sha256, Some(token)))
 }
 
+fn policy(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let Some(number) = name.strip_prefix("history-") else {
+        return Ok(Stored::PolicyChunk);
+    };
+    let number = number.parse().map_err(text)?;
+    let Some(bytes) = value else {
+        return Ok(Stored::Activation(number, None));
+    };
+    let activation = records::decode_activation(bytes).map_err(text)?;
+    if activation.number != number {
+        return Err(format!("it says it is activation {}", activation.number));
+    }
+    Ok(Stored::Activation(number, Some(activation)))
+}
+
+fn limits(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let id = EntryId::parse(name).map_err(text)?;
+    let limits = value.map(records::decode_token_limits).transpose();
+    let limits = limits.map_err(text)?;
+    if limits.as_ref().is_some_and(|limits| limits.entry != id) {
+        return Err("it says it is another entry's".into());
+    }
+    Ok(Stored::Limits(id, limits))
+}
+
+fn glass(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let glass = value.map(records::decode_break_glass).transpose();
+    let glass = glass.map_err(text)?;
+    if glass.as_ref().is_some_and(|glass| glass.id != name) {
+        return Err("it says it is another one".into());
+    }
+    Ok(Stored::Glass(name.to_owned(), glass))
+}
+
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -139,6 +186,33 @@ pub(crate) fn put_bundle(
         key::bundle(td, &bundle.trust_domain),
         records::encode_bundle(bundle)?,
     )
+}
+
+/// The write that stores an activation, with its key.
+pub(crate) fn put_activation(
+    td: &TrustDomain,
+    activation: &ActivationRecord,
+) -> Result<(Key, Write), RecordError> {
+    let key = key::activation(td, activation.number);
+    put(key, records::encode_activation(activation)?)
+}
+
+/// The write that stores an entry's limits, with its key.
+pub(crate) fn put_limits(
+    td: &TrustDomain,
+    limits: &TokenLimitsRecord,
+) -> Result<(Key, Write), RecordError> {
+    let key = key::token_limits(td, &limits.entry);
+    put(key, records::encode_token_limits(limits)?)
+}
+
+/// The write that stores break-glass, with its key.
+pub(crate) fn put_glass(
+    td: &TrustDomain,
+    glass: &BreakGlassRecord,
+) -> Result<(Key, Write), RecordError> {
+    let key = key::break_glass(td, &glass.id);
+    put(key, records::encode_break_glass(glass)?)
 }
 
 fn put(key: Vec<u8>, value: Vec<u8>) -> Result<(Key, Write), RecordError> {

@@ -16,6 +16,7 @@ use crate::limits;
 
 const VIEW: u8 = 1;
 const BUNDLES: u8 = 2;
+const POLICY: u8 = 4;
 
 /// What changed since the subscriber last asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +25,8 @@ pub(crate) struct Dirty {
     pub view: bool,
     /// Some trust bundle.
     pub bundles: bool,
+    /// The active policy set.
+    pub policy: bool,
 }
 
 #[derive(Default)]
@@ -75,6 +78,7 @@ impl AgentSubscription {
                 return Dirty {
                     view: flags & VIEW != 0,
                     bundles: flags & BUNDLES != 0,
+                    policy: flags & POLICY != 0,
                 };
             }
             self.marks.wake.notified().await;
@@ -146,6 +150,11 @@ impl Subscribers {
     /// Marks everybody's bundles.
     pub(crate) fn mark_bundles(&self) {
         self.mark_all(BUNDLES);
+    }
+
+    /// Marks everybody's policy set: another one is loaded.
+    pub(crate) fn mark_policy(&self) {
+        self.mark_all(POLICY);
     }
 
     /// Marks everybody's view and bundles: the state was loaded anew.
@@ -255,14 +264,16 @@ mod tests {
             a.changed().await,
             Dirty {
                 view: true,
-                bundles: true
+                bundles: true,
+                policy: false,
             }
         );
         assert_eq!(
             b.changed().await,
             Dirty {
                 view: false,
-                bundles: true
+                bundles: true,
+                policy: false,
             }
         );
         let silent = tokio::time::timeout(Duration::from_millis(5), a.changed()).await;

@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 use super::super::caller_mistake;
 use super::bundles::Sent;
 use super::pages::{Pages, What};
+use super::policy::Feed;
 use crate::attest::AgentDenied;
 use crate::authz::{self, Certificate};
 use crate::failure::Kind;
@@ -44,6 +45,7 @@ pub(super) struct Follower {
     held: Vec<Arc<Entry>>,
     digest: ViewDigest,
     bundles: Sent,
+    policy: Feed,
     pages: Option<Pages>,
     due: Dirty,
     end: Option<End>,
@@ -92,10 +94,12 @@ impl Follower {
             held: view.entries,
             digest,
             bundles: Sent::default(),
+            policy: Feed::new(hello),
             pages: Some(pages),
             due: Dirty {
                 view: false,
                 bundles: true,
+                policy: true,
             },
             end: None,
         })
@@ -123,6 +127,7 @@ impl Follower {
                 dirty = self.subscription.changed() => {
                     self.due.view |= dirty.view;
                     self.due.bundles |= dirty.bundles;
+                    self.due.policy |= dirty.policy;
                     None
                 }
                 request = self.requests.message() => {
@@ -145,6 +150,13 @@ impl Follower {
             if let Some(bundles) = self.bundles.update(&self.server.state, &self.held) {
                 return Some(Message::Bundles(bundles));
             }
+        }
+        if self.due.policy {
+            self.due.policy = false;
+            self.policy.look(&self.server.tokens);
+        }
+        if let Some(set) = self.policy.next() {
+            return Some(Message::PolicySet(set));
         }
         if let Some(page) = self.pages.as_mut().and_then(Pages::next) {
             return Some(page);

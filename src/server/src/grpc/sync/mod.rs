@@ -8,6 +8,7 @@
 mod bundles;
 mod follower;
 mod pages;
+mod policy;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,6 +15,7 @@ mod svids;
 mod sync;
 mod sync_end;
 mod sync_random;
+mod tokens;
 mod tools;
 
 use std::os::unix::net::UnixStream;

@@ -110,7 +110,7 @@ async fn a_poison_record_is_left_out_and_stops_nobody() {
     let good = first.entry_with(&first.id("/spire/server"), "group", |fields| {
         fields.selectors = selectors(&["join_token:x"]);
     });
-    let poisoned = identity::EntryId::parse("poisoned").unwrap();
+    let poisoned = EntryId::parse("poisoned").unwrap();
     let store = Memory::new(9);
     put_raw(
         &store,
@@ -123,7 +123,7 @@ async fn a_poison_record_is_left_out_and_stops_nobody() {
     put_raw(
         &store,
         3,
-        key::entry(&td, &identity::EntryId::parse("swapped").unwrap()),
+        key::entry(&td, &EntryId::parse("swapped").unwrap()),
         &records::encode_entry(&good).unwrap(),
     )
     .await;

@@ -1,0 +1,194 @@
+//! The public listener, HTTPS: who may verify tokens finds the keys here, by OIDC
+//! discovery or OAuth metadata (RFC 8414). It knows nothing secret, asks nobody who
+//! they are and changes nothing; what a stranger can cost is bounded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use channel::{Limits, WebIdentity};
+use serde_json::json;
+use tower::limit::ConcurrencyLimitLayer;
+
+use crate::config::PublicSettings;
+use crate::limits;
+use crate::server::Server;
+
+/// How often the certificate's files are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The files of the web certificate; read again whenever they change.
+pub(crate) struct WebFiles {
+    certificate: PathBuf,
+    key: PathBuf,
+    pub(crate) identity: Arc<WebIdentity>,
+}
+
+impl WebFiles {
+    /// Reads the files once.
+    ///
+    /// # Errors
+    /// They cannot be read or are no certificate and its key.
+    pub(crate) fn open(settings: &PublicSettings) -> Result<Self, String> {
+        let files = Self {
+            certificate: settings.certificate.clone(),
+            key: settings.key.clone(),
+            identity: Arc::default(),
+        };
+        files.take(&files.read()?)?;
+        Ok(files)
+    }
+
+    fn read(&self) -> Result<(Vec<u8>, zeroize::Zeroizing<Vec<u8>>), String> {
+        let read = |path: &PathBuf| {
+            let told = |why: String| format!("{}: {why}", path.display());
+            let size = std::fs::metadata(path)
+                .map_err(|e| told(e.to_string()))?
+                .len();
+            if size > limits::MAX_PEM_BYTES {
+                return Err(told(format!("it has {size} bytes")));
+            }
+            std::fs::read(path).map_err(|e| told(e.to_string()))
+        };
+        Ok((read(&self.certificate)?, read(&self.key)?.into()))
+    }
+
+    fn take(&self, (chain, key): &(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)) -> Result<(), String> {
+        let set = self.identity.set(chain, key);
+        set.map_err(|error| format!("{}: {error}", self.certificate.display()))
+    }
+
+    /// Reads the files again when they changed, until shutdown. What cannot be used
+    /// is told and left; the certificate before it stays.
+    pub(crate) async fn watch(self, stopped: impl Future<Output = ()>) {
+        tokio::pin!(stopped);
+        let mut known = self.read().ok();
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let now = match self.read() {
+                Ok(now) => now,
+                Err(why) => {
+                    tracing::warn!(why, "the public certificate cannot be read again");
+                    continue;
+                }
+            };
+            if known.as_ref() == Some(&now) {
+                continue;
+            }
+            match self.take(&now) {
+                Ok(()) => tracing::info!("the public certificate was replaced"),
+                Err(why) => tracing::warn!(why, "the public certificate was not replaced"),
+            }
+            known = Some(now);
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Published {
+    server: Arc<Server>,
+    issuer: Arc<str>,
+}
+
+/// The routes, under the issuer's own path.
+pub(crate) fn router(server: Arc<Server>) -> Router {
+    let issuer = server.settings.issuer();
+    // https://host/path: what follows the host, without a slash at the end.
+    let path = issuer.splitn(4, '/').nth(3).unwrap_or_default();
+    let path = path.trim_end_matches('/');
+    let base = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
+    let published = Published {
+        server,
+        issuer: issuer.trim_end_matches('/').into(),
+    };
+    Router::new()
+        .route(
+            &format!("{base}/.well-known/openid-configuration"),
+            get(openid),
+        )
+        .route(
+            &format!("/.well-known/oauth-authorization-server{base}"),
+            get(oauth),
+        )
+        .route(&format!("{base}/keys"), get(keys))
+        .layer(ConcurrencyLimitLayer::new(limits::MAX_PUBLIC_CONNECTIONS))
+        .with_state(published)
+}
+
+/// What strangers may cost.
+pub(crate) fn strangers() -> Limits {
+    Limits {
+        connections: limits::MAX_PUBLIC_CONNECTIONS,
+        connections_per_origin: limits::MAX_PUBLIC_CONNECTIONS / 8,
+        handshakes: 16,
+        connection_age: Some(limits::PUBLIC_AGE),
+        concurrent_streams: 8,
+        header_list_bytes: 8 << 10,
+        stream_window_bytes: 16 << 10,
+        connection_window_bytes: 64 << 10,
+        drain: limits::DRAIN,
+        ..Limits::server()
+    }
+}
+
+fn document(published: &Published, kind: &'static str, body: String) -> Response {
+    let seconds = published.server.authorities.key_set_lifetime().0;
+    let cache = format!("public, max-age={seconds}");
+    let headers = [
+        (CONTENT_TYPE, kind.to_owned()),
+        (CACHE_CONTROL, cache),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    (headers, body).into_response()
+}
+
+/// OIDC Discovery 1.0 section 3, as clouds' token federation reads it.
+async fn openid(State(published): State<Published>) -> Response {
+    let issuer = &published.issuer;
+    let body = json!({
+        "issuer": published.server.settings.issuer(),
+        "jwks_uri": format!("{issuer}/keys"),
+        "authorization_endpoint": "",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256", "ES384", "RS256"],
+    });
+    document(&published, "application/json", body.to_string())
+}
+
+/// RFC 8414: there is no token endpoint here; tokens come from the agent.
+async fn oauth(State(published): State<Published>) -> Response {
+    let issuer = &published.issuer;
+    let body = json!({
+        "issuer": published.server.settings.issuer(),
+        "jwks_uri": format!("{issuer}/keys"),
+        "response_types_supported": [],
+        "grant_types_supported": [],
+        "tls_client_certificate_bound_access_tokens": true,
+        "dpop_signing_alg_values_supported": ["ES256", "ES384", "RS256"],
+    });
+    document(&published, "application/json", body.to_string())
+}
+
+/// The keys of both profiles: tokens name theirs in `kid`, and `typ` tells the
+/// profiles apart.
+async fn keys(State(published): State<Published>) -> Response {
+    let state = &published.server.state;
+    let own = state.registry().bundle(state.trust_domain()).cloned();
+    let own =
+        own.unwrap_or_else(|| Arc::new(identity::Bundle::empty(state.trust_domain().clone())));
+    let body = verify::bundle_format::encode_web_keys(&own);
+    document(&published, "application/jwk-set+json", body)
+}

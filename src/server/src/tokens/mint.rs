@@ -1,0 +1,370 @@
+//! One mint: the entry is the agent's, the policy set decides, the decision is
+//! durable, and only then the token is signed. Every decision leaves one record,
+//! refusals too.
+
+use std::sync::{Arc, PoisonError};
+
+use authority::{AccessAuthority, DecisionMark, Jti, JwtAuthority, PreparedJwt, Scoped};
+use identity::{Entry, SpiffeId, Timestamp};
+use policy::{
+    BreakGlass, Caps, Decision, DecisionRecord, Limit, Principal, Profile, Refusal, RefusalCode,
+    RequestContext, Wanted, admit,
+};
+
+use super::ask::{Ask, Mint, MintedToken, bound_without_end, confirmation, nothing_granted};
+use super::{Active, Tokens};
+use crate::caller::Caller;
+use crate::failure::{Failure, Kind};
+use crate::issue::IssueRefusal;
+use crate::limits;
+
+/// The authority of the profile that was chosen.
+enum Signing {
+    Jwt(Arc<JwtAuthority>),
+    Access(Arc<AccessAuthority>),
+}
+
+/// A token that waits for its record.
+struct Planned {
+    signing: Signing,
+    prepared: PreparedJwt,
+    limited_by: Limit,
+}
+
+/// A decision without a token.
+struct Refused {
+    error: Refusal,
+    retry_after: u32,
+}
+
+impl From<Refusal> for Refused {
+    fn from(error: Refusal) -> Self {
+        Self {
+            error,
+            retry_after: 0,
+        }
+    }
+}
+
+impl Tokens {
+    /// Decides on a request and mints what is granted.
+    ///
+    /// # Errors
+    /// Nothing was decided: the entry is not the agent's, it asks too often, there is
+    /// no policy set, or no record could be made. What policies refuse is an answer.
+    pub(crate) async fn mint(&self, caller: &Caller, ask: Ask) -> Result<Mint, IssueRefusal> {
+        let minted = self.mint_one(caller, ask).await;
+        match &minted {
+            Ok(Mint { token: Some(_), .. }) => self.0.parts.meters.token_granted.increment(1),
+            _ => self.0.parts.meters.token_refused.increment(1),
+        }
+        minted
+    }
+
+    async fn mint_one(&self, caller: &Caller, ask: Ask) -> Result<Mint, IssueRefusal> {
+        let parts = &self.0.parts;
+        parts.state.check_fresh()?;
+        parts.audit.check_clock()?;
+        let now = parts.clock.now();
+        let entry = self.authorised(caller, &ask, now).await?;
+        let active = self.deciding()?;
+        let principal = Principal {
+            spiffe_id: entry.spiffe_id.clone(),
+            entry_id: entry.id.clone(),
+            limits: self.limits_of(&entry)?,
+            selectors: ask.selectors,
+            attested_at: ask.attested_at.min(now),
+            node: self.node_facts(&ask.agent, Timestamp(0)),
+        };
+        let context = RequestContext {
+            now,
+            source_ip: ask.source_ip,
+            binding: ask.binding,
+            mints_5m: self.rates().mints_5m(&entry.id, &ask.request.audience, now),
+            break_glass: self.glass(&entry.spiffe_id, now),
+        };
+        let id = self.decision_id()?;
+        let engine = &active.engine;
+        let wanted = match admit(&ask.request, engine.catalogue(), &principal, &context) {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let record = DecisionRecord::refused(
+                    id,
+                    &self.0.authority,
+                    &ask.request,
+                    &principal,
+                    &context,
+                    engine.digest(),
+                    engine.catalogue().digest(),
+                    error,
+                );
+                return self.refused(caller, record, 0).await;
+            }
+        };
+        let decision = engine.decide(&principal, &context, &wanted);
+        let record = DecisionRecord::decided(
+            id,
+            &self.0.authority,
+            &ask.request,
+            &principal,
+            &context,
+            &wanted,
+            &decision,
+        );
+        let what = (&principal, &wanted, &decision);
+        match self.prepare(&active, what, &record, (&context, ask.svid_not_after))? {
+            Ok(planned) => self.record_and_sign(caller, planned, record).await,
+            Err(refused) => {
+                let record = record.failed(refused.error);
+                self.refused(caller, record, refused.retry_after).await
+            }
+        }
+    }
+
+    /// The entry, if it is the agent's and it does not ask too often. Floods are
+    /// held back before anything is decided, recorded or signed.
+    async fn authorised(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        now: Timestamp,
+    ) -> Result<Arc<Entry>, IssueRefusal> {
+        if !self
+            .rates()
+            .may_ask(&ask.entry, now, limits::MAX_MINTS_A_SECOND)
+        {
+            return Err(Failure::new(
+                Kind::Exhausted,
+                "too many requests for tokens of this entry in one second; keep tokens and use them again",
+            )
+            .into());
+        }
+        let found = self
+            .0
+            .parts
+            .state
+            .registry()
+            .is_authorised(&ask.agent, &ask.entry, now);
+        if let Some(entry) = found {
+            return Ok(entry);
+        }
+        let refusal = IssueRefusal::NotAuthorised(ask.entry.clone());
+        let reason = refusal.to_string();
+        let record = crate::audit::Refusal {
+            kind: records::AuditKind::Decision,
+            caller,
+            for_whom: "",
+            entry_id: ask.entry.as_str(),
+            reason: &reason,
+        };
+        self.0.parts.audit.refuse(record).await;
+        Err(refusal)
+    }
+
+    fn deciding(&self) -> Result<Arc<Active>, Failure> {
+        self.active().ok_or_else(|| match self.fault() {
+            Some(fault) => Failure::unavailable(format!(
+                "the active policy set cannot be loaded, so nothing is decided: {fault}"
+            )),
+            None => Failure::new(
+                Kind::Precondition,
+                "no policy set is active; an administrator activates one with `bulla policy apply`",
+            ),
+        })
+    }
+
+    fn glass(&self, spiffe_id: &SpiffeId, now: Timestamp) -> Option<BreakGlass> {
+        let glass = self.0.parts.state.glass_in_force(spiffe_id, now)?;
+        Some(BreakGlass {
+            ticket: glass.ticket.clone(),
+            approver: glass.approver.clone()?,
+        })
+    }
+
+    /// `dec_`, when in milliseconds, and 64 random bits: found again without an index.
+    fn decision_id(&self) -> Result<String, Failure> {
+        let random: [u8; 8] = self.0.parts.entropy.bytes()?;
+        let at = self.0.parts.clock.now_ms().max(0);
+        Ok(format!("dec_{at:012x}{}", hex::encode(random)))
+    }
+
+    /// What is granted as a token that waits for its record, or why there is none.
+    fn prepare(
+        &self,
+        active: &Active,
+        (principal, wanted, decision): (&Principal, &Wanted, &Decision),
+        record: &DecisionRecord,
+        (context, svid): (&RequestContext, Option<Timestamp>),
+    ) -> Result<Result<Planned, Refused>, IssueRefusal> {
+        if let Some(error) = nothing_granted(wanted, decision) {
+            return Ok(Err(error.into()));
+        }
+        let now = context.now;
+        let catalogue = active.engine.catalogue();
+        let Some(service) = catalogue.service(wanted.audience.as_str()) else {
+            return Err(Failure::internal("the catalogue lost a service it admitted").into());
+        };
+        let caps = Caps {
+            asked: wanted.ttl.min(self.0.parts.longest),
+            policy: decision.obligations.max_ttl,
+            audience: service.max_ttl,
+            entry: principal.limits.max_ttl,
+            svid: svid.or_else(|| bound_without_end(wanted, context)),
+            window: decision.window_end,
+        };
+        let (ends, limited_by) = caps.expiry(now);
+        if ends <= now {
+            let reason = "what is allowed ends now; ask again when the next window begins or the SVID is renewed";
+            return Ok(Err(Refusal::new(RefusalCode::AccessDenied, reason).into()));
+        }
+        let taken = self.rates().take(
+            &principal.entry_id,
+            wanted.audience.as_str(),
+            decision.obligations.rate,
+            now,
+        );
+        if let Err(retry_after) = taken {
+            let rate = decision
+                .obligations
+                .rate
+                .map_or_else(String::new, String::from);
+            let reason = format!(
+                "the policies allow {rate} for {}; ask again in {retry_after} s and keep tokens until they end",
+                wanted.audience
+            );
+            return Ok(Err(Refused {
+                error: Refusal::new(RefusalCode::SlowDown, reason),
+                retry_after,
+            }));
+        }
+        let life = (now, ends);
+        self.prepare_token((principal, wanted, decision), record, context, life)
+            .map(|(signing, prepared)| {
+                Ok(Planned {
+                    signing,
+                    prepared,
+                    limited_by,
+                })
+            })
+    }
+
+    fn prepare_token(
+        &self,
+        (principal, wanted, decision): (&Principal, &Wanted, &Decision),
+        record: &DecisionRecord,
+        context: &RequestContext,
+        life: (Timestamp, Timestamp),
+    ) -> Result<(Signing, PreparedJwt), IssueRefusal> {
+        let (scope, details) = (decision.scope(), decision.authorization_details());
+        let policy_set = super::policies::short(&decision.policy_set);
+        let mut scoped = Scoped {
+            audience: wanted.audience.as_str(),
+            scope: &scope,
+            authorization_details: &details,
+            confirmation: None,
+            decision: DecisionMark {
+                id: &record.id,
+                policy_set: &policy_set,
+                authority: &self.0.authority,
+            },
+        };
+        let parts = &self.0.parts;
+        let jti = Jti::new(parts.entropy.bytes().map_err(Failure::from)?);
+        let subject = &principal.spiffe_id;
+        match wanted.profile {
+            Profile::JwtSvid => {
+                let none = IssueRefusal::NoAuthority("JWT");
+                let authority = parts.authorities.jwt().ok_or(none)?;
+                let prepared = authority.prepare_scoped(subject, &scoped, life, jti)?;
+                Ok((Signing::Jwt(authority), prepared))
+            }
+            Profile::AccessToken => {
+                let none = IssueRefusal::NoAuthority("access");
+                let authority = parts.authorities.access().ok_or(none)?;
+                scoped.confirmation = context.binding.map(confirmation);
+                let prepared = authority.prepare(subject, &scoped, life, jti)?;
+                Ok((Signing::Access(authority), prepared))
+            }
+        }
+    }
+
+    async fn refused(
+        &self,
+        caller: &Caller,
+        record: DecisionRecord,
+        retry_after: u32,
+    ) -> Result<Mint, IssueRefusal> {
+        let reason = record.error.as_ref().map(ToString::to_string);
+        tracing::info!(
+            decision = record.id,
+            subject = record.principal,
+            entry = record.entry,
+            reason,
+            "token refused"
+        );
+        let draft = self.decision_draft(caller, record.clone(), None)?;
+        self.0.parts.audit.append(vec![draft]).await?;
+        Ok(Mint {
+            record,
+            token: None,
+            retry_after,
+        })
+    }
+
+    async fn record_and_sign(
+        &self,
+        caller: &Caller,
+        planned: Planned,
+        record: DecisionRecord,
+    ) -> Result<Mint, IssueRefusal> {
+        let Planned {
+            signing, prepared, ..
+        } = planned;
+        let parts = &self.0.parts;
+        let (jti, ends) = (prepared.jti().to_string(), prepared.expires_at());
+        let issued_at = prepared.issued_at();
+        let record = record.minting(jti, ends, planned.limited_by);
+        let signed = Some((prepared.binding(), prepared.authority_id()));
+        let draft = self.decision_draft(caller, record.clone(), signed)?;
+        parts
+            .authorities
+            .note_signed(prepared.authority_id(), ends, false);
+        let mut receipts = parts.audit.append(vec![draft]).await?;
+        let receipt = receipts
+            .pop()
+            .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, "signing failed after the record was made");
+            IssueRefusal::Sign("the token could not be signed; try again".into())
+        };
+        let recorded = prepared.redeem(receipt).map_err(|e| failed(&e))?;
+        let remote = match &signing {
+            Signing::Jwt(authority) => authority.is_remote(),
+            Signing::Access(authority) => authority.is_remote(),
+        };
+        let sign = move || match signing {
+            Signing::Jwt(authority) => authority.sign(recorded).map(|made| made.token),
+            Signing::Access(authority) => authority.sign(recorded).map(|made| made.token),
+        };
+        let token = if remote {
+            let signed = tokio::task::spawn_blocking(sign).await;
+            signed.map_err(|e| failed(&e))?
+        } else {
+            sign()
+        };
+        let token = MintedToken {
+            token: token.map_err(|e| failed(&e))?,
+            issued_at,
+            expires_at: ends,
+        };
+        Ok(Mint {
+            record,
+            token: Some(token),
+            retry_after: 0,
+        })
+    }
+
+    pub(super) fn rates(&self) -> std::sync::MutexGuard<'_, super::Rates> {
+        self.0.rates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
