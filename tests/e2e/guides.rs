@@ -84,6 +84,24 @@ fn the_files_guide_works_as_written() {
 }
 
 #[test]
+fn the_revocation_guide_works_as_written() {
+    let domain = Domain::start();
+    domain.register("/service", []);
+    domain.await_svid("/service");
+    let ran = run_guide(&domain, "revocation.md");
+    for seen in [
+        "would be revoked: jti",
+        "token is revoked",
+        "svid.pem: OK",
+        "certificate revoked",
+        "lifted: id",
+        "its host was broken into",
+    ] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
+}
+
+#[test]
 fn the_key_ceremony_works_as_written() {
     let folder = tempfile::Builder::new()
         .prefix("ceremony-")

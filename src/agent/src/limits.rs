@@ -129,3 +129,7 @@ pub(crate) const POLICY_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The permission catalogue as the server sends it, bytes.
 pub(crate) const CATALOGUE_BYTES: usize = 24 * 1024 * 1024;
+
+/// The most bytes of certificate revocation lists that are handed to workloads, in every
+/// answer to each.
+pub(crate) const CRL_BYTES: usize = 2 * 1024 * 1024;

@@ -16,7 +16,8 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
 use crate::core::Core;
 use crate::disk::{
-    DiskError, Folder, HeldState, OwnIdentity, SealKey, TrustedBundle, read_limited,
+    DiskError, Folder, HeldState, KeptRevocations, OwnIdentity, SealKey, TrustedBundle,
+    read_limited,
 };
 use crate::enrol::EnrolError;
 use crate::entropy::Entropy;
@@ -188,6 +189,16 @@ async fn restore(core: &Core) -> Result<(), RunError> {
     };
     core.link.bundles().set(Arc::clone(&bundle));
     core.hub.hold_own_bundle(Arc::clone(&bundle));
+    match KeptRevocations::load(&core.folder, trust_domain) {
+        Ok(None) => {}
+        Ok(Some(news)) => {
+            let revocations = Arc::clone(&news.revocations);
+            core.link.bundles().set_revocations(revocations);
+            core.hub.revoke(news);
+        }
+        // The server says it again as soon as it is reached.
+        Err(error) => core.problem(Part::Storage, error.to_string()),
+    }
     // Without it the agent serves everything but checks of endpoints, until the server
     // has sent it anew.
     match PolicyHeld::load(&core.folder) {

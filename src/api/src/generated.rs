@@ -151,6 +151,13 @@ pub mod bulla {
             include!("gen/bulla.policy.v1.rs");
         }
     }
+    /// Service package `bulla.revocation.v1`.
+    pub mod revocation {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.revocation.v1.rs");
+        }
+    }
     /// Service package `bulla.server.v1`.
     pub mod server {
         /// Version 1.

@@ -19,6 +19,7 @@ pub use generated::bulla::entries::v1 as entries;
 pub use generated::bulla::issuance::v1 as issuance;
 pub use generated::bulla::keys::v1 as keys;
 pub use generated::bulla::policy::v1 as policy;
+pub use generated::bulla::revocation::v1 as revocation;
 pub use generated::bulla::server::v1 as info;
 pub use generated::bulla::sync::v1 as sync;
 pub use generated::bulla::token::v1 as token;

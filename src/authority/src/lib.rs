@@ -60,6 +60,7 @@
 
 pub mod belief;
 mod certificate;
+mod crl;
 mod csr;
 mod finish;
 mod intermediate;
@@ -76,6 +77,7 @@ mod time;
 pub mod upstream;
 mod x509;
 
+pub use crl::CrlTerms;
 pub use finish::{FinishError, IssueError, ReceiptMismatch};
 pub use intermediate::{IntermediateToBeSigned, PreparedIntermediate};
 pub use jwt::{

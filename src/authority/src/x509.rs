@@ -67,8 +67,8 @@ pub(crate) struct Issuer {
 
 /// An authority that signs X.509-SVIDs of one trust domain.
 pub struct X509Authority {
-    issuer: Arc<Issuer>,
-    signer: Arc<dyn Signer>,
+    pub(crate) issuer: Arc<Issuer>,
+    pub(crate) signer: Arc<dyn Signer>,
 }
 
 impl X509Authority {
@@ -213,6 +213,24 @@ impl X509Authority {
         serial: Serial,
         now: Timestamp,
     ) -> Result<PreparedX509, Refused> {
+        let earliest = self.issuer.not_before;
+        self.prepare_after(subject, key, ttl, serial, now, earliest)
+    }
+
+    /// As [`X509Authority::prepare`], for a leaf that begins at `earliest` or later:
+    /// what was issued to its ID before that is revoked, and this is not.
+    ///
+    /// # Errors
+    /// As [`X509Authority::prepare`].
+    pub fn prepare_after(
+        &self,
+        subject: &LeafSubject<'_>,
+        key: &SubjectKey,
+        ttl: Seconds,
+        serial: Serial,
+        now: Timestamp,
+        earliest: Timestamp,
+    ) -> Result<PreparedX509, Refused> {
         let issuer = &self.issuer;
         check_subject(issuer, subject)?;
         if key.spki_der() == issuer.public_key.spki_der() {
@@ -234,7 +252,7 @@ impl X509Authority {
             dns_names: subject.dns_names.to_vec(),
             key: key.clone(),
             serial,
-            not_before: now.minus(BACKDATE).max(issuer.not_before),
+            not_before: now.minus(BACKDATE).max(issuer.not_before).max(earliest),
             not_after: now.plus(ttl).min(issuer.not_after),
         };
         let begin = time::encode(leaf.not_before).ok_or(Refused::Clock)?;

@@ -13,6 +13,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{SignatureScheme, pki_types};
+use verify::{RevocationSource, Revocations};
 
 /// Why a certificate and its key cannot serve as our identity.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +111,8 @@ impl ResolvesClientCert for LiveIdentity {
 #[derive(Default)]
 pub struct LiveBundles {
     by_trust_domain: ArcSwap<BTreeMap<Arc<str>, Arc<Bundle>>>,
+    /// What is void although a bundle would verify it.
+    revocations: ArcSwap<BTreeMap<TrustDomain, Arc<Revocations>>>,
     /// Makes copy-edit-swap by several writers one step each.
     writing: Mutex<()>,
 }
@@ -142,11 +145,26 @@ impl LiveBundles {
         self.by_trust_domain.load().get(trust_domain).cloned()
     }
 
+    /// Takes this list in place of what its trust domain had, from the next
+    /// handshake on.
+    pub fn set_revocations(&self, list: Arc<Revocations>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = BTreeMap::clone(&self.revocations.load());
+        map.insert(list.trust_domain().clone(), list);
+        self.revocations.store(Arc::new(map));
+    }
+
     fn edit(&self, change: impl FnOnce(&mut BTreeMap<Arc<str>, Arc<Bundle>>)) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut map = BTreeMap::clone(&self.by_trust_domain.load());
         change(&mut map);
         self.by_trust_domain.store(Arc::new(map));
+    }
+}
+
+impl RevocationSource for LiveBundles {
+    fn revocations(&self, trust_domain: &TrustDomain) -> Option<Arc<Revocations>> {
+        self.revocations.load().get(trust_domain).cloned()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use identity::{CertificateSerial, SpiffeId, Timestamp};
 use rustls::pki_types::CertificateDer;
 use rustls::{CertificateError, OtherError, ServerConnection};
-use verify::{VerifiedX509, X509Fault};
+use verify::{RevocationCheck, RevocationSource, VerifiedX509, X509Fault};
 
 use crate::LiveBundles;
 
@@ -19,6 +19,7 @@ pub struct Peer {
     pub(crate) spiffe_id: SpiffeId,
     pub(crate) chain: Vec<Arc<[u8]>>,
     pub(crate) serial: CertificateSerial,
+    pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
     signed_by: OnceLock<Option<Box<str>>>,
 }
@@ -40,6 +41,12 @@ impl Peer {
     #[must_use]
     pub const fn serial(&self) -> &CertificateSerial {
         &self.serial
+    }
+
+    /// When the leaf began to be valid.
+    #[must_use]
+    pub const fn not_before(&self) -> Timestamp {
+        self.not_before
     }
 
     /// When the leaf expires.
@@ -67,17 +74,19 @@ impl Peer {
             spiffe_id: leaf.spiffe_id,
             chain: chain.iter().map(|der| Arc::from(der.as_ref())).collect(),
             serial: leaf.serial,
+            not_before: leaf.not_before,
             not_after: leaf.not_after,
             signed_by: OnceLock::new(),
         })))
     }
 }
 
-/// Verifies a peer's chain against the bundle of the trust domain its leaf names.
+/// Verifies a peer's chain against the bundle of the trust domain its leaf names, and
+/// against the revocations that are given.
 pub(crate) fn verify_chain(
     end_entity: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
-    bundles: &LiveBundles,
+    (bundles, revocations): (&LiveBundles, &dyn RevocationSource),
     now: Timestamp,
 ) -> Result<VerifiedX509, rustls::Error> {
     let leaf = verify::leaf_identity(end_entity).map_err(tls_error)?;
@@ -88,7 +97,8 @@ pub(crate) fn verify_chain(
         .chain(intermediates)
         .map(AsRef::as_ref)
         .collect();
-    verify::verify_x509_svid(&chain, &bundle, now).map_err(tls_error)
+    let revocations = RevocationCheck::of(revocations);
+    verify::verify_x509_svid_not_revoked(&chain, &bundle, revocations, now).map_err(tls_error)
 }
 
 /// Keeps the fault for our own log; the kind decides the alert the peer gets.
@@ -99,6 +109,7 @@ fn tls_error(fault: X509Fault) -> rustls::Error {
         X509Fault::NotYetValid => CertificateError::NotValidYet,
         X509Fault::NoAuthority(_) | X509Fault::Path(_) => CertificateError::UnknownIssuer,
         X509Fault::Encoding(_) => CertificateError::BadEncoding,
+        X509Fault::Revoked(_) => CertificateError::Revoked,
         other => CertificateError::Other(OtherError(Arc::new(other))),
     }
     .into()

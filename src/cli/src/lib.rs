@@ -27,6 +27,7 @@ pub mod output;
 mod parts;
 mod pem;
 mod policy;
+mod revoke;
 mod wire;
 mod workload_client;
 
@@ -64,6 +65,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Node(command) => node::run(command, out).await,
         Command::Token(command) => node::token(command, out).await,
         Command::Keys(command) => keys::run(command, out).await,
+        Command::Revoke(command) => revoke::run(command, out).await,
         Command::Bundle(command) => bundle::run(command, out).await,
         Command::Import(command) => import::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,

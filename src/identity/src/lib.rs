@@ -9,6 +9,7 @@ mod bundle;
 mod entry;
 mod entry_id;
 mod node;
+mod revocation;
 mod selector;
 mod selector_index;
 mod spiffe_id;
@@ -25,6 +26,9 @@ pub use entry::{
 };
 pub use entry_id::{EntryId, EntryIdError};
 pub use node::{CertificateSerial, Node};
+pub use revocation::{
+    MAX_JTI_BYTES, REVOCATION_LIST_TYPE, Revocation, RevocationList, Revoked, RevokedError,
+};
 pub use selector::{MAX_SELECTORS, Selector, SelectorError, Selectors};
 pub use selector_index::{ConditionIndex, FactIndex};
 pub use spiffe_id::{MAX_SPIFFE_ID_BYTES, SpiffeId, SpiffeIdError};

@@ -51,6 +51,14 @@ pub(crate) const AUDIT: Kind = Kind {
     number: 6,
     name: "audit",
 };
+pub(crate) const REVOCATION: Kind = Kind {
+    number: 20,
+    name: "revocation",
+};
+pub(crate) const REVOCATION_LIST: Kind = Kind {
+    number: 21,
+    name: "revocation list",
+};
 
 pub(crate) const POLICY_CHUNK: Kind = Kind {
     number: 10,

@@ -1,7 +1,7 @@
 //! The store's keys. Each begins with the trust domain, so that one store can
 //! never mix two; parts are separated by `/`, which no part contains.
 
-use identity::{EntryId, SpiffeId, TrustDomain};
+use identity::{EntryId, Revoked, SpiffeId, TrustDomain};
 
 use crate::AuthorityProfile;
 
@@ -102,6 +102,25 @@ pub fn token_limits(td: &TrustDomain, entry: &EntryId) -> Vec<u8> {
 #[must_use]
 pub fn break_glass(td: &TrustDomain, id: &str) -> Vec<u8> {
     join(td, &["glass", id])
+}
+
+/// A revocation: `<td>/revocation/serial/<hex>`, `<td>/revocation/jti/<hex>` or
+/// `<td>/revocation/id/<path of the SPIFFE ID>`.
+#[must_use]
+pub fn revocation(td: &TrustDomain, what: &Revoked) -> Vec<u8> {
+    let value = match what {
+        Revoked::Serial(serial) => serial.to_string(),
+        // Any visible character may be in it, slashes too.
+        Revoked::Jti(jti) => hex::encode(jti.as_bytes()),
+        Revoked::Id(id) => id.path().trim_start_matches('/').to_owned(),
+    };
+    join(td, &["revocation", what.kind(), &value])
+}
+
+/// The sequence number of the list of all revocations.
+#[must_use]
+pub fn revocation_sequence(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["revocation_list", "sequence"])
 }
 
 fn join(td: &TrustDomain, parts: &[&str]) -> Vec<u8> {

@@ -18,6 +18,7 @@ mod grants;
 pub mod key;
 mod node;
 mod policy;
+mod revocation;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -38,5 +39,8 @@ pub use node::{decode_node, encode_node};
 pub use policy::{
     ActivationRecord, PolicyFile, decode_activation, decode_policy_set, encode_activation,
     encode_policy_set,
+};
+pub use revocation::{
+    decode_revocation, decode_revocation_sequence, encode_revocation, encode_revocation_sequence,
 };
 pub use token::{JoinTokenRecord, decode_token, encode_token};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use identity::{Bundle, Entry, EntryId, Node, SpiffeId, TrustDomain};
+use identity::{Bundle, Entry, EntryId, Node, Revocation, Revoked, SpiffeId, TrustDomain};
 
 /// One change, as the store's log carries it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub enum Change {
     PutBundle(Arc<Bundle>),
     /// A federated bundle was deleted.
     DeleteBundle(TrustDomain),
+    /// Something was revoked, or is revoked otherwise than before.
+    PutRevocation(Arc<Revocation>),
+    /// A revocation was lifted, or nothing that it revoked is valid any more.
+    DeleteRevocation(Revoked),
+    /// The list of revocations has this sequence number.
+    RevocationSequence(u64),
 }
 
 /// Whose view may have changed. Never too small; [`Touched::All`] may be too

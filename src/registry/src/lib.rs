@@ -36,6 +36,7 @@ mod authorise;
 mod change;
 mod filter;
 mod registry;
+mod revocations;
 mod slots;
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity::{
-    Bundle, ConditionIndex, Entry, EntryId, FactIndex, Node, SpiffeId, Timestamp, TrustDomain,
+    Bundle, ConditionIndex, Entry, EntryId, FactIndex, Node, Revocation, Revoked, SpiffeId,
+    Timestamp, TrustDomain,
 };
 
+use crate::revocations::Revocations;
 use crate::slots::{Slot, Slots};
 use crate::{Change, Touched};
 
@@ -21,6 +23,7 @@ pub struct Registry {
     pub(crate) nodes: BTreeMap<SpiffeId, Arc<Node>>,
     pub(crate) nodes_by_selector: FactIndex<SpiffeId>,
     bundles: BTreeMap<TrustDomain, Arc<Bundle>>,
+    pub(crate) revocations: Revocations,
 }
 
 /// How much a registry holds.
@@ -47,6 +50,7 @@ impl Registry {
             nodes: BTreeMap::new(),
             nodes_by_selector: FactIndex::default(),
             bundles: BTreeMap::new(),
+            revocations: Revocations::default(),
         }
     }
 
@@ -78,6 +82,19 @@ impl Registry {
                 Some(_) => Touched::All,
                 None => Touched::nobody(),
             },
+            // Revocations are no agent's view: all of them are sent to all agents.
+            Change::PutRevocation(revocation) => {
+                self.revocations.put(revocation);
+                Touched::nobody()
+            }
+            Change::DeleteRevocation(what) => {
+                self.revocations.delete(&what);
+                Touched::nobody()
+            }
+            Change::RevocationSequence(sequence) => {
+                self.revocations.reach(sequence);
+                Touched::nobody()
+            }
         }
     }
 
@@ -195,6 +212,23 @@ impl Registry {
     /// All bundles, ordered by trust domain, the own included.
     pub fn bundles(&self) -> impl Iterator<Item = &Arc<Bundle>> {
         self.bundles.values()
+    }
+
+    /// All revocations, in order of what they revoke.
+    pub fn revocations(&self) -> impl ExactSizeIterator<Item = &Arc<Revocation>> {
+        self.revocations.all()
+    }
+
+    /// The revocation of exactly that.
+    #[must_use]
+    pub fn revocation(&self, of: &Revoked) -> Option<&Arc<Revocation>> {
+        self.revocations.get(of)
+    }
+
+    /// The sequence number of the list of all revocations; never decreases.
+    #[must_use]
+    pub const fn revocation_sequence(&self) -> u64 {
+        self.revocations.sequence()
     }
 
     /// How much there is.

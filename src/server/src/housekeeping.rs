@@ -65,11 +65,14 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
     let stopped = server.stopped();
     tokio::pin!(stopped);
     let mut svid = first;
+    let mut revocations = server.state.revocations_changed();
     loop {
         let wait = next_look(&server, &svid);
         tokio::select! {
             () = &mut stopped => break,
             () = schedule.rotate.notified() => svid = rotate(&server, svid).await,
+            // It may be the server's own SVID. The sender lives in the state.
+            _changed = revocations.changed() => svid = rotate(&server, svid).await,
             () = server.authorities.changed() => svid = rotate(&server, svid).await,
             () = tokio::time::sleep(wait) => svid = rotate(&server, svid).await,
             () = schedule.sweep.notified() => sweep(&server).await,
@@ -91,7 +94,13 @@ pub(crate) async fn rotate(server: &Server, svid: ServerSvid) -> ServerSvid {
     }
     let active = server.authorities.x509();
     let same = active.is_some_and(|active| active.id() == svid.authority_id);
-    if same && server.clock.now() < svid.renew_at {
+    let revoked = server.state.revoked();
+    let id = server.authorities.server_id();
+    let stands = id.is_none_or(|id| {
+        let checked = revoked.check_certificate(&id, &svid.serial, svid.not_before);
+        checked.is_ok()
+    });
+    if same && stands && server.clock.now() < svid.renew_at {
         return svid;
     }
     match server.issuer.renew_server_svid(&server.identity).await {
@@ -115,6 +124,11 @@ pub(crate) async fn sweep(server: &Server) {
     }
     if let Err(failure) = server.authorities.prune_expired().await {
         tracing::warn!(%failure, "expired keys of others could not be removed");
+    }
+    match server.revocations.sweep().await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "revocations of what has expired removed"),
+        Err(failure) => tracing::warn!(%failure, "spent revocations could not be removed"),
     }
     if let Err(failure) = sweep_entries(server).await {
         tracing::warn!(%failure, "expired entries could not be removed");

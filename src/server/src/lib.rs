@@ -24,6 +24,7 @@ mod listeners;
 mod metrics;
 mod open;
 mod process;
+mod revocation;
 #[cfg(test)]
 mod rig;
 mod run;

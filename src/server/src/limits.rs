@@ -82,6 +82,24 @@ pub const MAX_ATTEST_QUEUE: usize = 4_096;
 pub const DRAIN: Duration = Duration::from_secs(6);
 /// How long everything else of a shutdown may take (store, journal).
 pub const CLOSE: Duration = Duration::from_secs(2);
+/// The most revocations in force at one time.
+pub const MAX_REVOCATIONS: usize = 5_000;
+/// The most bytes of what they name, all together: the list goes to every agent.
+pub const MAX_REVOKED_BYTES: usize = 256 << 10;
+/// By how much the clock of a relying party may be behind: for so long after its
+/// expiry something that was revoked stays on the list.
+pub const REVOCATION_SKEW: identity::Seconds = identity::Seconds(300);
+/// After so long the list is made anew, though nothing changed: whoever wants a
+/// fresh one finds it fresh.
+pub const REVOCATIONS_REFRESH: identity::Seconds = identity::Seconds(600);
+/// The validity of a certificate revocation list; renewed at half of it.
+pub const CRL_LIFETIME: identity::Seconds = identity::Seconds(86_400);
+/// How long `revoke` waits for the list that holds it to be signed.
+pub const REVOKE_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries to sign the list.
+pub const REVOCATIONS_RETRY: Duration = Duration::from_secs(1);
+/// The most unexpired SVIDs that a revocation's answer names.
+pub const MAX_REVOKED_HITS: usize = 1_000;
 /// How often expired tokens and entries are removed, as a cron schedule (UTC).
 pub const SWEEP_SCHEDULE: &str = "*/30 * * * * *";
 /// Expired things removed in one sweep; the rest waits for the next.

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::listeners::{ListenError, Listeners};
 use crate::metrics;
 use crate::open::{self, StorageFailure};
+use crate::revocation;
 use crate::server::{Ready, Server};
 
 /// Why the server did not start, or did not stop in order.
@@ -94,6 +95,7 @@ pub async fn run_with(
     let (server, svid) = server.map_err(RunError::Build)?;
     let ready = listeners.ready(&server.settings);
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), svid, schedule));
+    let publishing = tokio::spawn(revocation::publish(Arc::clone(&server)));
     let watchdog = tokio::spawn(watchdog(Arc::clone(&server)));
     announce(&server, &ready)?;
     let serving = listeners.serve(&server, metrics);
@@ -110,6 +112,8 @@ pub async fn run_with(
     }
     let _already = stop.send(true);
     watchdog.abort();
+    // It waits for nothing but a signature.
+    publishing.abort();
     if let Err(error) = housekeeping.await {
         tracing::warn!(%error, "housekeeping ended badly");
     }

@@ -8,6 +8,7 @@ use authority::SerialPrefix;
 use channel::{LiveBundles, LiveIdentity};
 use identity::{Seconds, Timestamp};
 use records::AuditKind;
+use store::Store;
 use tokio::sync::watch;
 
 use crate::attest::{Attestation, Terms};
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
 use crate::metrics::Meters;
 use crate::open::Opened;
+use crate::revocation::Revocations;
 use crate::state::{Loading, State, follow};
 use crate::tokens::{self, Tokens};
 
@@ -51,6 +53,7 @@ pub(crate) struct Server {
     pub(crate) audit: Audit,
     pub(crate) authorities: Authorities,
     pub(crate) issuer: Issuer,
+    pub(crate) revocations: Revocations,
     pub(crate) attestation: Attestation,
     pub(crate) tokens: Tokens,
     /// The server's own certificate, as listeners show it.
@@ -87,17 +90,13 @@ impl Server {
         );
         record_start(&audit).await?;
         let bundles = LiveBundles::empty();
-        let state = State::load(Loading {
-            trust_domain: settings.trust_domain.clone(),
-            store: opened.store,
-            live_bundles: Arc::clone(&bundles),
-            audit: audit.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            meters: meters.clone(),
-        })
+        let state = load(
+            &settings,
+            (opened.store, &bundles),
+            &audit,
+            (&clock, &entropy, &meters),
+        )
         .await?;
-        tokio::spawn(follow(state.clone()));
         let authorities = Authorities::start(authorities::Parts {
             keys: opened.keys,
             state: state.clone(),
@@ -120,6 +119,7 @@ impl Server {
         });
         let tokens = scoped(&issuer, &settings, stopping.clone()).await;
         let attestation = attestation(&issuer, &settings)?;
+        let revocations = Revocations::new(&state, &audit, &authorities, &clock);
         let server = Self {
             started_at: clock.now(),
             identity: LiveIdentity::empty(),
@@ -130,6 +130,7 @@ impl Server {
             audit,
             authorities,
             issuer,
+            revocations,
             attestation,
             tokens,
             bundles,
@@ -151,6 +152,27 @@ impl Server {
             .get()
             .map_or("", |ready| ready.advertise.as_str())
     }
+}
+
+/// The state, which follows the store from now on.
+async fn load(
+    settings: &Settings,
+    (store, bundles): (Arc<dyn Store>, &Arc<LiveBundles>),
+    audit: &Audit,
+    (clock, entropy, meters): (&Clock, &Entropy, &Meters),
+) -> Result<State, Failure> {
+    let state = State::load(Loading {
+        trust_domain: settings.trust_domain.clone(),
+        store,
+        live_bundles: Arc::clone(bundles),
+        audit: audit.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        meters: meters.clone(),
+    })
+    .await?;
+    tokio::spawn(follow(state.clone()));
+    Ok(state)
 }
 
 async fn record_start(audit: &Audit) -> Result<(), Failure> {

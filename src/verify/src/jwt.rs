@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 
 use crate::jwk::{self, Kind};
-use crate::{BundleSource, provider, strict_json};
+use crate::{BundleSource, RevokedFault, provider, strict_json};
 
 /// The longest token looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -91,6 +91,9 @@ pub enum JwtFault {
         /// The token's `kid`.
         key_id: String,
     },
+    /// It is revoked.
+    #[error(transparent)]
+    Revoked(#[from] RevokedFault),
 }
 
 /// Verifies a JWT-SVID for one audience: yours, never one taken from the token.
@@ -144,10 +147,16 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    /// Cuts a token up.
     pub(crate) fn split(token: &'a str) -> Result<Self, JwtFault> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(JwtFault::Encoding("it has more than 16 KiB"));
         }
+        Self::split_bounded(token)
+    }
+
+    /// Cuts up what is longer than a token; the caller has bounded its length.
+    pub(crate) fn split_bounded(token: &'a str) -> Result<Self, JwtFault> {
         const SHAPE: JwtFault = JwtFault::Encoding("it has not exactly three parts");
         let (signed, signature) = token.rsplit_once('.').ok_or(SHAPE)?;
         let (header, claims) = signed.split_once('.').ok_or(SHAPE)?;
@@ -300,7 +309,6 @@ pub(crate) fn check_times(
     Ok(expires_at)
 }
 
-/// A NumericDate in whole seconds, fractions cut off.
 pub(crate) fn time(
     claims: &Map<String, Value>,
     name: &'static str,
@@ -308,19 +316,26 @@ pub(crate) fn time(
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
-    if let Some(seconds) = value.as_i64() {
-        return Ok(Some(Timestamp(seconds)));
-    }
-    // Beyond i64, or with a fraction. The cast saturates, and no clock comes near.
-    match value.as_f64() {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "seconds, saturating: fractions do not count"
-        )]
-        Some(seconds) => Ok(Some(Timestamp(seconds.floor() as i64))),
+    match number(value) {
+        Some(time) => Ok(Some(time)),
         None => Err(JwtFault::Claim {
             name,
             what: "is not a number",
         }),
     }
+}
+
+/// A NumericDate in whole seconds, fractions cut off.
+pub(crate) fn number(value: &Value) -> Option<Timestamp> {
+    if let Some(seconds) = value.as_i64() {
+        return Some(Timestamp(seconds));
+    }
+    // Beyond i64, or with a fraction. The cast saturates, and no clock comes near.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "seconds, saturating: fractions do not count"
+    )]
+    value
+        .as_f64()
+        .map(|seconds| Timestamp(seconds.floor() as i64))
 }

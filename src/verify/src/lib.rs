@@ -7,7 +7,8 @@
 //!
 //! **Taint does not invalidate.** A tainted authority is still in the bundle and
 //! still verifies: taint tells *holders* to replace what it signed. What must no
-//! longer be accepted is revoked, that is, removed from the bundle.
+//! longer be accepted is revoked: an authority is removed from the bundle, a single
+//! SVID or everything of an ID is named in the signed list of [`Revocations`].
 //!
 //! # A certificate
 //! ```
@@ -74,6 +75,7 @@ mod on_curve;
 mod path;
 mod possession;
 mod provider;
+mod revocations;
 mod roca;
 mod scoped;
 mod strict_json;
@@ -86,6 +88,10 @@ pub use jwt::{JwtFault, MAX_TOKEN_BYTES, VerifiedJwt, verify_jwt_svid};
 pub use possession::{
     Confirmation, MAX_PROOF_AGE, PROOFS_KEPT_MAX, PossessionFault, Presenter, Proof, ProofFault,
     ProofId, ProofsSeen, Replayed,
+};
+pub use revocations::{
+    MAX_LIST_BYTES, MAX_LIST_ENTRIES, RevocationCheck, RevocationListFault, RevocationSource,
+    Revocations, RevokedFault, verify_jwt_svid_not_revoked, verify_x509_svid_not_revoked,
 };
 pub use scoped::{
     MAX_DETAILS, MAX_PERMISSIONS, ScopedToken, TokenFault, TokenProfile, TokenTrust,

@@ -4,6 +4,7 @@ use identity::{Bundle, CertificateSerial, SpiffeId, SpiffeIdError, Timestamp, Tr
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::RevokedFault;
 use crate::path::verify_path;
 
 /// The most certificates in a presented chain, leaf included.
@@ -19,6 +20,8 @@ pub struct VerifiedX509 {
     pub spiffe_id: SpiffeId,
     /// The leaf's serial number.
     pub serial: CertificateSerial,
+    /// When the leaf began to be valid.
+    pub not_before: Timestamp,
     /// When the leaf expires.
     pub not_after: Timestamp,
 }
@@ -87,6 +90,9 @@ pub enum X509Fault {
     /// RFC 5280 path validation failed.
     #[error("certificate chain does not lead to an authority of the trust domain: {0}")]
     Path(String),
+    /// The leaf, or a certificate above it, is revoked.
+    #[error(transparent)]
+    Revoked(#[from] RevokedFault),
 }
 
 /// Verifies a presented chain, leaf first, against the bundle of the leaf's own
@@ -123,6 +129,7 @@ pub fn verify_x509_svid(
     Ok(VerifiedX509 {
         spiffe_id: identity.spiffe_id,
         serial: identity.serial,
+        not_before: identity.not_before,
         not_after: identity.not_after,
     })
 }

@@ -21,8 +21,12 @@ impl Cache {
         let Some(own) = self.trust.own.as_ref().filter(has_authorities) else {
             return State::Pending;
         };
+        let given = |entry: &&Arc<Entry>| !self.barred.contains(&entry.spiffe_id);
+        if !members.iter().any(|entry| given(&entry)) {
+            return State::Denied;
+        }
         let mut identities = Vec::with_capacity(members.len());
-        for entry in members {
+        for entry in members.iter().filter(given) {
             let Some(held) = self.held.get(&entry.id) else {
                 continue;
             };
@@ -40,7 +44,9 @@ impl Cache {
         let names = members.iter().flat_map(|e| &e.federates_with);
         let federated = self.trust.federated_with(names).filter(has_authorities);
         let federated = federated.cloned().collect();
-        State::Ready(Arc::new(X509View::new(identities, own.clone(), federated)))
+        let crls = Arc::clone(&self.trust.crls);
+        let view = X509View::new(identities, own.clone(), federated, crls);
+        State::Ready(Arc::new(view))
     }
 
     /// The full set for one of the bundle streams.
@@ -58,7 +64,11 @@ impl Cache {
         let names = members.iter().flat_map(|e| &e.federates_with);
         let all = std::iter::once(own).chain(self.trust.federated_with(names));
         let bundles = all.cloned().collect();
-        State::Ready(Arc::new(BundleView::new(bundles, profile)))
+        let crls = match profile {
+            Profile::X509 => Arc::clone(&self.trust.crls),
+            Profile::Jwt => Arc::default(),
+        };
+        State::Ready(Arc::new(BundleView::new(bundles, crls, profile)))
     }
 }
 
@@ -77,6 +87,7 @@ impl Content for X509View {
             && Profile::X509.sees_all_same(&self.federated, &other.federated)
             && self.identities.len() == other.identities.len()
             && self.identities.iter().zip(&other.identities).all(same)
+            && self.crls == other.crls
     }
 
     fn set_version(&mut self, version: u64) {
@@ -86,7 +97,7 @@ impl Content for X509View {
 
 impl Content for BundleView {
     fn is_same_content(&self, other: &Self) -> bool {
-        self.profile.sees_all_same(&self.bundles, &other.bundles)
+        self.profile.sees_all_same(&self.bundles, &other.bundles) && self.crls == other.crls
     }
 
     fn set_version(&mut self, version: u64) {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity::{
-    Bundle, ConditionIndex, Entry, EntryId, JwtSvid, Selectors, Timestamp, TrustDomain, ViewDigest,
+    Bundle, ConditionIndex, Entry, EntryId, JwtSvid, Selectors, SpiffeId, Timestamp, TrustDomain,
+    ViewDigest,
 };
 
 use crate::held::Held;
@@ -24,6 +25,8 @@ pub struct Cache {
     pub(crate) prefetched: usize,
     pub(crate) trust: Trust,
     pub(crate) jwt: JwtCache,
+    /// IDs that are revoked until that is lifted.
+    pub(crate) barred: BTreeSet<SpiffeId>,
     pub(crate) views: Views,
     /// The earliest expiry of anything, or an earlier time.
     pub(crate) next_expiry: Timestamp,
@@ -59,6 +62,7 @@ impl Cache {
             prefetched: 0,
             trust: Trust::default(),
             jwt: JwtCache::default(),
+            barred: BTreeSet::new(),
             views: Views::default(),
             next_expiry: Timestamp::MAX,
             reported_due: None,

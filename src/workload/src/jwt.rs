@@ -114,10 +114,15 @@ impl JwtCache {
             let key = new.jwt_authorities.iter().find(|k| *k.key_id == *kid);
             key.map_or_else(|| in_old(kid), |key| key.tainted)
         };
+        self.drop_void(|svid| bad(&svid.key_id));
+    }
+
+    /// Drops tokens that nobody is to use any more.
+    pub(crate) fn drop_void(&mut self, void: impl Fn(&JwtSvid) -> bool) {
         let by_use = &mut self.by_use;
         self.by_entry.retain(|_, of_entry| {
             of_entry.retain(|_, cached| {
-                let keep = !bad(&cached.svid.key_id);
+                let keep = !void(&cached.svid);
                 if !keep {
                     by_use.remove(&cached.used);
                 }

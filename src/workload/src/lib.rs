@@ -24,6 +24,7 @@ mod limits;
 mod near;
 mod order;
 mod renewal;
+mod revoke;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -38,6 +39,7 @@ pub use jwt::JwtHit;
 pub use limits::Limits;
 pub use near::{Lack, MAX_INSTEAD, NearMiss, NearMisses, Obstacle, near_misses};
 pub use order::{DEFAULT_HINT, svid_order};
+pub use revoke::Revoke;
 pub use update::{Effects, Update};
 pub use view::{BundleView, Delivered, Identity, State, Step, Versioned, X509View};
 pub use views::{TooManyViews, ViewId};

@@ -46,7 +46,9 @@ impl Cache {
         now: Timestamp,
     ) -> Effects {
         let fits = |held: &&mut Held| {
-            held.entry.spiffe_id == issued.svid.spiffe_id && issued.svid.not_after > now
+            held.entry.spiffe_id == issued.svid.spiffe_id
+                && issued.svid.not_after > now
+                && !self.barred.contains(&issued.svid.spiffe_id)
         };
         if let Some(held) = self.held.get_mut(&asked.id).filter(fits) {
             held.accept(issued, asked, jitter);
@@ -227,7 +229,8 @@ impl Cache {
         let Some(held) = self.held.get_mut(id) else {
             return;
         };
-        let wanted = held.is_wanted().then_some(held.due_at);
+        let is_barred = self.barred.contains(&held.entry.spiffe_id);
+        let wanted = (held.is_wanted() && !is_barred).then_some(held.due_at);
         if wanted == held.scheduled {
             return;
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use identity::{Bundle, TrustDomain};
 
 /// Whose streams look: each sees one half of a bundle.
@@ -44,6 +45,8 @@ impl Profile {
 pub(crate) struct Trust {
     pub(crate) own: Option<Arc<Bundle>>,
     pub(crate) federated: BTreeMap<TrustDomain, Arc<Bundle>>,
+    /// X.509 revocation lists of the own trust domain, DER.
+    pub(crate) crls: Arc<[Bytes]>,
 }
 
 impl Trust {

@@ -86,6 +86,8 @@ pub struct X509View {
     /// Bundles of trust domains that any identity federates with, by name. Those
     /// without X.509 authorities are left out.
     pub federated: Vec<Arc<Bundle>>,
+    /// X.509 revocation lists of the own trust domain, DER.
+    pub crls: Arc<[Bytes]>,
     encoded: OnceLock<Bytes>,
     document: OnceLock<(Bytes, Arc<str>)>,
 }
@@ -95,12 +97,14 @@ impl X509View {
         identities: Vec<Identity>,
         bundle: Arc<Bundle>,
         federated: Vec<Arc<Bundle>>,
+        crls: Arc<[Bytes]>,
     ) -> Self {
         Self {
             version: 0,
             identities,
             bundle,
             federated,
+            crls,
             encoded: OnceLock::new(),
             document: OnceLock::new(),
         }
@@ -131,15 +135,23 @@ pub struct BundleView {
     pub(crate) version: u64,
     /// The own trust domain's bundle first, then the federated ones by name.
     pub bundles: Vec<Arc<Bundle>>,
+    /// X.509 revocation lists of the own trust domain, DER; none for who verifies
+    /// tokens.
+    pub crls: Arc<[Bytes]>,
     pub(crate) profile: Profile,
     encoded: OnceLock<Bytes>,
 }
 
 impl BundleView {
-    pub(crate) const fn new(bundles: Vec<Arc<Bundle>>, profile: Profile) -> Self {
+    pub(crate) const fn new(
+        bundles: Vec<Arc<Bundle>>,
+        crls: Arc<[Bytes]>,
+        profile: Profile,
+    ) -> Self {
         Self {
             version: 0,
             bundles,
+            crls,
             profile,
             encoded: OnceLock::new(),
         }

@@ -8,12 +8,14 @@
 mod folder;
 mod held;
 mod own;
+mod revoked;
 mod seal;
 mod trusted;
 
 pub(crate) use folder::{Folder, read_limited};
 pub(crate) use held::{HeldState, HeldSvid, entry_from_held};
 pub(crate) use own::OwnIdentity;
+pub(crate) use revoked::KeptRevocations;
 pub(crate) use seal::SealKey;
 pub(crate) use trusted::TrustedBundle;
 

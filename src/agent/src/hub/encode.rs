@@ -20,7 +20,7 @@ pub(crate) fn x509(view: &X509View) -> Bytes {
     };
     frame(&X509svidResponse {
         svids: view.identities.iter().map(svid).collect(),
-        crl: Vec::new(),
+        crl: view.crls.to_vec(),
         federated_bundles: view.federated.iter().map(|b| x509_authorities(b)).collect(),
     })
 }
@@ -28,7 +28,7 @@ pub(crate) fn x509(view: &X509View) -> Bytes {
 /// The answer to FetchX509Bundles, framed.
 pub(crate) fn x509_bundles(view: &BundleView) -> Bytes {
     frame(&X509BundlesResponse {
-        crl: Vec::new(),
+        crl: view.crls.to_vec(),
         bundles: view.bundles.iter().map(|b| x509_authorities(b)).collect(),
     })
 }
@@ -41,9 +41,9 @@ pub(crate) fn jwt_bundles(view: &BundleView) -> Bytes {
 }
 
 /// FetchX509Bundles for a caller who may have the own bundle alone, framed.
-pub(crate) fn own_x509_bundle(own: &Bundle) -> Bytes {
+pub(crate) fn own_x509_bundle(own: &Bundle, crls: &[Bytes]) -> Bytes {
     frame(&X509BundlesResponse {
-        crl: Vec::new(),
+        crl: crls.to_vec(),
         bundles: [x509_authorities(own)].into(),
     })
 }

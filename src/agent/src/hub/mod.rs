@@ -8,6 +8,7 @@
 mod all_bundles;
 mod delivery;
 mod encode;
+mod revoked;
 mod subscription;
 mod suspects;
 mod upkeep;
@@ -24,6 +25,8 @@ use workload::{Cache, Caller, Effects, Jitter, TooManyViews, Update, ViewId};
 
 pub(crate) use all_bundles::AllBundles;
 pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready, withheld};
+
+pub(crate) use revoked::RevocationNews;
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -66,6 +69,8 @@ struct State {
     authorities: Authorities,
     /// Entries whose SVIDs no such authority signed and that wait for new ones.
     suspects: BTreeSet<EntryId>,
+    /// What is revoked, if a list came.
+    revocations: Option<RevocationNews>,
     /// Whether there is a view at all, be it from disk.
     is_ready: bool,
     is_banned: bool,
@@ -92,6 +97,7 @@ impl Hub {
             cache: Cache::new(limits),
             authorities: Authorities::default(),
             suspects: BTreeSet::new(),
+            revocations: None,
             is_ready: false,
             is_banned: false,
             position: ViewPosition::default(),
@@ -178,8 +184,7 @@ impl Hub {
         }
         if is_bundles {
             self.rely_on_new_bundle(&mut state, now);
-            let own = state.cache.own_bundle().filter(|_| self.open_to_all);
-            state.own_only = own.map(|own| subscription::OwnBundle::new(own));
+            self.show_own_bundle(&mut state);
         }
         // A bundle's sequence reaches every stream, also where nothing else changed.
         if is_bundles || !was_ready {

@@ -65,9 +65,9 @@ pub(crate) struct OwnBundle {
 }
 
 impl OwnBundle {
-    pub(super) fn new(own: &Bundle) -> Arc<Self> {
+    pub(super) fn new(own: &Bundle, crls: &[Bytes]) -> Arc<Self> {
         Arc::new(Self {
-            x509: encode::own_x509_bundle(own),
+            x509: encode::own_x509_bundle(own, crls),
             jwt: encode::own_jwt_bundle(own),
         })
     }

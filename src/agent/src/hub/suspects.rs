@@ -31,7 +31,7 @@ impl Authorities {
     }
 
     /// Whether a chain leads to one of them, as far as can be told.
-    fn vouch_for(&self, chain: &[Arc<[u8]>]) -> bool {
+    pub(super) fn vouch_for(&self, chain: &[Arc<[u8]>]) -> bool {
         if !self.is_complete {
             return true;
         }
@@ -108,7 +108,7 @@ impl Hub {
         let Some(issued) = state.cache.x509_of(id) else {
             return;
         };
-        if state.authorities.vouch_for(&issued.svid.chain) {
+        if state.relies_on(issued) {
             state.suspects.remove(id);
             return;
         }
@@ -119,16 +119,17 @@ impl Hub {
 
     /// Tells whoever follows when nothing is suspect any more.
     pub(super) fn note_replaced(&self, state: &mut State) {
-        let (cache, authorities) = (&state.cache, &state.authorities);
         // Entries leave and SVIDs expire without being replaced.
-        state.suspects.retain(|id| {
-            let issued = cache.x509_of(id);
-            issued.is_some_and(|issued| !authorities.vouch_for(&issued.svid.chain))
+        let mut suspects = std::mem::take(&mut state.suspects);
+        suspects.retain(|id| {
+            let issued = state.cache.x509_of(id);
+            issued.is_some_and(|issued| !state.relies_on(issued))
         });
+        state.suspects = suspects;
         if !state.suspects.is_empty() {
             return;
         }
-        let sequence = cache.own_bundle().map_or(0, |own| own.sequence);
+        let sequence = state.cache.own_bundle().map_or(0, |own| own.sequence);
         self.replaced.send_if_modified(|shown| {
             let news = *shown != sequence;
             *shown = sequence;

@@ -31,7 +31,10 @@ impl Hub {
 
     /// Keeps a JWT-SVID.
     pub(crate) fn store_jwt(&self, entry: &Entry, audiences: &[String], svid: Arc<JwtSvid>) {
-        self.lock().cache.store_jwt(entry, audiences, svid);
+        let mut state = self.lock();
+        if state.relies_on_token(&svid) {
+            state.cache.store_jwt(entry, audiences, svid);
+        }
     }
 
     /// Takes up to `limit` entries whose X.509-SVIDs are to be issued now.

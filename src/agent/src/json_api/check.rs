@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use identity::{Bundle, SpiffeId, Timestamp, TrustDomain};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use verify::RevocationCheck;
 
 use super::check_token::token;
 use super::problem::{Kind, Problem};
@@ -70,9 +71,10 @@ pub(super) async fn answer(
     let by_name = visible.into_iter().map(|b| (b.trust_domain.clone(), b));
     let bundles: Bundles = by_name.collect();
     let now = core.now();
+    let revocations = RevocationCheck::of(&*core.hub);
     let verdict = match wanted {
-        Checked::Token(presented) => token(core, &presented, &bundles, now)?,
-        Checked::Chain(chain) => certificate(&chain, &bundles, now)?.0,
+        Checked::Token(presented) => token(core, &presented, &bundles, revocations, now)?,
+        Checked::Chain(chain) => certificate(&chain, &bundles, revocations, now)?.0,
     };
     Ok(super::json(
         StatusCode::OK,
@@ -84,6 +86,7 @@ pub(super) async fn answer(
 pub(super) fn certificate(
     chain: &[Vec<u8>],
     bundles: &Bundles,
+    revocations: RevocationCheck<'_>,
     now: Timestamp,
 ) -> Result<(Value, SpiffeId), Problem> {
     let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
@@ -95,7 +98,8 @@ pub(super) fn certificate(
         let why = format!("no bundle of trust domain {name}; federate with it to accept its SVIDs");
         Kind::NotValid.because(why)
     })?;
-    let verified = verify::verify_x509_svid(&chain, bundle, now).map_err(invalid)?;
+    let verified = verify::verify_x509_svid_not_revoked(&chain, bundle, revocations, now);
+    let verified = verified.map_err(invalid)?;
     let verdict = json!({
         "kind": "x509-svid",
         "spiffe_id": verified.spiffe_id.to_string(),

@@ -8,8 +8,8 @@ use identity::{SpiffeId, Timestamp};
 use serde_json::{Map, Value, json};
 use verify::enforce::{Call, Denied, Gate, Trusted};
 use verify::{
-    Presenter, Proof, ScopedToken, TokenFault, TokenIssuer, TokenProfile, TokenTrust, VerifiedJwt,
-    verify_scoped_token,
+    Presenter, Proof, RevocationCheck, ScopedToken, TokenFault, TokenIssuer, TokenProfile,
+    TokenTrust, VerifiedJwt, verify_scoped_token,
 };
 
 use super::check::{Bundles, Presented, certificate};
@@ -22,11 +22,12 @@ pub(super) fn token(
     core: &Core,
     presented: &Presented,
     bundles: &Bundles,
+    revocations: RevocationCheck<'_>,
     now: Timestamp,
 ) -> Result<Value, Problem> {
     let peer = match presented.chain.as_slice() {
         [] => None,
-        chain => Some(certificate(chain, bundles, now)?.1),
+        chain => Some(certificate(chain, bundles, revocations, now)?.1),
     };
     let issuer = issuer(core);
     let (token, allowed) = match &presented.call {
@@ -40,6 +41,8 @@ pub(super) fn token(
         }
         None => (bare(presented, bundles, &issuer, now)?, None),
     };
+    let not_revoked = revocations.scoped(&token, now);
+    not_revoked.map_err(|fault| Kind::NotValid.because(fault.to_string()))?;
     is_peers(&token, peer.as_ref())?;
     if let Some(proof) = token.proof {
         let mut seen = core.proofs.lock().unwrap_or_else(PoisonError::into_inner);

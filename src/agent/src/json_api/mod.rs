@@ -19,6 +19,7 @@ pub(crate) mod pem;
 mod poll;
 mod problem;
 mod query;
+mod revocations;
 mod token;
 mod x509;
 
@@ -46,6 +47,7 @@ pub(crate) enum Operation {
     X509Svid,
     JwtSvid,
     Bundles,
+    Revocations,
     Token,
     Check,
     ExplainMe,
@@ -53,7 +55,7 @@ pub(crate) enum Operation {
 }
 
 /// Every path with its one method and its name in the OpenAPI document.
-pub(crate) const ROUTES: [(Method, &str, &str, Operation); 7] = [
+pub(crate) const ROUTES: [(Method, &str, &str, Operation); 8] = [
     (
         Method::GET,
         "/v1/svid/x509",
@@ -67,6 +69,12 @@ pub(crate) const ROUTES: [(Method, &str, &str, Operation); 7] = [
         Operation::JwtSvid,
     ),
     (Method::GET, "/v1/bundles", "getBundles", Operation::Bundles),
+    (
+        Method::GET,
+        "/v1/revocations",
+        "getRevocations",
+        Operation::Revocations,
+    ),
     (Method::POST, "/v1/token", "mintToken", Operation::Token),
     (Method::POST, "/v1/check", "check", Operation::Check),
     (
@@ -139,6 +147,7 @@ async fn respond(
             poll::answer(call, tokens, admitted).await
         }
         Operation::Bundles => poll::answer(call, bundles::Bundles, admitted).await,
+        Operation::Revocations => poll::answer(call, revocations::RevocationList, admitted).await,
         Operation::Token => {
             let wish = token::Scoped::wanted(&call, body).await?;
             poll::answer(call, wish, admitted).await

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use api::token::MintResponse;
-use identity::{Entry, Selectors};
+use identity::{Entry, Selectors, Timestamp};
 use tonic::Status;
 use workload::Issued;
 
@@ -104,7 +104,7 @@ impl ScopedTokens {
         let key = Key::of(entry, issued, wanted, &policy_set);
         let flight = self.flight(&key);
         let _turn = flight.lock().await;
-        let aging = match self.cached(&key) {
+        let aging = match self.cached(&key, entry) {
             Some((minted, true)) => return Ok(minted),
             Some((minted, false)) => Some(minted),
             None => None,
@@ -130,11 +130,14 @@ impl ScopedTokens {
     }
 
     /// A token in hand, and whether it is young.
-    fn cached(&self, key: &Key) -> Option<(Arc<MintResponse>, bool)> {
+    fn cached(&self, key: &Key, entry: &Entry) -> Option<(Arc<MintResponse>, bool)> {
         let now = self.core.now();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let minted = cache.get(key, now)?;
-        if !self.core.stands_by(&minted.token) {
+        let issued_at = Timestamp(minted.issued_at);
+        let hub = &self.core.hub;
+        let is_revoked = hub.is_revoked(&entry.spiffe_id, &minted.jti, issued_at);
+        if is_revoked || !self.core.stands_by(&minted.token) {
             cache.remove(key);
             return None;
         }

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use api::sync::{Ack, Bundles, CatalogueFile, Delta, Heartbeat, PolicySet, Snapshot};
+use api::sync::{Ack, Bundles, CatalogueFile, Delta, Heartbeat, PolicySet, Revocations, Snapshot};
 use api::types;
 use bytes::Bytes;
 use identity::{Bundle, Entry, EntryId};
 use tokio::sync::watch;
+use verify::RevocationListFault;
 
 use crate::core::Core;
-use crate::disk::{TrustedBundle, entry_from_held};
+use crate::disk::{KeptRevocations, TrustedBundle, entry_from_held};
 use crate::health::Part;
-use crate::hub::ViewPosition;
+use crate::hub::{RevocationNews, ViewPosition};
 use crate::limits;
 use crate::scoped::PolicyHeld;
 
@@ -153,6 +154,50 @@ impl<'a> Applier<'a> {
             Ok(()) => self.core.works(Part::Storage),
             Err(error) => self.core.problem(Part::Storage, error.to_string()),
         }
+    }
+
+    /// What is revoked, if the list is signed and newer than the one in hand. Stored
+    /// before anything is refused by it, so that no restart takes it back.
+    pub(super) fn revocations(&self, wire: Revocations) {
+        let hub = &self.core.hub;
+        let held = hub.newest_revocations();
+        let held = held.as_ref().map(|held| &*held.revocations);
+        let Some(own) = hub.own_bundle() else {
+            return;
+        };
+        let read = match verify::Revocations::read(&wire.list, &own, held) {
+            Ok(read) => Arc::new(read),
+            // A server says again what it said before, to a stream opened anew.
+            Err(RevocationListFault::NotNewer { sequence, held }) if sequence == held => return,
+            Err(fault) => {
+                let why = format!("a list from the server was refused: {fault}");
+                return self.core.problem(Part::Contents, why);
+            }
+        };
+        tracing::debug!(
+            sequence = read.sequence(),
+            entries = read.len(),
+            "took over revocations"
+        );
+        let bytes: usize = wire.crls.iter().map(Bytes::len).sum();
+        let crls = if bytes <= limits::CRL_BYTES {
+            wire.crls
+        } else {
+            let why = "the server's certificate revocation lists are too large for workloads";
+            self.core.problem(Part::Contents, why);
+            Vec::new()
+        };
+        let news = RevocationNews {
+            revocations: Arc::clone(&read),
+            list: wire.list.into(),
+            crls: crls.into(),
+        };
+        match KeptRevocations::store(&self.core.folder, &news) {
+            Ok(()) => self.core.works(Part::Storage),
+            Err(error) => self.core.problem(Part::Storage, error.to_string()),
+        }
+        self.core.link.bundles().set_revocations(read);
+        hub.revoke(news);
     }
 
     /// The server lives.

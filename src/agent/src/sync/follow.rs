@@ -124,6 +124,7 @@ async fn take(
             applier.delta(part);
         }
         Message::Bundles(bundles) => applier.bundles(bundles).await,
+        Message::Revocations(list) => applier.revocations(list),
         Message::Heartbeat(beat) => applier.heartbeat(&beat),
         Message::PolicySet(part) => applier.policy_set(part),
         Message::Goodbye(goodbye) => {

@@ -129,11 +129,29 @@ impl Authority {
         from: Timestamp,
         to: Timestamp,
     ) -> String {
-        let encode = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
-        let header = encode(serde_json::json!({"alg": "ES256", "kid": KEY_ID, "typ": "JWT"}));
-        let claims = encode(serde_json::json!({
+        let claims = serde_json::json!({
             "sub": id, "aud": audience, "iat": from.0, "exp": to.0,
-        }));
+        });
+        self.jws("JWT", &claims)
+    }
+
+    /// A signed list of revocations.
+    pub(super) fn revocations(&self, sequence: u64, ids: &[&str], at: Timestamp) -> String {
+        let ids: Vec<_> = ids
+            .iter()
+            .map(|id| serde_json::json!({ "spiffe_id": id, "issued_until": at.0 }))
+            .collect();
+        let claims = serde_json::json!({
+            "iss": "spiffe://example.org", "sequence": sequence, "iat": at.0,
+            "next_update": at.0 + 600, "serials": [], "jtis": [], "ids": ids,
+        });
+        self.jws("bulla-revocations+jwt", &claims)
+    }
+
+    fn jws(&self, kind: &str, claims: &serde_json::Value) -> String {
+        let encode = |json: &serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let header = encode(&serde_json::json!({"alg": "ES256", "kid": KEY_ID, "typ": kind}));
+        let claims = encode(claims);
         let signed = format!("{header}.{claims}");
         let signature = self
             .jwt

@@ -13,7 +13,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use serde_json::{Map, Value as Json};
 use tonic::Status;
-use verify::VerifiedJwt;
+use verify::{RevocationCheck, VerifiedJwt};
 
 use super::admission::Admitted;
 use super::connection::Connection;
@@ -46,8 +46,16 @@ pub(super) async fn answer(
         .map(|bundle| (bundle.trust_domain.clone(), bundle))
         .collect();
     let now = connection.api.core.now();
-    let verified = verify::verify_jwt_svid(&wanted.svid, &wanted.audience, &bundles, now, LEEWAY)
-        .map_err(|fault| Status::invalid_argument(fault.to_string()))?;
+    let revocations = RevocationCheck::of(&**hub);
+    let verified = verify::verify_jwt_svid_not_revoked(
+        &wanted.svid,
+        &wanted.audience,
+        &bundles,
+        revocations,
+        now,
+        LEEWAY,
+    )
+    .map_err(|fault| Status::invalid_argument(fault.to_string()))?;
     let is_ours = verified
         .spiffe_id
         .is_member_of(&connection.api.core.settings.trust_domain);

@@ -65,7 +65,7 @@ pub struct Ack {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FollowResponse {
     /// One of:
-    #[prost(oneof = "follow_response::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "follow_response::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<follow_response::Message>,
 }
 /// Nested message and enum types in `FollowResponse`.
@@ -94,6 +94,9 @@ pub mod follow_response {
         /// Another policy set is active. Sent only to agents with the feature "policy".
         #[prost(message, tag = "7")]
         PolicySet(super::PolicySet),
+        /// What is revoked; an agent that does not know it goes on without.
+        #[prost(message, tag = "8")]
+        Revocations(super::Revocations),
     }
 }
 /// All entries the agent is authorised for, over as many messages as it takes.
@@ -178,6 +181,17 @@ pub struct CatalogueFile {
     /// Its contents, YAML.
     #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
+}
+/// Everything that is revoked in the own trust domain; replaces what the agent holds
+/// when its sequence is higher.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Revocations {
+    /// Serials, jtis and IDs: a compact JWS, signed by a JWT key of the own bundle.
+    #[prost(string, tag = "1")]
+    pub list: ::prost::alloc::string::String,
+    /// Serials alone: one X.509 CRL (DER) for each X.509 authority.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub crls: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
 }
 /// An order to the agent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -7,6 +7,7 @@
 mod access;
 mod claims;
 mod prepared;
+mod revocations;
 mod scoped;
 
 use std::fmt;

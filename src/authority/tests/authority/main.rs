@@ -15,6 +15,7 @@ mod jwt;
 mod kit;
 mod openssl;
 mod reference;
+mod revocation;
 mod rotation;
 mod scoped;
 mod simulation;

@@ -7,6 +7,7 @@ mod import;
 mod keys;
 mod node;
 mod policy;
+mod revoke;
 mod run;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use node::{AuditCommand, AuditFilter, BundleCommand, NodeCommand, TokenComma
 pub use policy::{
     BreakGlassCommand, GlassArgs, ImportArgs, PolicyApply, PolicyCommand, PolicyImport,
 };
+pub use revoke::{RevokeArgs, RevokeCommand};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
 
 /// Where the server's admin socket is unless told otherwise.
@@ -77,6 +79,9 @@ pub enum Command {
     /// Signing keys: who depends on them, what is safe, rotation by hand.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Take back what is valid: a certificate, a token, everything of a SPIFFE ID.
+    #[command(subcommand)]
+    Revoke(RevokeCommand),
     /// Trust bundles.
     #[command(subcommand)]
     Bundle(BundleCommand),

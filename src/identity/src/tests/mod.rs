@@ -3,6 +3,7 @@
 
 mod entries;
 mod others;
+mod revocations;
 mod selectors;
 mod spiffe_ids;
 mod trust_domains;

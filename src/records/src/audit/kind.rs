@@ -89,6 +89,10 @@ kinds! {
     PolicyActivate = 80 "policy_activate",
     /// Break-glass was asked for, approved or ended.
     BreakGlass = 81 "break_glass",
+    /// A certificate, token or SPIFFE ID was revoked.
+    Revoke = 100 "revoke",
+    /// A revocation was lifted.
+    RevokeLift = 101 "revoke_lift",
     /// A call was refused before it was any of the above.
     Refusal = 90 "refusal",
 }

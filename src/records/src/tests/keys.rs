@@ -1,6 +1,6 @@
 //! Store keys: each under its trust domain, none ambiguous.
 
-use identity::{EntryId, SpiffeId, TrustDomain};
+use identity::{EntryId, Revoked, SpiffeId, TrustDomain};
 use proptest::prelude::*;
 
 use super::values::{any_path, td};
@@ -23,12 +23,32 @@ fn keys_read_as_documented() {
             key::authority(&td(), AuthorityProfile::Jwt, "k"),
             "example.org/authority/jwt/k",
         ),
+        (
+            revocation("serial", "0A:0B"),
+            "example.org/revocation/serial/0a0b",
+        ),
+        (
+            revocation("jti", "a/b"),
+            "example.org/revocation/jti/612f62",
+        ),
+        (
+            revocation("id", "spiffe://example.org/a/b"),
+            "example.org/revocation/id/a/b",
+        ),
+        (
+            key::revocation_sequence(&td()),
+            "example.org/revocation_list/sequence",
+        ),
     ];
     for (key, text) in keys {
         assert_eq!(String::from_utf8(key).unwrap(), text);
     }
     let token = String::from_utf8(key::token(&td(), &[0xab; 32])).unwrap();
     assert_eq!(token, format!("example.org/token/{}", "ab".repeat(32)));
+}
+
+fn revocation(kind: &str, value: &str) -> Vec<u8> {
+    key::revocation(&td(), &Revoked::parse(kind, value, &td()).unwrap())
 }
 
 #[test]

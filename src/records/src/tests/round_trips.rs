@@ -3,10 +3,13 @@
 use identity::{EntryFields, Selector, Selectors, TrustDomain};
 use proptest::prelude::*;
 
-use super::values::{any_authority, any_bundle, any_entry, any_node, any_token, td};
+use super::values::{
+    any_authority, any_bundle, any_entry, any_node, any_revocation, any_token, td,
+};
 use crate::{
     MAX_RECORD_BYTES, RecordError, decode_authority, decode_bundle, decode_entry, decode_node,
-    decode_token, encode_authority, encode_bundle, encode_entry, encode_node, encode_token,
+    decode_revocation, decode_revocation_sequence, decode_token, encode_authority, encode_bundle,
+    encode_entry, encode_node, encode_revocation, encode_revocation_sequence, encode_token,
 };
 
 proptest! {
@@ -36,12 +39,21 @@ proptest! {
     }
 
     #[test]
+    fn revocations_round_trip(revocation in any_revocation(), sequence in any::<u64>()) {
+        prop_assert_eq!(decode_revocation(&encode_revocation(&revocation)?, &td())?, revocation);
+        let bytes = encode_revocation_sequence(sequence)?;
+        prop_assert_eq!(decode_revocation_sequence(&bytes)?, sequence);
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode_entry(&bytes, &td());
         let _ = decode_node(&bytes);
         let _ = decode_bundle(&bytes);
         let _ = decode_token(&bytes);
         let _ = decode_authority(&bytes);
+        let _ = decode_revocation(&bytes, &td());
+        let _ = decode_revocation_sequence(&bytes);
         let _ = crate::AuditRecord::decode(&bytes);
     }
 

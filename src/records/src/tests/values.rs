@@ -1,8 +1,9 @@
 //! Random values of everything that is stored.
 
 use identity::{
-    Bundle, CertificateSerial, Entry, EntryFields, EntryId, JwtAuthorityKey, Node, Seconds,
-    Selector, Selectors, SpiffeId, Timestamp, TrustDomain, X509AuthorityCertificate,
+    Bundle, CertificateSerial, Entry, EntryFields, EntryId, JwtAuthorityKey, Node, Revocation,
+    Revoked, Seconds, Selector, Selectors, SpiffeId, Timestamp, TrustDomain,
+    X509AuthorityCertificate,
 };
 use proptest::prelude::*;
 
@@ -198,6 +199,28 @@ pub(super) fn any_authority() -> impl Strategy<Value = AuthorityRecord> {
             since: times.2,
             last_expiry: times.3,
             tainted,
+        },
+    )
+}
+
+pub(super) fn any_revocation() -> impl Strategy<Value = Revocation> {
+    let what = prop_oneof![
+        "[1-9a-f][0-9a-f]{0,38}".prop_map(|hex| ("serial", hex)),
+        "[!-~]{1,40}".prop_map(|jti| ("jti", jti)),
+        any_id().prop_map(|id| ("id", id.to_string())),
+    ];
+    let what = what.prop_map(|(kind, value)| Revoked::parse(kind, &value, &td()).unwrap());
+    let times = (any_time(), any_time(), any::<bool>());
+    (what, times, "[0-9a-f]{0,40}", "\\PC{0,80}").prop_map(
+        |(what, (at, until, lifted), authority, reason)| {
+            let until_lifted = lifted && matches!(what, Revoked::Id(_));
+            Revocation {
+                what,
+                at,
+                until: (!until_lifted).then_some(until),
+                authority: authority.into(),
+                reason: reason.into(),
+            }
         },
     )
 }

@@ -3,3 +3,4 @@
 mod authorisation;
 mod listing;
 mod oracle;
+mod revocations;

@@ -143,7 +143,12 @@ impl Naive {
             Change::DeleteEntry(id) => drop(self.entries.remove(id)),
             Change::PutNode(n) => drop(self.nodes.insert(n.id.clone(), n.clone())),
             Change::DeleteNode(id) => drop(self.nodes.remove(id)),
-            Change::PutBundle(_) | Change::DeleteBundle(_) => {}
+            // They play no part in what an agent is authorised for.
+            Change::PutBundle(_)
+            | Change::DeleteBundle(_)
+            | Change::PutRevocation(_)
+            | Change::DeleteRevocation(_)
+            | Change::RevocationSequence(_) => {}
         }
     }
 

@@ -26,6 +26,9 @@ pub(crate) enum AgentDenied {
     /// Its SVID has expired while the connection was open.
     #[error("agent SVID has expired; it must attest again")]
     Expired,
+    /// Its SVID, or its ID, is revoked.
+    #[error("{0}; the agent must attest again")]
+    Revoked(String),
     /// It cannot be decided now.
     #[error(transparent)]
     Undecided(#[from] Failure),

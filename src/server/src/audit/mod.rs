@@ -82,6 +82,11 @@ impl Audit {
         self.0.guard.behind_seconds()
     }
 
+    /// The number of the newest record.
+    pub(crate) fn newest(&self) -> u64 {
+        self.0.journal.head().seq
+    }
+
     /// A granted record of now, to be filled in.
     pub(crate) fn record<'a>(&self, kind: AuditKind, caller: &'a Caller) -> records::Audit<'a> {
         records::Audit::new(self.0.guard.record_ms(), kind, caller.for_record())

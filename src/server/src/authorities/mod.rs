@@ -12,6 +12,7 @@ mod bundle;
 mod drive;
 mod effects;
 mod ledger;
+mod lists;
 mod recount;
 mod report;
 mod rows;

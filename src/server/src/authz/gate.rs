@@ -131,7 +131,12 @@ impl Gate {
             fault: None,
         };
         let ours = id.is_member_of(self.state.trust_domain());
-        if certified.not_after <= now {
+        let revoked = self.state.revoked();
+        let revoked = revoked.check_certificate(id, certified.serial, certified.not_before);
+        if let Err(why) = revoked {
+            // Decided on each call, and not by the handshake, so that it can be said why.
+            standing.fault = Some(AgentDenied::Revoked(why.to_string()));
+        } else if certified.not_after <= now {
             // The handshake was before that: an open connection outlives it.
             standing.fault = (ours && id.is_agent()).then_some(AgentDenied::Expired);
         } else if allowed == Roles::ANYONE || !ours {
@@ -208,6 +213,7 @@ fn refusal(allowed: Roles, origin: &Origin, standing: &Standing) -> Status {
         Some(fault) if for_agents || *fault == AgentDenied::Expired => {
             status::denied(reason(fault), fault.to_string())
         }
+        Some(AgentDenied::Revoked(why)) => Kind::Denied.status(why.clone()),
         None if for_agents && origin.certified().is_some() => {
             let fault = AgentDenied::NotAttested;
             status::denied(reason(&fault), "the caller is not an attested agent")
@@ -230,6 +236,7 @@ pub(crate) const fn reason(denied: &AgentDenied) -> Reason {
         AgentDenied::NotAttested => Reason::AgentNotAttested,
         AgentDenied::NotActive => Reason::AgentNotActive,
         AgentDenied::Expired => Reason::AgentExpired,
+        AgentDenied::Revoked(_) => Reason::AgentMustReattest,
         AgentDenied::Undecided(_) => Reason::Unknown,
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Admitted {
 pub(crate) struct Certificate {
     /// Its serial number.
     pub(crate) serial: CertificateSerial,
+    /// When it began.
+    pub(crate) not_before: Timestamp,
     /// When it expires.
     pub(crate) not_after: Timestamp,
 }
@@ -75,6 +77,7 @@ pub(crate) fn certificate<T>(request: &Request<T>) -> Result<Certificate, Status
     certified
         .map(|certified| Certificate {
             serial: certified.serial.clone(),
+            not_before: certified.not_before,
             not_after: certified.not_after,
         })
         .ok_or_else(|| Status::internal("the gate let a caller through that has no certificate"))

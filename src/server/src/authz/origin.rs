@@ -37,6 +37,7 @@ pub(crate) struct TestPeer {
 pub(crate) struct Certified<'a> {
     pub(crate) spiffe_id: &'a SpiffeId,
     pub(crate) serial: &'a CertificateSerial,
+    pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
     /// The connection's peer; `None` where a test has no TLS.
     pub(crate) peer: Option<&'a Peer>,
@@ -68,6 +69,7 @@ impl Origin {
             Self::Peer(peer) => Some(Certified {
                 spiffe_id: peer.spiffe_id(),
                 serial: peer.serial(),
+                not_before: peer.not_before(),
                 not_after: peer.not_after(),
                 peer: Some(peer),
             }),
@@ -75,6 +77,8 @@ impl Origin {
             Self::Test(peer) => Some(Certified {
                 spiffe_id: &peer.spiffe_id,
                 serial: &peer.serial,
+                // As old as anything: what revokes its ID revokes it.
+                not_before: Timestamp(0),
                 not_after: peer.not_after,
                 peer: None,
             }),

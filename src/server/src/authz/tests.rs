@@ -84,7 +84,7 @@ fn may_call(method: &str, role: &str) -> bool {
         "NewDownstreamX509CA" | "PublishJWTAuthority" | "PublishWITAuthority"
     );
     let local_only = [".debug.", ".logger.", ".health.", ".reflection."];
-    if matches!(rpc, "GetBundle" | "AttestAgent") {
+    if matches!(rpc, "GetBundle" | "AttestAgent" | "Signed") {
         return role != "stranger";
     }
     if agents_only {

@@ -91,6 +91,8 @@ impl Issuer {
             }
         };
         let ttl = lifetime(asked, lifetimes.jwt, lifetimes.max_jwt);
+        let after = self.not_revoked(&spiffe_id)?;
+        let now = after.map_or(now, |after| now.max(after));
         let jti = Jti::new(self.0.entropy.bytes().map_err(Failure::from)?);
         let prepared = authority.prepare(&spiffe_id, &request.audience, ttl, jti, now)?;
         Ok(PlannedJwt {

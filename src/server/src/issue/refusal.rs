@@ -1,6 +1,6 @@
 //! Why a credential was not issued, in words for the caller and in a kind for the edge.
 
-use identity::EntryId;
+use identity::{EntryId, SpiffeId};
 
 use crate::failure::{Failure, Kind};
 
@@ -14,6 +14,9 @@ pub enum IssueRefusal {
     /// The identity may not be minted by an administrator.
     #[error("{0}")]
     NotMintable(String),
+    /// An administrator revoked the ID, and has not lifted that.
+    #[error("{0} is revoked until an administrator lifts it")]
+    Revoked(SpiffeId),
     /// There is no authority that may sign now.
     #[error("this server has no {0} authority that may sign now; see its readiness")]
     NoAuthority(&'static str),
@@ -39,7 +42,7 @@ impl IssueRefusal {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::NotAuthorised(_) => Kind::Denied,
+            Self::NotAuthorised(_) | Self::Revoked(_) => Kind::Denied,
             Self::NotMintable(_) | Self::Jwt(_) => Kind::Invalid,
             Self::NoAuthority(_) | Self::Sign(_) | Self::Away(_) => Kind::Unavailable,
             Self::X509(refused) => x509_kind(refused),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authority::{LeafSubject, SubjectKey};
 use channel::LiveIdentity;
-use identity::{PrivateKeyDer, Timestamp};
+use identity::{CertificateSerial, PrivateKeyDer, Timestamp};
 use keys::{KeyType, generate_pkcs8};
 use records::AuditKind;
 
@@ -17,6 +17,8 @@ use crate::failure::Failure;
 pub(crate) struct ServerSvid {
     pub(crate) renew_at: Timestamp,
     pub(crate) authority_id: String,
+    pub(crate) serial: CertificateSerial,
+    pub(crate) not_before: Timestamp,
 }
 
 impl Issuer {
@@ -43,6 +45,7 @@ impl Issuer {
         };
         let now = self.0.clock.now();
         let plan = self.prepare(&authority, &subject, &key, self.0.lifetimes.x509, now)?;
+        let serial = plan.prepared.serial().to_certificate_serial();
         let draft = self.grant_draft(AuditKind::ServerX509, &Caller::Server, &plan)?;
         let mut receipts = self.0.audit.append(vec![draft]).await?;
         let receipt = receipts
@@ -56,6 +59,8 @@ impl Issuer {
         Ok(ServerSvid {
             renew_at: Timestamp(now.0.saturating_add(i64::from(half))),
             authority_id: authority.id().to_owned(),
+            serial,
+            not_before: svid.not_before,
         })
     }
 }

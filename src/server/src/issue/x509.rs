@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use authority::{LeafSubject, PreparedX509, SubjectKey, X509Authority};
 use futures_util::StreamExt as _;
-use identity::{Entry, EntryId, Seconds, SpiffeId, Timestamp, X509Svid};
+use identity::{Entry, EntryId, Revoked, Seconds, SpiffeId, Timestamp, X509Svid};
 use journal::{Draft, Receipt};
 use records::{AuditKind, AuditOutcome};
 
@@ -175,12 +175,25 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<Planned, IssueRefusal> {
         let serial = self.serial()?;
-        let prepared = authority.prepare(subject, key, ttl, serial, now)?;
+        let after = self.not_revoked(subject.spiffe_id)?;
+        let earliest = after.unwrap_or(Timestamp(0));
+        let prepared = authority.prepare_after(subject, key, ttl, serial, now, earliest)?;
         Ok(Planned {
             prepared,
             entry: None,
             authority: Arc::clone(authority),
         })
+    }
+
+    /// Refuses an ID that is revoked until lifted. Of one that was revoked up to a
+    /// moment, what is issued now must begin after it: that second's is still void.
+    pub(super) fn not_revoked(&self, id: &SpiffeId) -> Result<Option<Timestamp>, IssueRefusal> {
+        let registry = self.0.state.registry();
+        match registry.revocation(&Revoked::Id(id.clone())) {
+            None => Ok(None),
+            Some(revoked) if revoked.is_until_lifted() => Err(IssueRefusal::Revoked(id.clone())),
+            Some(revoked) => Ok(Some(revoked.at.plus(Seconds(1)))),
+        }
     }
 
     /// The active authority, if signing is in order now.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use channel::LiveBundles;
 use identity::TrustDomain;
 use records::key;
@@ -43,7 +44,11 @@ impl State {
         for bundle in view.registry.bundles() {
             parts.live_bundles.set(Arc::clone(bundle));
         }
+        let revoked = super::revocations::of(&view, parts.clock.now());
+        parts.live_bundles.set_revocations(Arc::clone(&revoked));
         let state = Self(Arc::new(Inner {
+            revocation_sequence: watch::Sender::new(revoked.sequence()),
+            revoked: ArcSwap::new(revoked),
             trust_domain: parts.trust_domain,
             store: parts.store,
             view: RwLock::new(view),
@@ -76,6 +81,10 @@ impl State {
                     value,
                     &mut effects,
                 );
+            }
+            // Before anybody is told that the change is in force.
+            if effects.revocations {
+                self.take_revocations(&guard);
             }
             // Inside the lock, so that a reader sees view and position together.
             self.0.applied.send_replace(position);
@@ -111,6 +120,7 @@ impl State {
         {
             let mut guard = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
             *guard = view;
+            self.take_revocations(&guard);
             self.0.applied.send_replace(position);
         }
         self.mark_fresh();
@@ -127,6 +137,7 @@ struct Effects {
     bundles: Vec<Change>,
     /// Another policy set is active.
     policy: bool,
+    revocations: bool,
 }
 
 /// Reads all records of the trust domain.
@@ -173,7 +184,10 @@ fn take(
                 "stored record is left out"
             );
             // What was there before under this key can no longer be vouched for.
-            if let Ok(Stored::Registry(gone)) = decode(td, key, None) {
+            if let Ok(Stored::Registry(gone)) = decode(td, key, None)
+                // A revocation that was read before stays one.
+                && !matches!(gone, Change::DeleteRevocation(_))
+            {
                 effects.touched.push(view.registry.apply(gone));
             }
             view.poison.insert(key.to_vec(), poison);
@@ -189,6 +203,12 @@ fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
             if bundle {
                 effects.bundles.push(change.clone());
             }
+            effects.revocations |= matches!(
+                change,
+                Change::PutRevocation(_)
+                    | Change::DeleteRevocation(_)
+                    | Change::RevocationSequence(_)
+            );
             let node = match &change {
                 Change::PutNode(node) => Some(node.id.clone()),
                 Change::DeleteNode(id) => Some(id.clone()),

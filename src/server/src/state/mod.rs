@@ -13,6 +13,7 @@ mod entries;
 mod follow;
 mod policies;
 mod polled;
+mod revocations;
 pub(crate) mod stored;
 mod touched;
 
@@ -21,12 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use channel::LiveBundles;
 use identity::{Entry, EntryId, Node, SpiffeId, Timestamp, TrustDomain};
 use records::{ActivationRecord, BreakGlassRecord, JoinTokenRecord, TokenLimitsRecord};
 use registry::Registry;
 use store::{Position, Store};
 use tokio::sync::watch;
+use verify::Revocations;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -40,6 +43,7 @@ pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use follow::{Loading, follow};
+pub(crate) use revocations::RevocationChange;
 pub(crate) use touched::{AgentSubscription, Dirty};
 
 use polled::Pollers;
@@ -64,6 +68,10 @@ struct Inner {
     subscribers: Arc<Subscribers>,
     pollers: Pollers,
     live_bundles: Arc<LiveBundles>,
+    /// What is revoked, as the view has it.
+    revoked: ArcSwap<Revocations>,
+    /// The sequence number of its list.
+    revocation_sequence: watch::Sender<u64>,
     audit: Audit,
     clock: Clock,
     entropy: Entropy,

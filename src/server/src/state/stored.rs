@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use identity::{EntryId, Node, SpiffeId, TrustDomain};
+use identity::{EntryId, Node, Revoked, SpiffeId, TrustDomain};
 use records::{
     ActivationRecord, BreakGlassRecord, JoinTokenRecord, RecordError, TokenLimitsRecord, key,
 };
@@ -50,6 +50,8 @@ pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Resu
         ("node", value) => node(td, name, value),
         ("bundle", value) => bundle(name, value),
         ("token", value) => token(name, value),
+        ("revocation", value) => revocation(td, name, value),
+        ("revocation_list", value) => revocation_sequence(value),
         ("authority" | "upstream", _) => Ok(Stored::Authority),
         ("policy", value) => policy(name, value),
         ("limits", value) => limits(name, value),
@@ -150,6 +152,41 @@ fn glass(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
         return Err("it says it is another one".into());
     }
     Ok(Stored::Glass(name.to_owned(), glass))
+}
+
+fn revocation(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let Some(bytes) = value else {
+        return Ok(Stored::Registry(Change::DeleteRevocation(revoked(
+            td, name,
+        )?)));
+    };
+    let revocation = records::decode_revocation(bytes, td).map_err(text)?;
+    if revocation.what != revoked(td, name)? {
+        return Err(format!("it says it revokes {}", revocation.what));
+    }
+    Ok(Stored::Registry(Change::PutRevocation(Arc::new(
+        revocation,
+    ))))
+}
+
+/// What the key of a revocation names.
+fn revoked(td: &TrustDomain, name: &str) -> Result<Revoked, String> {
+    let (kind, value) = name.split_once('/').ok_or("its key names nothing")?;
+    let value = match kind {
+        "jti" => String::from_utf8(hex::decode(value).map_err(text)?).map_err(text)?,
+        "id" => SpiffeId::new(td, &format!("/{value}"))
+            .map_err(text)?
+            .to_string(),
+        _ => value.to_owned(),
+    };
+    Revoked::parse(kind, &value, td).map_err(text)
+}
+
+fn revocation_sequence(value: Option<&[u8]>) -> Result<Stored, String> {
+    // It is never deleted; what is known of it stays.
+    let sequence = value.map_or(Ok(0), records::decode_revocation_sequence);
+    let sequence = sequence.map_err(text)?;
+    Ok(Stored::Registry(Change::RevocationSequence(sequence)))
 }
 
 fn text(error: impl ToString) -> String {

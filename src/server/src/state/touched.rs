@@ -17,6 +17,7 @@ use crate::limits;
 const VIEW: u8 = 1;
 const BUNDLES: u8 = 2;
 const POLICY: u8 = 4;
+const REVOCATIONS: u8 = 8;
 
 /// What changed since the subscriber last asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,6 +28,8 @@ pub(crate) struct Dirty {
     pub bundles: bool,
     /// The active policy set.
     pub policy: bool,
+    /// The signed list of revocations.
+    pub revocations: bool,
 }
 
 #[derive(Default)]
@@ -79,6 +82,7 @@ impl AgentSubscription {
                     view: flags & VIEW != 0,
                     bundles: flags & BUNDLES != 0,
                     policy: flags & POLICY != 0,
+                    revocations: flags & REVOCATIONS != 0,
                 };
             }
             self.marks.wake.notified().await;
@@ -155,6 +159,11 @@ impl Subscribers {
     /// Marks everybody's policy set: another one is loaded.
     pub(crate) fn mark_policy(&self) {
         self.mark_all(POLICY);
+    }
+
+    /// Marks everybody's list of revocations.
+    pub(crate) fn mark_revocations(&self) {
+        self.mark_all(REVOCATIONS);
     }
 
     /// Marks everybody's view and bundles: the state was loaded anew.
@@ -266,6 +275,7 @@ mod tests {
                 view: true,
                 bundles: true,
                 policy: false,
+                revocations: false,
             }
         );
         assert_eq!(
@@ -274,6 +284,7 @@ mod tests {
                 view: false,
                 bundles: true,
                 policy: false,
+                revocations: false,
             }
         );
         let silent = tokio::time::timeout(Duration::from_millis(5), a.changed()).await;

@@ -15,6 +15,7 @@ mod jwt;
 mod jwt_attacks;
 mod kit;
 mod name_constraints;
+mod revocations;
 mod scoped;
 mod wycheproof;
 mod x509;

@@ -8,6 +8,7 @@ mod near;
 mod order;
 mod partial;
 mod renewal;
+mod revoke;
 mod sequences;
 mod streams;
 mod world;

@@ -35,13 +35,21 @@ impl Fleet {
             {
                 let _refused = self.drive(Event::ActivateNow { slot });
             }
-            _ if against_revoking(&key, self.server_now(), &known).is_empty() => {
-                if let Some(truth) = self.truth.get_mut(&slot) {
-                    truth.revoked = true;
-                }
-                let _refused = self.drive(Event::Revoke { slot });
+            _ => self.revoke_if_safe(slot),
+        }
+    }
+
+    /// Revokes a key if nothing speaks against it.
+    pub(crate) fn revoke_if_safe(&mut self, slot: Slot) {
+        let Some(key) = self.state.key(slot).cloned() else {
+            return;
+        };
+        let known = self.dependents(slot);
+        if against_revoking(&key, self.server_now(), &known).is_empty() {
+            if let Some(truth) = self.truth.get_mut(&slot) {
+                truth.revoked = true;
             }
-            _ => {}
+            let _refused = self.drive(Event::Revoke { slot });
         }
     }
 

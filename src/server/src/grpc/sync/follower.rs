@@ -7,7 +7,8 @@ use std::time::Duration;
 use api::status;
 use api::sync::follow_response::Message;
 use api::sync::{
-    Ack, Directive, FollowRequest, Goodbye, Heartbeat, Hello, directive, follow_request,
+    Ack, Directive, FollowRequest, Goodbye, Heartbeat, Hello, Revocations, directive,
+    follow_request,
 };
 use bytes::Bytes;
 use channel::Draining;
@@ -46,6 +47,8 @@ pub(super) struct Follower {
     digest: ViewDigest,
     bundles: Sent,
     policy: Feed,
+    /// Sequence of the list of revocations the agent was last sent; 0 is none.
+    revocations: u64,
     pages: Option<Pages>,
     due: Dirty,
     end: Option<End>,
@@ -95,11 +98,13 @@ impl Follower {
             digest,
             bundles: Sent::default(),
             policy: Feed::new(hello),
+            revocations: 0,
             pages: Some(pages),
             due: Dirty {
                 view: false,
                 bundles: true,
                 policy: true,
+                revocations: true,
             },
             end: None,
         })
@@ -128,6 +133,7 @@ impl Follower {
                     self.due.view |= dirty.view;
                     self.due.bundles |= dirty.bundles;
                     self.due.policy |= dirty.policy;
+                    self.due.revocations |= dirty.revocations;
                     None
                 }
                 request = self.requests.message() => {
@@ -158,11 +164,31 @@ impl Follower {
         if let Some(set) = self.policy.next() {
             return Some(Message::PolicySet(set));
         }
+        if std::mem::take(&mut self.due.revocations)
+            && let Some(revocations) = self.revocations()
+        {
+            return Some(Message::Revocations(revocations));
+        }
         if let Some(page) = self.pages.as_mut().and_then(Pages::next) {
             return Some(page);
         }
         self.pages = None;
         if self.due.view { self.look() } else { None }
+    }
+
+    /// The list of revocations, when the agent has not been sent it; after it, what it
+    /// means for the agent itself. It comes after the bundle that verifies it.
+    fn revocations(&mut self) -> Option<Revocations> {
+        let signed = self.server.revocations.signed()?;
+        if signed.sequence <= self.revocations {
+            return None;
+        }
+        self.revocations = signed.sequence;
+        self.due.view = true;
+        Some(Revocations {
+            list: signed.list.clone(),
+            crls: signed.crls.clone(),
+        })
     }
 
     /// Looks at the newest view: the agent's standing first, then its entries.
@@ -201,6 +227,11 @@ impl Follower {
             return Standing::Denied(AgentDenied::Banned);
         }
         let serial = &self.certificate.serial;
+        let revoked = self.server.state.revoked();
+        let checked = revoked.check_certificate(&self.agent, serial, self.certificate.not_before);
+        if let Err(why) = checked {
+            return Standing::Denied(AgentDenied::Revoked(why.to_string()));
+        }
         let next = node.next.as_ref().map(|(serial, _)| serial);
         if node.serial == *serial || next == Some(serial) {
             Standing::Good
