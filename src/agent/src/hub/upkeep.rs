@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::{Bundle, Entry, EntryId, JwtSvid, Seconds, Timestamp};
+use identity::{Bundle, Entry, EntryId, JwtSvid, Timestamp};
 use workload::{Counts, Issued, JwtHit};
 
 use super::{Hub, ViewPosition};
@@ -75,8 +75,9 @@ impl Hub {
         }
     }
 
-    /// Makes all SVIDs due within `spread`.
-    pub(crate) fn rekey(&self, spread: Seconds) {
+    /// Makes all SVIDs due within `spread`, as tests want it.
+    #[cfg(test)]
+    pub(crate) fn rekey(&self, spread: identity::Seconds) {
         let mut state = self.lock();
         let effects = state.cache.renew_all(self.clock.now(), spread);
         self.settle(&mut state, &effects);

@@ -137,11 +137,6 @@ async fn take(
             directive::Kind::Unspecified => {}
             directive::Kind::Banned => return Some(Ended::Banned(order.reason)),
             directive::Kind::Reattest => return Some(Ended::Reattest(order.reason)),
-            directive::Kind::Rekey => {
-                tracing::warn!(reason = order.reason, "the server orders new keys");
-                core.hub.rekey(identity::Seconds(order.spread_seconds));
-                core.rekey.notify_one();
-            }
         },
     }
     core.works(Part::Sync);

@@ -172,7 +172,6 @@ impl FakeServer {
     pub(super) fn order(&self, kind: sync::directive::Kind) {
         self.tell(follow_response::Message::Directive(sync::Directive {
             kind: kind.into(),
-            spread_seconds: 0,
             reason: "the test says so".into(),
         }));
     }

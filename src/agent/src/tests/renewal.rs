@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering;
 
-use api::sync::directive::Kind;
 use api::workload::{X509svidRequest, X509svidResponse};
 use identity::Seconds;
 use tonic::Streaming;
@@ -61,12 +60,13 @@ async fn a_renewed_svid_is_pushed_with_a_new_key_well_before_the_old_one_ends() 
 }
 
 #[tokio::test]
-async fn an_order_to_rekey_replaces_the_agents_key_and_all_workload_keys() {
+async fn what_is_due_at_once_replaces_the_agents_key_and_all_workload_keys() {
     let (_clock, server, node, _dir) = with_one_svid().await;
     let mut stream = open(&node).await;
     let first = next(&mut stream).await;
     let own = node.core.own().unwrap();
-    server.order(Kind::Rekey);
+    node.core.hub.rekey(Seconds(0));
+    node.core.rekey.notify_one();
     let second = next(&mut stream).await;
     assert_ne!(second.svids[0].x509_svid_key, first.svids[0].x509_svid_key);
     eventually("the agent has a new key", || {

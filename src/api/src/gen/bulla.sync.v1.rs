@@ -199,9 +199,6 @@ pub struct Directive {
     /// The order.
     #[prost(enumeration = "directive::Kind", tag = "1")]
     pub kind: i32,
-    /// Over how many seconds agents spread what they were ordered to do.
-    #[prost(uint32, tag = "2")]
-    pub spread_seconds: u32,
     /// Why, for people.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
@@ -228,8 +225,6 @@ pub mod directive {
         Banned = 1,
         /// Attest again. The stream ends.
         Reattest = 2,
-        /// Replace all keys and SVIDs.
-        Rekey = 3,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -241,7 +236,6 @@ pub mod directive {
                 Self::Unspecified => "UNSPECIFIED",
                 Self::Banned => "BANNED",
                 Self::Reattest => "REATTEST",
-                Self::Rekey => "REKEY",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -250,7 +244,6 @@ pub mod directive {
                 "UNSPECIFIED" => Some(Self::Unspecified),
                 "BANNED" => Some(Self::Banned),
                 "REATTEST" => Some(Self::Reattest),
-                "REKEY" => Some(Self::Rekey),
                 _ => None,
             }
         }

@@ -254,7 +254,6 @@ impl Follower {
         };
         Message::Directive(Directive {
             kind: kind.into(),
-            spread_seconds: 0,
             reason,
         })
     }
