@@ -75,6 +75,13 @@ fn the_entries_guide_works_as_written() {
 }
 
 #[test]
+fn the_watch_guide_works_as_written() {
+    let domain = Domain::server_alone(Settings::default());
+    let ran = run_guide(&domain, "watch.md");
+    assert!(ran.out.contains("EVENTS"), "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
 fn the_files_guide_works_as_written() {
     let domain = Domain::start();
     domain.register("/web", []);

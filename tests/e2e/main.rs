@@ -33,5 +33,6 @@ mod revocation;
 mod rotation;
 mod secrets;
 mod upstream;
+mod watch;
 mod workload;
 mod x509_pop;

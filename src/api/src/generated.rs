@@ -130,6 +130,13 @@ pub mod bulla {
             include!("gen/bulla.entries.v1.rs");
         }
     }
+    /// Service package `bulla.fleet.v1`.
+    pub mod fleet {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.fleet.v1.rs");
+        }
+    }
     /// Service package `bulla.issuance.v1`.
     pub mod issuance {
         /// Version 1.

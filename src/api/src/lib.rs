@@ -16,6 +16,7 @@ pub mod status;
 
 pub use generated::bulla::audit::v1 as audit;
 pub use generated::bulla::entries::v1 as entries;
+pub use generated::bulla::fleet::v1 as fleet;
 pub use generated::bulla::issuance::v1 as issuance;
 pub use generated::bulla::keys::v1 as keys;
 pub use generated::bulla::policy::v1 as policy;

@@ -14,6 +14,16 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// The wall clock, in milliseconds since the Unix epoch.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the shell's one wall clock")]
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// A point to measure spans from.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the shell's one stopwatch")]

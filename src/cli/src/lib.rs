@@ -28,6 +28,7 @@ mod parts;
 mod pem;
 mod policy;
 mod revoke;
+mod watch;
 mod wire;
 mod workload_client;
 
@@ -70,6 +71,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Import(command) => import::run(command, out).await,
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
+        Command::Watch(args) => watch::run(args, out).await,
         Command::Explain(command) => explain::run(command, out).await,
         Command::Policy(command) => policy::run(command, out).await,
         Command::Demo(command) => dev::service::run(command, out).await,

@@ -5,6 +5,7 @@ pub(crate) use api::audit as audit_v1;
 pub(crate) use api::bundle as bundle_v1;
 pub(crate) use api::entries as entries_v1;
 pub(crate) use api::entry as entry_v1;
+pub(crate) use api::fleet as fleet_v1;
 pub(crate) use api::info as info_v1;
 pub(crate) use api::keys as keys_v1;
 pub(crate) use api::localauthority;

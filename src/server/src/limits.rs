@@ -68,6 +68,12 @@ pub const MAX_AUDIT_READERS: usize = 16;
 pub const AUDIT_CHANNEL: usize = 64;
 /// The most records in one answer of newest ones.
 pub const MAX_AUDIT_NEWEST: usize = 10_000;
+/// Those who watch the fleet at one time, on each listener.
+pub const MAX_FLEET_WATCHERS: usize = 16;
+/// The most agents in one message about the fleet.
+pub const FLEET_PAGE: usize = 500;
+/// The shortest time between two looks at the fleet, in milliseconds.
+pub const MIN_FLEET_INTERVAL_MS: u32 = 200;
 /// How long a node may ask again for an answer it never saw.
 pub const ANSWER_AGAIN: Duration = Duration::from_secs(300);
 /// The most attestations that are remembered for that.

@@ -7,6 +7,7 @@
 //! | `/ready` | yes | yes | workloads can be served; with the reasons for what does not work |
 //! | `/metrics` | | yes | Prometheus text |
 //! | `/v1/cache` | yes | | entries and the expiry of their SVIDs; no secret is in it |
+//! | `/v1/status` | yes | | how many streams, entries and SVIDs, and when the next is renewed |
 //! | `/v1/explain/pid/{pid}` | yes | | what is attested of a process, what that gives it, what nearly would |
 //! | gRPC `DelegatedIdentity` | yes | | identities of workloads, for proxies that act in their name ([`delegated`]) |
 //! | gRPC `Debug/GetInfo` | yes | | what SPIRE's tools ask an agent |
@@ -34,7 +35,7 @@ use tower::{Service, ServiceExt as _};
 use crate::core::Core;
 use crate::delegated;
 use crate::workload_api::{Answer, Connection, WorkloadApi, is_grpc, respond};
-use report::{Inventory, Readiness};
+use report::{Inventory, Readiness, Status};
 
 /// The service of the admin socket: its router behind a look at who connected.
 #[derive(Clone)]
@@ -56,6 +57,7 @@ impl AdminSocket {
     pub(crate) fn new(core: &Arc<Core>, api: &Arc<WorkloadApi>) -> Arc<Self> {
         let routes = health(core)
             .route("/v1/cache", get(cache))
+            .route("/v1/status", get(status))
             .with_state(Arc::clone(core))
             .merge(explain::routes(api));
         Arc::new(Self {
@@ -155,4 +157,8 @@ async fn ready(State(core): State<Arc<Core>>) -> Response {
 
 async fn cache(State(core): State<Arc<Core>>) -> Json<Inventory> {
     Json(Inventory::of(&core))
+}
+
+async fn status(State(core): State<Arc<Core>>) -> Json<Status> {
+    Json(Status::of(&core))
 }

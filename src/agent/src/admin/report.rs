@@ -81,6 +81,36 @@ impl Inventory {
     }
 }
 
+/// The answer of `/v1/status`: what `/ready` says, and numbers.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    #[serde(flatten)]
+    readiness: Readiness,
+    bundle_sequence: u64,
+    /// Open streams of workloads.
+    streams: usize,
+    entries: usize,
+    x509_svids: usize,
+    jwt_svids: usize,
+    /// By when the next X.509-SVID is renewed.
+    next_renewal_by: Option<i64>,
+}
+
+impl Status {
+    pub(super) fn of(core: &Core) -> Self {
+        let counts = core.hub.counts();
+        Self {
+            readiness: Readiness::of(core),
+            bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
+            streams: core.hub.open_streams(),
+            entries: counts.entries,
+            x509_svids: counts.x509_svids,
+            jwt_svids: counts.jwt_svids,
+            next_renewal_by: core.hub.next_renewal_by().map(|at| at.0),
+        }
+    }
+}
+
 /// Sets the gauges that are read off the state.
 pub(super) fn set_gauges(core: &Core) {
     let counts = core.hub.counts();

@@ -54,6 +54,12 @@ impl Deliveries {
         }
     }
 
+    /// How many streams are open.
+    pub(crate) fn open(&self) -> usize {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.streams.values().sum()
+    }
+
     fn change(&self, edit: impl FnOnce(&mut Counts)) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         edit(&mut counts);

@@ -104,6 +104,19 @@ impl Hub {
         self.lock().cache.counts()
     }
 
+    /// How many streams of workloads are open.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.deliveries.open()
+    }
+
+    /// By when the next X.509-SVID is renewed, with the whole of the chance that
+    /// renewals are spread over.
+    pub(crate) fn next_renewal_by(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        let issued = state.cache.issued();
+        issued.map(|(_, issued)| issued.renewed_by()).min()
+    }
+
     /// Every entry with the expiry of its SVID, for the operator.
     pub(crate) fn inventory(&self) -> Vec<(Arc<Entry>, Option<Timestamp>)> {
         let state = self.lock();

@@ -9,6 +9,7 @@ mod node;
 mod policy;
 mod revoke;
 mod run;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub use policy::{
 };
 pub use revoke::{RevokeArgs, RevokeCommand};
 pub use run::{AgentArgs, AgentCommand, AgentOverrides, DevArgs, Part, ServerArgs, ServerCommand};
+pub use watch::WatchArgs;
 
 /// Where the server's admin socket is unless told otherwise.
 pub const ADMIN_SOCKET: &str = "/run/bulla/server/admin.sock";
@@ -97,6 +99,8 @@ pub enum Command {
     /// Permission catalogue and policies: what tokens may do, and who decides it.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Nodes, streams, renewals, refusals and rotations as they happen.
+    Watch(WatchArgs),
     /// Why a process has the identity it has, or none; who can have a SPIFFE ID.
     #[command(subcommand)]
     Explain(ExplainCommand),

@@ -20,6 +20,7 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/bulla.entries.v1.Entries/Apply", ADMINS),
     ("/bulla.entries.v1.Limits/List", ADMINS),
     ("/bulla.entries.v1.Limits/Set", ADMINS),
+    ("/bulla.fleet.v1.Fleet/Watch", ADMINS),
     ("/bulla.issuance.v1.Issuance/IssueX509", AGENTS),
     ("/bulla.keys.v1.Keys/Activate", ADMINS),
     ("/bulla.keys.v1.Keys/Prepare", ADMINS),

@@ -10,6 +10,7 @@ mod apply;
 mod bundles;
 mod commit;
 mod entries;
+mod fleet;
 mod follow;
 mod policies;
 mod polled;
@@ -42,6 +43,7 @@ pub(crate) use apply::EntryOperation;
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use entries::{EntryEdit, EntryFailure};
+pub(crate) use fleet::{AgentState, Contact};
 pub(crate) use follow::{Loading, follow};
 pub(crate) use revocations::RevocationChange;
 pub(crate) use touched::{AgentSubscription, Dirty};
@@ -172,7 +174,8 @@ impl State {
     /// # Errors
     /// Too many agents are followed already.
     pub(crate) fn subscribe_agent(&self, agent: &SpiffeId) -> Result<AgentSubscription, Failure> {
-        self.0.subscribers.subscribe(agent)
+        let now = self.0.clock.now();
+        self.0.subscribers.subscribe(agent, now)
     }
 
     /// How many agents are followed by push.

@@ -30,6 +30,16 @@ impl Pollers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Those that poll: when each last did, and the own bundle it fetched last.
+    pub(super) fn live(&self, now: Timestamp) -> HashMap<SpiffeId, (Timestamp, u64)> {
+        let pollers = self.lock();
+        let live = pollers.iter().filter(|(_, poller)| poller.is_live(now));
+        live.filter_map(|(agent, poller)| {
+            Some((agent.clone(), (poller.asked_at?, poller.sequence)))
+        })
+        .collect()
+    }
+
     fn note(&self, agent: &SpiffeId, now: Timestamp, change: impl FnOnce(&mut Poller)) {
         let mut pollers = self.lock();
         if let Some(poller) = pollers.get_mut(agent) {

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use identity::SpiffeId;
+use identity::{SpiffeId, Timestamp};
 use registry::Touched;
 use tokio::sync::Notify;
 
+use super::fleet::{Following, Progress};
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
@@ -40,9 +41,15 @@ struct Marks {
     delivered: AtomicU64,
     /// Sequence of the own bundle by which the agent has replaced all it distrusts.
     replaced: AtomicU64,
+    /// What it was sent and has acknowledged.
+    progress: Mutex<Progress>,
 }
 
 impl Marks {
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn mark(&self, what: u8) {
         if self.flags.fetch_or(what, Ordering::AcqRel) & what != what {
             self.wake.notify_one();
@@ -100,6 +107,17 @@ impl AgentSubscription {
     pub(crate) fn acknowledge_replacement(&self, replaced: u64) {
         self.marks.replaced.fetch_max(replaced, Ordering::AcqRel);
     }
+
+    /// Notes that the agent was sent everything up to `revision`, `entries` in all.
+    pub(crate) fn note_sent(&self, revision: u64, entries: usize, now_ms: u64) {
+        let entries = u64::try_from(entries).unwrap_or(u64::MAX);
+        self.marks.progress().sent(revision, entries, now_ms);
+    }
+
+    /// Notes what the agent says it has applied.
+    pub(crate) fn acknowledge_position(&self, revision: u64) {
+        self.marks.progress().acknowledge(revision);
+    }
 }
 
 impl Drop for AgentSubscription {
@@ -113,8 +131,10 @@ impl Subscribers {
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         agent: &SpiffeId,
+        now: Timestamp,
     ) -> Result<AgentSubscription, Failure> {
         let marks = Arc::new(Marks::default());
+        marks.progress().since = now;
         let mut by_agent = self.lock();
         if by_agent.len() >= limits::MAX_SUBSCRIBERS && !by_agent.contains_key(agent) {
             return Err(Failure::new(
@@ -206,6 +226,18 @@ impl Subscribers {
         done.map(|(agent, _)| agent.clone()).collect()
     }
 
+    /// How far each agent that follows has come, by its newest stream.
+    pub(super) fn progress(&self, now_ms: u64) -> HashMap<SpiffeId, Following> {
+        let by_agent = self.lock();
+        let newest = by_agent.iter().filter_map(|(agent, list)| {
+            let marks = list.iter().rev().find_map(Weak::upgrade)?;
+            let bundle = marks.delivered.load(Ordering::Acquire);
+            let following = marks.progress().look(bundle, now_ms);
+            Some((agent.clone(), following))
+        });
+        newest.collect()
+    }
+
     /// Whether an agent is subscribed.
     pub(crate) fn contains(&self, agent: &SpiffeId) -> bool {
         self.lock().contains_key(agent)
@@ -263,8 +295,8 @@ mod tests {
     #[tokio::test]
     async fn many_changes_are_told_once_and_only_to_those_they_touch() {
         let all = Arc::new(Subscribers::default());
-        let mut a = all.subscribe(&agent("a")).unwrap();
-        let mut b = all.subscribe(&agent("b")).unwrap();
+        let mut a = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
+        let mut b = all.subscribe(&agent("b"), Timestamp(1)).unwrap();
         for _ in 0..1_000 {
             all.mark_views(&Touched::Agents([agent("a")].into()));
         }
@@ -312,8 +344,8 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_subscription_is_forgotten() {
         let all = Arc::new(Subscribers::default());
-        let first = all.subscribe(&agent("a")).unwrap();
-        let second = all.subscribe(&agent("a")).unwrap();
+        let first = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
+        let second = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
         assert_eq!(all.count(), 1);
         drop(first);
         assert_eq!(all.count(), 1);

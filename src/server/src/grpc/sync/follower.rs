@@ -7,13 +7,14 @@ use std::time::Duration;
 use api::status;
 use api::sync::follow_response::Message;
 use api::sync::{
-    Ack, Directive, FollowRequest, Goodbye, Heartbeat, Hello, Revocations, directive,
+    Ack, Delta, Directive, FollowRequest, Goodbye, Heartbeat, Hello, Revocations, Snapshot,
+    directive,
     follow_request,
 };
 use bytes::Bytes;
 use channel::Draining;
 use identity::{Entry, EntryId, Node, SpiffeId};
-use registry::{Delta, ViewDigest, delta};
+use registry::{ViewDigest, delta};
 use store::Position;
 use tonic::{Status, Streaming};
 
@@ -170,6 +171,7 @@ impl Follower {
             return Some(Message::Revocations(revocations));
         }
         if let Some(page) = self.pages.as_mut().and_then(Pages::next) {
+            self.note_sent(&page);
             return Some(page);
         }
         self.pages = None;
@@ -278,6 +280,20 @@ impl Follower {
         })
     }
 
+    /// Keeps for the operator what the agent was sent; the last page says it.
+    fn note_sent(&self, page: &Message) {
+        let (Message::Snapshot(Snapshot { position, .. }) | Message::Delta(Delta { position, .. })) =
+            page
+        else {
+            return;
+        };
+        if let Some(revision) = revision_of(position) {
+            let now = self.server.clock.since_boot().as_millis();
+            let now = u64::try_from(now).unwrap_or(u64::MAX);
+            self.subscription.note_sent(revision, self.held.len(), now);
+        }
+    }
+
     /// Takes what the agent says; its end of the stream is the stream's end.
     fn take(&mut self, request: Option<FollowRequest>) -> Result<(), Status> {
         let Some(request) = request else {
@@ -286,10 +302,14 @@ impl Follower {
         };
         match request.message {
             Some(follow_request::Message::Ack(Ack {
+                position,
                 bundle_sequence_delivered,
                 bundle_sequence_replaced,
                 ..
             })) => {
+                if let Some(revision) = revision_of(&position) {
+                    self.subscription.acknowledge_position(revision);
+                }
                 self.subscription
                     .acknowledge_replacement(bundle_sequence_replaced);
                 self.subscription
@@ -335,7 +355,11 @@ fn note_version(server: &Arc<Server>, agent: &SpiffeId, version: &str) {
     });
 }
 
-fn digest_after(mut digest: ViewDigest, held: &[Arc<Entry>], change: &Delta) -> ViewDigest {
+fn digest_after(
+    mut digest: ViewDigest,
+    held: &[Arc<Entry>],
+    change: &registry::Delta,
+) -> ViewDigest {
     let put = change.put.iter().map(|entry| &entry.id);
     let changed: HashSet<&EntryId> = put.chain(&change.removed).collect();
     for entry in held.iter().filter(|entry| changed.contains(&entry.id)) {
@@ -358,4 +382,10 @@ fn position(position: Position) -> Bytes {
     incarnation.copy_from_slice(&position.incarnation.to_be_bytes());
     revision.copy_from_slice(&position.revision.to_be_bytes());
     Bytes::copy_from_slice(&bytes)
+}
+
+/// The revision in a position; `None` in what is none.
+fn revision_of(position: &[u8]) -> Option<u64> {
+    let (_incarnation, revision) = position.split_at_checked(16)?;
+    Some(u64::from_be_bytes(revision.try_into().ok()?))
 }

@@ -8,6 +8,7 @@ mod authorized;
 mod bundles;
 mod downstream;
 mod entries;
+mod fleet;
 mod hostile;
 mod info;
 mod keys;
