@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bulla_tests::{Domain, Process, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Settings, eventually, eventually_within};
 use nix::sys::signal::Signal;
 use ring::signature::{EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject as _;
@@ -250,4 +250,36 @@ fn a_token_on_disk_is_renewed_at_half_its_life() {
         "a token is logged"
     );
     assert_eq!(stop(keeper), 0);
+}
+
+#[test]
+fn a_token_on_disk_is_replaced_within_seconds_when_its_key_is_tainted() {
+    let domain = Domain::start_with(Settings {
+        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
+        ..Settings::default()
+    });
+    // Half of its life is far away.
+    domain.register("/service", ["--jwt-ttl", "3600"]);
+    domain.await_svid("/service");
+    let files = domain.path("files");
+    let asked = ["jwt", "--audience", "payments"];
+    let keeper = keeper(&domain, &asked, &files, &["--exec", "echo reloaded"]);
+    let read = || {
+        let token = std::fs::read_to_string(files.join("jwt.token")).ok()?;
+        let header = token.split('.').next()?.to_owned();
+        Some((header, token))
+    };
+    let (header, token) = eventually("the first token", read);
+    let _ = domain.admin(["keys", "taint", "jwt"]).ok();
+    let (other, _) = eventually("a token of another key", || {
+        read().filter(|(now, _)| *now != header)
+    });
+    assert_ne!(header, other);
+    eventually("the hook has run again", || {
+        let runs = keeper.output().matches("hook: reloaded").count();
+        (runs == 2).then_some(())
+    });
+    let output = keeper.output();
+    assert_eq!(stop(keeper), 0, "{output}");
+    assert_ne!(read().unwrap().1, token);
 }

@@ -48,6 +48,11 @@ fn the_first_steps_guide_works_as_written() {
 
 /// Runs a guide's commands in a folder of `domain`, as a service and as an admin of it.
 fn run_guide(domain: &Domain, guide: &str) -> Ran {
+    run_guide_with(domain, guide, &[])
+}
+
+/// The same, with variables that the guide leaves open.
+fn run_guide_with(domain: &Domain, guide: &str, variables: &[(&str, String)]) -> Ran {
     let folder = domain.path("guide");
     std::fs::create_dir(&folder).unwrap();
     let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
@@ -61,8 +66,48 @@ fn run_guide(domain: &Domain, guide: &str) -> Ran {
         .args(["60", "bash", "-c", &script])
         .current_dir(folder)
         .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint())
-        .env("BULLA_ADMIN_SOCKET", domain.admin_socket());
+        .env("BULLA_ADMIN_SOCKET", domain.admin_socket())
+        .env("BULLA_AGENT_ADMIN_SOCKET", domain.path("agent/admin.sock"))
+        .envs(variables.iter().cloned());
     Ran::of(&mut command).ok()
+}
+
+/// A port that nobody has; somebody else is unlikely to take it at once.
+fn free_port() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn the_database_and_web_server_guide_works_as_written() {
+    let domain = Domain::start();
+    crate::postgresql::let_others_pass(&domain);
+    let ports = [("DB_PORT", free_port()), ("WEB_PORT", free_port())];
+    let ran = run_guide_with(&domain, "guides/database-and-web-server.md", &ports);
+    for seen in [
+        "reports over TLSv1.3",
+        "another name is refused, as it should be",
+        "hello, CN=reports.example.org",
+        "without a certificate, as it should be",
+        "server stopped",
+    ] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn the_guide_to_a_missing_identity_works_as_written() {
+    let domain = Domain::start();
+    let ran = run_guide(&domain, "guides/no-identity.md");
+    for seen in [
+        "no entry matches this process",
+        "unix:uid:4711",
+        "nothing has the parent ID",
+        "this process is spiffe://example.org/orders",
+        "refused: 0",
+    ] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod client_guide;
 mod envoy;
 mod openssl;
 mod peers;

@@ -10,7 +10,7 @@ use serde_json::Value;
 const AUDIENCE: &str = "payments";
 
 /// Where `tests/run` puts what it sets up.
-fn peers() -> PathBuf {
+pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers")
 }
 
@@ -59,7 +59,7 @@ fn walk(mut command: Command) {
     );
 }
 
-fn need(path: PathBuf) -> PathBuf {
+pub(crate) fn need(path: PathBuf) -> PathBuf {
     assert!(
         path.exists(),
         "{} is missing: run `tests/run peers`",

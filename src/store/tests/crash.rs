@@ -27,17 +27,22 @@ const SLOTS: u32 = 16;
 const KILLS_WHILE_WRITING: u32 = 150;
 const KILLS_WHILE_OPENING: u32 = 50;
 const KILLS_PER_STORE: u32 = 20;
+/// Kills while commits of so many records are written.
+const KILLS_OF_LARGE: u32 = 24;
+const LARGE: u32 = 10_000;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = env::args().collect();
     if let Some(at) = arguments.iter().position(|argument| argument == CHILD) {
         let dir = arguments.get(at.saturating_add(1)).ok_or("no directory")?;
-        let honest = arguments
-            .get(at.saturating_add(2))
-            .is_some_and(|mode| mode == "honest");
-        return child(Path::new(dir), honest);
+        let mode = arguments.get(at.saturating_add(2)).map(String::as_str);
+        return match mode {
+            Some("large") => large_child(Path::new(dir)),
+            mode => child(Path::new(dir), mode == Some("honest")),
+        };
     }
     kills_lose_nothing_acknowledged()?;
+    a_commit_of_ten_thousand_is_whole_or_absent()?;
     the_checker_finds_a_store_that_does_not_flush()
 }
 
@@ -143,12 +148,9 @@ fn parse(line: &str) -> Option<Acknowledged> {
     })
 }
 
-fn spawn(dir: &Path, honest: bool) -> io::Result<Child> {
+fn spawn(dir: &Path, mode: &str) -> io::Result<Child> {
     let mut command = Command::new(env::current_exe()?);
-    command
-        .arg(CHILD)
-        .arg(dir)
-        .arg(if honest { "honest" } else { "unflushed" });
+    command.arg(CHILD).arg(dir).arg(mode);
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
 }
 
@@ -160,7 +162,7 @@ fn run_and_kill(
     acks: u32,
     delay: Duration,
 ) -> Outcome<Vec<Acknowledged>> {
-    let mut child = spawn(dir, honest)?;
+    let mut child = spawn(dir, if honest { "honest" } else { "unflushed" })?;
     let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?).lines();
     lines.next().ok_or("the child did not start")??;
     let mut acknowledged = Vec::new();
@@ -246,6 +248,111 @@ fn kills_lose_nothing_acknowledged() -> Outcome<()> {
     writeln!(
         io::stdout(),
         "ok: {kills} kills, {total} acknowledged, none lost"
+    )?;
+    Ok(())
+}
+
+/// Commit `n` of large ones: each of its records says `n`.
+fn large(n: u32) -> Commit {
+    let put = |record: u32| {
+        let key = format!("large/{record:05}");
+        Write::Put(key.as_bytes().into(), n.to_be_bytes().repeat(40).into())
+    };
+    Commit {
+        id: id(WRITERS, n),
+        conditions: vec![],
+        writes: (0..LARGE).map(put).collect(),
+    }
+}
+
+fn open_for_large(dir: &Path) -> Outcome<Sled> {
+    let limits = store::Limits {
+        max_operations: LARGE as usize,
+        max_commit_bytes: 16 << 20,
+        ..store::Limits::default()
+    };
+    Ok(Sled::open(
+        dir,
+        SledOptions {
+            limits,
+            ..SledOptions::new([7; 32])
+        },
+    )?)
+}
+
+/// Commits large ones for ever; prints the number of each before and after it.
+fn large_child(dir: &Path) -> Outcome<()> {
+    let store = open_for_large(dir)?;
+    let newest = newest_large(&store)?.unwrap_or(0);
+    for n in newest.saturating_add(1).. {
+        writeln!(io::stdout(), "begun {n}")?;
+        block_on(store.commit(large(n)))?;
+        writeln!(io::stdout(), "done {n}")?;
+    }
+    Ok(())
+}
+
+/// The one commit that all records are of; `None` when there is no record.
+fn newest_large(store: &Sled) -> Outcome<Option<u32>> {
+    let records = block_on(store.load(b"large/"))?.records;
+    let Some((_, first)) = records.first() else {
+        return Ok(None);
+    };
+    let torn = records.iter().filter(|(_, value)| value != first).count();
+    if torn > 0 || records.len() != LARGE as usize {
+        return Err(format!("{} records, {torn} of another commit", records.len()).into());
+    }
+    let number = first.first_chunk().ok_or("a record without its number")?;
+    Ok(Some(u32::from_be_bytes(*number)))
+}
+
+/// Kills a child in the middle of large commits, `acks` acknowledgements and `delay`
+/// after it began: the last commit that was begun and the last acknowledged.
+fn kill_large(dir: &Path, acks: u32, delay: Duration) -> Outcome<(u32, u32)> {
+    let mut child = spawn(dir, "large")?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no pipe")?).lines();
+    let mut said = vec![lines.next().ok_or("the child did not start")??];
+    for _ in 0..acks {
+        said.push(lines.next().ok_or("the child ended by itself")??);
+    }
+    let (_sender, receiver) = mpsc::channel::<()>();
+    let _elapsed = receiver.recv_timeout(delay);
+    child.kill()?;
+    child.wait()?;
+    for line in lines {
+        said.push(line?);
+    }
+    let last = |word: &str| -> u32 {
+        let numbers = said.iter().filter_map(|line| line.strip_prefix(word));
+        numbers.filter_map(|n| n.parse().ok()).max().unwrap_or(0)
+    };
+    Ok((last("begun "), last("done ")))
+}
+
+fn a_commit_of_ten_thousand_is_whole_or_absent() -> Outcome<()> {
+    let dir = TempDir::new()?;
+    let (mut whole, mut absent) = (0_u32, 0_u32);
+    for kill in 0..KILLS_OF_LARGE {
+        // Some in the first commit of a process, some after it: an acknowledgement may
+        // come at any moment of the delay, which is spread over a commit.
+        let delay = Duration::from_millis(u64::from(kill.wrapping_mul(7) % KILLS_OF_LARGE * 20));
+        let (begun, acknowledged) = kill_large(dir.path(), kill % 2, delay)?;
+        let store = open_for_large(dir.path())?;
+        let found = newest_large(&store).map_err(|error| format!("kill {kill}: {error}"))?;
+        block_on(store.close());
+        if found.unwrap_or(0) < acknowledged {
+            return Err(format!("kill {kill}: commit {acknowledged} is lost").into());
+        }
+        if found == Some(begun) {
+            whole = whole.saturating_add(1);
+        } else {
+            absent = absent.saturating_add(1);
+        }
+    }
+    writeln!(
+        io::stdout(),
+        "ok: {KILLS_OF_LARGE} kills in commits of {LARGE}: the last begun was whole {whole} times, \
+         absent {absent} times, never in half"
     )?;
     Ok(())
 }

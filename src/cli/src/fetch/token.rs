@@ -17,6 +17,10 @@ use crate::wire::workload::{Jwtsvid, JwtsvidResponse};
 
 /// The shortest time between two tokens.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// The agent is asked again so soon, however long the token lives: it gives the same
+/// token until half of its life, and another one when the key was tainted or revoked,
+/// which no stream of the Workload API tells.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What token is asked for.
 pub(super) struct Asked {
@@ -60,7 +64,8 @@ pub(super) async fn once(
     Ok(())
 }
 
-/// Keeps a token in its file until asked to stop, replaced at half its life.
+/// Keeps a token in its file until asked to stop, replaced at half its life, and
+/// within seconds when its key is tainted or revoked.
 ///
 /// # Errors
 /// The folder cannot be used, the very first write fails, or the hook was failing
@@ -93,7 +98,7 @@ async fn run(
         match renew(asked, kept, agent, out).await {
             Ok(times) => {
                 not_after = Some(times.expires_at);
-                let wait = times.half_life_from(clock::now().0);
+                let wait = times.half_life_from(clock::now().0).min(LOOK);
                 kept.meanwhile(tokio::time::sleep(wait), out).await?;
             }
             Err(Renewal::Write(failure)) if first => return Err(failure),

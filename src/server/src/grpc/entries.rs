@@ -15,7 +15,8 @@ use super::entry::entry_id;
 use super::malformed::caller_mistake;
 use super::refused::Refused;
 use crate::authz;
-use crate::failure::{Failure, Kind};
+use crate::caller::Caller;
+use crate::failure::Failure;
 use crate::limits;
 use crate::server::Server;
 use crate::state::EntryOperation;
@@ -37,6 +38,7 @@ impl EntriesService {
     /// Reads all operations; too many are refused before they are all in memory.
     async fn gather(
         &self,
+        caller: &Caller,
         mut requests: Streaming<ApplyRequest>,
     ) -> Result<Vec<EntryOperation>, Status> {
         let mut operations = Vec::new();
@@ -52,14 +54,23 @@ impl EntriesService {
                 let turn = operations.len();
                 if turn >= limits::MAX_APPLY {
                     let most = limits::MAX_APPLY;
-                    return Err(Failure::invalid(format!(
-                        "more than {most} operations in one commit; split them"
-                    ))
-                    .into());
+                    let many = format!("more than {most} operations in one commit; split them");
+                    return Err(self.refuse(caller, Failure::invalid(many)).await);
                 }
-                operations.push(self.parse(turn, operation)?);
+                match self.parse(turn, operation) {
+                    Ok(operation) => operations.push(operation),
+                    Err(failure) => return Err(self.refuse(caller, failure).await),
+                }
             }
         }
+    }
+
+    /// What the caller is answered; a refusal leaves a record.
+    async fn refuse(&self, caller: &Caller, failure: Failure) -> Status {
+        let mut refused = Refused::new(AuditKind::EntryUpdate, caller);
+        refused.add("", &failure);
+        refused.record(&self.server.audit).await;
+        failure.into()
     }
 
     fn parse(&self, turn: usize, operation: Operation) -> Result<EntryOperation, Failure> {
@@ -115,18 +126,11 @@ impl Entries for EntriesService {
         request: Request<Streaming<ApplyRequest>>,
     ) -> Result<Response<ApplyResponse>, Status> {
         let caller = authz::caller(&request)?;
-        let operations = self.gather(request.into_inner()).await?;
+        let operations = self.gather(&caller, request.into_inner()).await?;
         let applied = self.server.state.apply_entries(&caller, operations).await;
         let applied = match applied {
             Ok(applied) => applied,
-            Err(failure) => {
-                if failure.kind() != Kind::Unavailable {
-                    let mut refused = Refused::new(AuditKind::EntryUpdate, &caller);
-                    refused.add("", &failure);
-                    refused.record(&self.server.audit).await;
-                }
-                return Err(failure.into());
-            }
+            Err(failure) => return Err(self.refuse(&caller, failure).await),
         };
         Ok(Response::new(ApplyResponse {
             created: applied.created,

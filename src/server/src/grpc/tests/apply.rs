@@ -179,3 +179,18 @@ async fn ten_thousand_are_one_commit_and_one_more_is_too_many() {
         "{status}"
     );
 }
+
+#[tokio::test]
+async fn every_refusal_leaves_a_record_also_of_what_cannot_be_read() {
+    let rig = Rig::memory().await;
+    let refusals = || rig.count(AuditKind::EntryUpdate, AuditOutcome::Refused);
+    let bad = [
+        vec![create("x", "no-slash", "/n")],
+        vec![delete("no such id!", 0)],
+        vec![delete("nobody", 0)],
+    ];
+    for (turn, operations) in bad.into_iter().enumerate() {
+        let status = apply(&rig, operations).await.unwrap_err();
+        assert_eq!(refusals(), turn + 1, "{status}");
+    }
+}
