@@ -26,11 +26,35 @@ pub(crate) struct Answer {
 /// # Errors
 /// Nobody listens there, or nobody answers in time.
 pub(crate) async fn get(socket: &Path, path: &str) -> Result<Answer, Failure> {
+    answered(socket, &head("GET", path, "")).await
+}
+
+/// Posts JSON to a path, with the security header of the workload socket.
+///
+/// # Errors
+/// Nobody listens there, or nobody answers in time.
+pub(crate) async fn post(socket: &Path, path: &str, body: &Value) -> Result<Answer, Failure> {
+    let body = body.to_string();
+    let more = format!(
+        "Content-Type: application/json\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    answered(socket, &(head("POST", path, &more) + &body)).await
+}
+
+fn head(method: &str, path: &str, more: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{}: true\r\nConnection: close\r\n{more}\r\n",
+        api::WORKLOAD_HEADER
+    )
+}
+
+async fn answered(socket: &Path, request: &str) -> Result<Answer, Failure> {
     let away = |why: String| {
         Failure::unreachable(format!("no agent answers at {}: {why}", socket.display()))
             .next("start one with `bulla agent`, or name its socket")
     };
-    let asking = tokio::time::timeout(WAIT_MAX, exchange(socket, path));
+    let asking = tokio::time::timeout(WAIT_MAX, exchange(socket, request));
     let answer = asking.await.map_err(|_elapsed| away("time is up".into()))?;
     let answer = answer.map_err(|error| away(error.to_string()))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -73,12 +97,8 @@ impl Answer {
 }
 
 /// The answer ends with the connection.
-async fn exchange(socket: &Path, path: &str) -> std::io::Result<String> {
+async fn exchange(socket: &Path, request: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket).await?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{}: true\r\nConnection: close\r\n\r\n",
-        api::WORKLOAD_HEADER
-    );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer).await?;

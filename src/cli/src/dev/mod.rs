@@ -3,6 +3,7 @@
 //! as processes of their own, on the embedded store.
 
 mod folder;
+mod guarded;
 mod process;
 mod renewals;
 pub mod service;

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::guarded;
 use crate::clock;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -21,9 +22,9 @@ use crate::pem;
 use crate::workload_client::WorkloadClient;
 
 /// How long a demo service waits for an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The longest token or answer a demo service reads, bytes.
-const READ_MAX: u64 = 16 * 1024;
+pub(super) const READ_MAX: u64 = 16 * 1024;
 
 /// The demo services, started by `bulla dev` alone.
 #[derive(Subcommand, Debug)]
@@ -48,6 +49,42 @@ pub enum DemoCommand {
         /// Who it must be.
         #[arg(long)]
         expect: String,
+    },
+    /// Ask for a token that allows some calls; print the agent's whole answer.
+    Token {
+        /// The agent's workload socket.
+        #[arg(long)]
+        workload_socket: String,
+        /// Who the token must be for.
+        #[arg(long)]
+        audience: String,
+        /// A permission; may be repeated.
+        #[arg(long = "permission")]
+        permissions: Vec<String>,
+    },
+    /// Serve calls that their caller's token allows; refuse every other.
+    Guard {
+        /// The agent's workload socket.
+        #[arg(long)]
+        workload_socket: String,
+        /// Whom tokens must be for.
+        #[arg(long)]
+        audience: String,
+    },
+    /// Make a call with the token and certificate read from standard input.
+    Spend {
+        /// The agent's workload socket.
+        #[arg(long)]
+        workload_socket: String,
+        /// Where the service listens.
+        #[arg(long)]
+        to: String,
+        /// Who it must be.
+        #[arg(long)]
+        expect: String,
+        /// The call, as METHOD PATH.
+        #[arg(long)]
+        call: String,
     },
     /// Check a token read from standard input, as the service of an audience would.
     Check {
@@ -75,6 +112,21 @@ pub async fn run(command: DemoCommand, out: &mut Output) -> Result<(), Failure> 
             to,
             expect,
         } => call(&workload_socket, &to, &expect, out).await,
+        DemoCommand::Token {
+            workload_socket,
+            audience,
+            permissions,
+        } => guarded::token(&workload_socket, &audience, &permissions, out).await,
+        DemoCommand::Guard {
+            workload_socket,
+            audience,
+        } => guarded::serve(&workload_socket, &audience, out).await,
+        DemoCommand::Spend {
+            workload_socket,
+            to,
+            expect,
+            call,
+        } => guarded::spend(&workload_socket, &to, &expect, &call, out).await,
         DemoCommand::Check {
             workload_socket,
             audience,
@@ -83,13 +135,13 @@ pub async fn run(command: DemoCommand, out: &mut Output) -> Result<(), Failure> 
 }
 
 /// What a process is, and whom it trusts.
-struct Own {
-    id: SpiffeId,
-    identity: Arc<LiveIdentity>,
-    bundles: Arc<LiveBundles>,
+pub(super) struct Own {
+    pub(super) id: SpiffeId,
+    pub(super) identity: Arc<LiveIdentity>,
+    pub(super) bundles: Arc<LiveBundles>,
 }
 
-async fn own(workload_socket: &str) -> Result<Own, Failure> {
+pub(super) async fn own(workload_socket: &str) -> Result<Own, Failure> {
     let mut client = WorkloadClient::connect(workload_socket, ANSWER_MAX).await?;
     let answer = client.x509().await?;
     let svid = answer
@@ -129,11 +181,11 @@ fn bundle(trust_domain: TrustDomain, concatenated: &[u8]) -> Bundle {
     }
 }
 
-fn parse_id(text: &str) -> Result<SpiffeId, Failure> {
+pub(super) fn parse_id(text: &str) -> Result<SpiffeId, Failure> {
     SpiffeId::parse(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
 }
 
-fn wall_clock() -> Clock {
+pub(super) fn wall_clock() -> Clock {
     Clock::new(clock::now)
 }
 
