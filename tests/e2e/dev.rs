@@ -31,6 +31,10 @@ fn the_tour_holds_from_nothing_to_the_audit_trail() {
         "both proved",
         "intruder",
         "accepted by its audience",
+        "a permission catalogue and a policy are active",
+        "asked for two permissions and was granted one",
+        "a call it allows was served",
+        "why, from the record",
         "renewal was pushed",
         "audit trail",
     ] {

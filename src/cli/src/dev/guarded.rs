@@ -76,7 +76,10 @@ async fn answer(
     audience: &str,
 ) -> std::io::Result<()> {
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let chain: String = chain.iter().map(|der| pem::encode("CERTIFICATE", der)).collect();
+    let chain: String = chain
+        .iter()
+        .map(|der| pem::encode("CERTIFICATE", der))
+        .collect();
     let mut line = String::new();
     let mut reader = BufReader::new((&mut stream).take(READ_MAX));
     reader.read_line(&mut line).await?;
@@ -115,8 +118,9 @@ pub(super) async fn spend(
     let mut input = String::new();
     let stdin = tokio::io::stdin();
     stdin.take(4 * READ_MAX).read_to_string(&mut input).await?;
-    let pair: Value = serde_json::from_str(&input)
-        .map_err(|error| Failure::usage(format!("standard input is no answer of /v1/token: {error}")))?;
+    let pair: Value = serde_json::from_str(&input).map_err(|error| {
+        Failure::usage(format!("standard input is no answer of /v1/token: {error}"))
+    })?;
     let expect = Expect {
         server: parse_id(expect)?,
         bundles: own(workload_socket).await?.bundles,
@@ -151,11 +155,7 @@ fn certificate(pair: &Value) -> Result<Arc<LiveIdentity>, Failure> {
     Ok(identity)
 }
 
-async fn ask(
-    config: Arc<rustls::ClientConfig>,
-    to: &str,
-    line: &str,
-) -> std::io::Result<String> {
+async fn ask(config: Arc<rustls::ClientConfig>, to: &str, line: &str) -> std::io::Result<String> {
     let address: std::net::SocketAddr = to.parse().map_err(std::io::Error::other)?;
     let stream = TcpStream::connect(address).await?;
     let name = ServerName::IpAddress(address.ip().into());

@@ -6,6 +6,7 @@ mod folder;
 mod guarded;
 mod process;
 mod renewals;
+mod scopes;
 pub mod service;
 mod steps;
 mod tour;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::process::Part;
 use super::tour::Tour;
-use super::{TRUST_DOMAIN, renewals};
+use super::{TRUST_DOMAIN, renewals, scopes};
 use crate::command::{AuditFilter, TokenCreate};
 use crate::failure::{Exit, Failure};
 use crate::fetch::svid_value;
@@ -41,6 +41,7 @@ pub(super) async fn all(tour: &mut Tour<'_>) -> Result<(), Failure> {
     intruder(tour, &address).await?;
     drop(backend);
     token(tour).await?;
+    scopes::all(tour).await?;
     renewals::renewal(tour).await?;
     renewals::rotation(tour).await?;
     trail(tour).await
@@ -119,7 +120,7 @@ async fn register(tour: &Tour<'_>) -> Result<Vec<String>, Failure> {
         })
     };
     let mut entries = vec![entry("caller", SHORT_TTL, std::slice::from_ref(&uid))?];
-    for name in ["frontend", "backend", "intruder"] {
+    for name in ["frontend", "backend", "intruder", "payments"] {
         entries.push(entry(name, 0, &[uid.clone(), path(name)])?);
     }
     let mut client = EntryClient::new(admin::connect(&tour.admin()).await?);
@@ -183,25 +184,8 @@ fn not_yet(failure: &Failure) -> bool {
 }
 
 async fn start_backend(tour: &mut Tour<'_>) -> Result<(Child, String), Failure> {
-    let mut command = tour.service("backend")?;
-    command.args([
-        "demo",
-        "serve",
-        "--workload-socket",
-        &tour.workload_socket(),
-    ]);
-    command.args(["--allow", &format!("spiffe://{TRUST_DOMAIN}/frontend")]);
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| Failure::refused("backend has no output"))?;
-    let mut lines = BufReader::new(stdout).lines();
-    let line = timeout(STEP_MAX, lines.next_line())
-        .await
-        .map_err(|_elapsed| Failure::unreachable("the backend did not start"))??
-        .ok_or_else(|| Failure::refused("the backend ended at once"))?;
-    let line: Value = serde_json::from_str(&line).unwrap_or_default();
+    let allow = format!("spiffe://{TRUST_DOMAIN}/frontend");
+    let (child, line) = start(tour, "backend", &["serve", "--allow", &allow]).await?;
     let address = text(&line, "listening");
     let seen = [
         ("SPIFFE ID", member(&line, "id")),
@@ -209,6 +193,29 @@ async fn start_backend(tour: &mut Tour<'_>) -> Result<(Child, String), Failure> 
     ];
     tour.held("a backend serves mutual TLS with its own SVID", &seen)?;
     Ok((child, address))
+}
+
+/// Starts a demo service that listens; answers with what it says of itself.
+pub(super) async fn start(
+    tour: &Tour<'_>,
+    name: &str,
+    demo: &[&str],
+) -> Result<(Child, Value), Failure> {
+    let mut command = tour.service(name)?;
+    command.arg("demo").args(demo);
+    command.args(["--workload-socket", &tour.workload_socket()]);
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| Failure::refused(format!("{name} has no output")))?;
+    let mut lines = BufReader::new(stdout).lines();
+    let line = timeout(STEP_MAX, lines.next_line())
+        .await
+        .map_err(|_elapsed| Failure::unreachable(format!("{name} did not start")))??
+        .ok_or_else(|| Failure::refused(format!("{name} ended at once")))?;
+    let line: Value = serde_json::from_str(&line).unwrap_or_default();
+    Ok((child, line))
 }
 
 async fn call(tour: &Tour<'_>, name: &str, to: &str) -> Result<super::tour::Finished, Failure> {

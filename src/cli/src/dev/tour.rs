@@ -144,6 +144,23 @@ impl<'a> Tour<'a> {
         })
     }
 
+    /// Runs one of the commands that admins use, and answers with its JSON.
+    ///
+    /// # Errors
+    /// The command failed; says what it said.
+    pub(super) async fn admin_command(&self, args: &[&str]) -> Result<Value, Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(args).arg("--json").kill_on_drop(true);
+        command.env("BULLA_ADMIN_SOCKET", self.folder.admin_socket());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let done = self.finish(command.stderr(Stdio::piped()), "").await?;
+        if done.success {
+            return Ok(done.answer);
+        }
+        let what = format!("bulla {}: {}", args.join(" "), done.errors);
+        Err(Failure::refused(what))
+    }
+
     /// Prints what to try on the trust domain that stays up.
     ///
     /// # Errors
@@ -165,6 +182,7 @@ impl<'a> Tour<'a> {
              {program} explain pid $$ --agent-admin-socket {}\n  \
              curl -sS --unix-socket {} -H 'workload.spiffe.io: true' http://localhost/v1/svid/x509\n  \
              {program} entry list                     who may be what\n  \
+             {program} explain who-can payments:charge.read payments\n  \
              {program} audit list --last 20           who got what, and why not\n  \
              {program} audit verify                   that nobody changed the record\n\n\
              Logs: {logs}/server.log, {logs}/agent.log",
