@@ -177,6 +177,32 @@ fn the_key_ceremony_works_as_written() {
 }
 
 #[test]
+fn the_policies_guide_works_as_written() {
+    let domain = Domain::start();
+    domain.register("/checkout/web", []);
+    domain.register("/oncall/console", []);
+    domain.register("/people/ada", ["--admin"]);
+    domain.await_svid("/people/ada");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let more = [
+        ("EXAMPLE", here.join("../deploy/policy-example").display().to_string()),
+        ("SERVER", format!("127.0.0.1:{}", domain.port())),
+    ];
+    let ran = run_guide_with(&domain, "policies.md", &more);
+    for seen in [
+        "granted ['payments:charge.create']",
+        "refused [('payments:charge.delete', 'invalid_scope')]",
+        "refused at the service, as it should be",
+        "context.weekday == 8",
+        "refused: one person is not enough",
+    ] {
+        assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
+    }
+    let decided = domain.audit("decision");
+    assert!(decided.len() >= 4, "{decided:#?}");
+}
+
+#[test]
 fn a_leaked_key_is_tainted_and_revoked() {
     let domain = Domain::start_with(Settings {
         server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
