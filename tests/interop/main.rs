@@ -15,3 +15,4 @@ mod peers;
 mod plugin;
 mod rust_spiffe;
 mod spire;
+mod tokens;
