@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use bulla_tests::{Domain, Ran, Settings, bulla};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn example() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/policy-example")
@@ -15,25 +15,19 @@ fn apply(domain: &Domain, folder: &str, more: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_policy_set_is_planned_activated_explained_and_gone_back_to() {
+fn a_policy_set_is_planned_activated_and_explained() {
     let domain = Domain::start();
     let checkout = domain.register("/checkout/web", []);
     let folder = example();
     let folder = folder.to_str().unwrap();
-
     let plan = apply(&domain, folder, &["--plan", "--json"]).ok().json();
     assert_eq!(plan["activated"], false);
     assert_eq!(plan["tests"]["failed"], Value::Array(Vec::new()));
     let gained = plan["access"].as_array().unwrap();
-    assert!(
-        gained
-            .iter()
-            .any(|a| a["permission"] == "payments:charge.create" && a["change"] == "gained"),
-        "{gained:?}"
-    );
+    let charge = |a: &Value| a["permission"] == "payments:charge.create" && a["change"] == "gained";
+    assert!(gained.iter().any(charge), "{gained:?}");
     let none = domain.admin(["policy", "history"]).ok();
     assert!(none.out.contains("no policy set was activated yet"));
-
     let first = apply(&domain, folder, &["--comment", "first"]).ok();
     assert!(first.out.contains("decides from now on"), "{}", first.out);
     let same = apply(&domain, folder, &[]).ok();
@@ -49,12 +43,11 @@ fn a_policy_set_is_planned_activated_explained_and_gone_back_to() {
     let who = domain.admin(who).ok().json();
     assert_eq!(who["holders"][0]["spiffe_id"], domain.id("/checkout/web"));
     let id = domain.id("/checkout/web");
-    let what = domain
-        .admin(["explain", "what-can", &id, "--json"])
-        .ok()
-        .json();
-    assert_eq!(what["holdings"][0]["audience"], "payments");
-
+    let holdings = || {
+        let what = domain.admin(["explain", "what-can", &id, "--json"]).ok();
+        what.json()["holdings"].clone()
+    };
+    assert_eq!(holdings()[0]["audience"], "payments");
     // The entry's own limits bound what policies permit.
     let limit = [
         "entry",
@@ -68,18 +61,21 @@ fn a_policy_set_is_planned_activated_explained_and_gone_back_to() {
     let _ = domain.admin(limit).ok();
     let limits = domain.admin(["entry", "limits", "--json"]).ok().json();
     assert_eq!(limits[0]["audiences"][0], "ledger");
-    let what = domain
-        .admin(["explain", "what-can", &id, "--json"])
-        .ok()
-        .json();
-    assert_eq!(what["holdings"].as_array().unwrap().len(), 0);
+    assert_eq!(holdings().as_array().unwrap().len(), 0);
     let _ = domain.admin(["entry", "limit", &checkout, "--clear"]).ok();
+    assert_eq!(holdings()[0]["audience"], "payments");
+}
 
-    // A set that takes access away is not activated unasked.
+#[test]
+fn access_is_not_lost_unasked_and_a_rollback_brings_it_back() {
+    let domain = Domain::server_alone(Settings::default());
+    domain.register("/checkout/web", []);
+    let folder = example();
+    let _ = apply(&domain, folder.to_str().unwrap(), &[]).ok();
     let changed = domain.path("policy");
     let copied = Command::new("cp")
         .arg("-r")
-        .arg(folder)
+        .arg(&folder)
         .arg(&changed)
         .status();
     assert!(copied.unwrap().success());
@@ -100,24 +96,20 @@ fn a_policy_set_is_planned_activated_explained_and_gone_back_to() {
     let history = domain.admin(["policy", "history", "--json"]).ok().json();
     assert_eq!(history[0]["comment"], "narrower");
     let before = history[1]["short"].as_str().unwrap().to_owned();
-    let back = domain
-        .admin(["policy", "rollback", &before, "--comment", "INC-1"])
-        .ok();
+    let back = ["policy", "rollback", &before, "--comment", "INC-1"];
+    let back = domain.admin(back).ok();
     assert!(
         back.out.contains("gains payments:charge.create"),
         "{}",
         back.out
     );
-
     // What is active comes back as files, and is what was applied.
     let shown = domain.path("shown");
     let _ = domain
         .admin(["policy", "show", "--write", shown.to_str().unwrap()])
         .ok();
-    assert_eq!(
-        std::fs::read_to_string(shown.join("policies/payments.cedar")).unwrap(),
-        text
-    );
+    let shown = std::fs::read_to_string(shown.join("policies/payments.cedar"));
+    assert_eq!(shown.unwrap(), text);
     assert_eq!(domain.audit("policy_activate").len(), 3);
 }
 
@@ -260,18 +252,113 @@ fn keys_of_tokens_are_found_by_discovery_over_https() {
     assert_ne!(Ran::of(&mut command).code, 0);
 }
 
+fn token(domain: &Domain, permissions: &[&str]) -> Value {
+    let body = json!({ "audience": "payments", "permissions": permissions });
+    let mut command = Command::new("curl");
+    command
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "60",
+            "--unix-socket",
+        ])
+        .arg(domain.workload_socket())
+        .args(["-H", "workload.spiffe.io: true"])
+        .args(["-H", "content-type: application/json"])
+        .args(["--data", &body.to_string(), "http://localhost/v1/token"]);
+    Ran::of(&mut command).ok().json()
+}
+
+fn verify(domain: &Domain, head: &Value) -> Ran {
+    let (seq, hash) = (head["seq"].to_string(), head["hash"].as_str().unwrap());
+    let mut command = bulla();
+    command
+        .args([
+            "audit", "verify", "--json", "--seq", &seq, "--hash", hash, "--dir",
+        ])
+        .arg(domain.path("server/data/journal"));
+    Ran::of(&mut command)
+}
+
 #[test]
-fn decisions_leave_the_server_as_json_lines() {
-    let domain = Domain::server_alone(Settings::default());
-    let lines = domain.admin(["audit", "export"]).ok();
+fn a_decision_is_exported_explained_and_cannot_be_touched_unseen() {
+    let mut domain = Domain::start();
+    domain.register("/checkout/web", []);
+    domain.await_svid("/checkout/web");
+    let folder = example();
+    let _ = apply(&domain, folder.to_str().unwrap(), &[]).ok();
+    let asked = ["payments:charge.create", "payments:typo"];
+    let minted = token(&domain, &asked);
+    assert!(minted["token"].is_string(), "{minted}");
+    assert_eq!(minted["refused"][0]["permission"], "payments:typo");
+    // Nothing at all is a refusal with an OAuth code, and one record of its own.
+    let refused = token(&domain, &["payments:typo"]);
+    assert!(refused.to_string().contains("invalid_scope"), "{refused}");
+
+    let lines = domain
+        .admin(["audit", "export", "--kind", "decision"])
+        .ok()
+        .out;
     let records: Vec<Value> = lines
-        .out
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(records[0]["kind"], "startup");
-    for pair in records.windows(2) {
-        assert_eq!(pair[1]["previous_hash"], pair[0]["hash"]);
+    let outcomes: Vec<_> = records.iter().map(|r| &r["decision"]["decision"]).collect();
+    assert_eq!(outcomes, ["partial", "refused"]);
+    let decision = &records[0]["decision"];
+    assert_eq!(decision["granted"][0]["policies"][0]["id"], "pay-0001");
+    let jti = decision["jti"].as_str().unwrap();
+    let why = domain.admin(["explain", "token", jti]).ok().out;
+    assert!(why.contains("granted payments:charge.create"), "{why}");
+    assert!(
+        why.contains("checkout charges cards, day and night"),
+        "{why}"
+    );
+    let id = records[1]["decision"]["id"].as_str().unwrap();
+    let why = domain.admin(["explain", "decision", id]).ok().out;
+    assert!(why.contains("no token: invalid_scope"), "{why}");
+
+    touched(&mut domain, &records);
+}
+
+/// Edited, reordered, deleted and truncated records are found by a head kept elsewhere.
+fn touched(domain: &mut Domain, records: &[Value]) {
+    let head = domain.admin(["audit", "verify", "--json"]).ok().json();
+    domain.stop();
+    let _ = verify(domain, &head).ok();
+    let journal = std::fs::read_dir(domain.path("server/data/journal")).unwrap();
+    let files = journal.map(|f| f.unwrap().path()).filter(|f| f.is_file());
+    let segment = files.max_by_key(|f| f.metadata().unwrap().len()).unwrap();
+    let whole = std::fs::read(&segment).unwrap();
+    let marks: Vec<usize> = records
+        .iter()
+        .map(|record| {
+            let id = record["decision"]["id"].as_str().unwrap().as_bytes();
+            whole.windows(id.len()).position(|w| w == id).unwrap()
+        })
+        .collect();
+    let (first, second) = (marks[0], marks[1]);
+    // Edited; swapped with what follows; taken out; cut off.
+    let mut edited = whole.clone();
+    edited[first + 8] ^= 1;
+    let mut reordered = whole.clone();
+    let span = 64.min(second - first);
+    let (a, b) = (first..first + span, second..second + span);
+    let (left, right) = (whole[a.clone()].to_vec(), whole[b.clone()].to_vec());
+    reordered[a].copy_from_slice(&right);
+    reordered[b].copy_from_slice(&left);
+    let deleted = [&whole[..first - 64], &whole[second - 64..]].concat();
+    let truncated = whole[..second - 64].to_vec();
+    for (what, bytes) in [
+        ("edited", edited),
+        ("reordered", reordered),
+        ("deleted", deleted),
+        ("truncated", truncated),
+    ] {
+        std::fs::write(&segment, bytes).unwrap();
+        assert_eq!(verify(domain, &head).code, 1, "{what}");
     }
-    let _ = bulla();
+    std::fs::write(&segment, whole).unwrap();
+    let _ = verify(domain, &head).ok();
 }

@@ -36,7 +36,7 @@ async fn a_subset_is_granted_recorded_and_signed_by_the_access_key() {
         "spiffe://example.org/spire/server"
     );
     // The record says what was asked, granted, refused, by what, and by whom.
-    assert_eq!(world.decisions(), [record.clone()]);
+    assert_eq!(world.decisions(), std::slice::from_ref(record));
     assert_eq!(record.asked.len(), 3);
     assert_eq!(record.granted[0].policies[0].id, "pay-1");
     let refused: Vec<_> = record.refused.iter().map(|r| r.code.as_str()).collect();
