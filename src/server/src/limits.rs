@@ -94,12 +94,12 @@ pub const MAX_REVOCATIONS: usize = 5_000;
 pub const MAX_REVOKED_BYTES: usize = 256 << 10;
 /// By how much the clock of a relying party may be behind: for so long after its
 /// expiry something that was revoked stays on the list.
-pub const REVOCATION_SKEW: identity::Seconds = identity::Seconds(300);
+pub const REVOCATION_SKEW: Seconds = Seconds(300);
 /// After so long the list is made anew, though nothing changed: whoever wants a
 /// fresh one finds it fresh.
-pub const REVOCATIONS_REFRESH: identity::Seconds = identity::Seconds(600);
+pub const REVOCATIONS_REFRESH: Seconds = Seconds(600);
 /// The validity of a certificate revocation list; renewed at half of it.
-pub const CRL_LIFETIME: identity::Seconds = identity::Seconds(86_400);
+pub const CRL_LIFETIME: Seconds = Seconds(86_400);
 /// How long `revoke` waits for the list that holds it to be signed.
 pub const REVOKE_WAIT: Duration = Duration::from_secs(3);
 /// Between two tries to sign the list.
