@@ -28,7 +28,7 @@ impl Source for RevocationList {
     ) -> Result<Look, Problem> {
         view.mark_seen();
         let hub = &call.connection.api.core.hub;
-        if let Err(status) = hub.visible_bundles(&attested.selectors) {
+        if let Err(status) = hub.visible_bundles(&attested.caller()) {
             return nothing(status);
         }
         Ok(match hub.newest_revocations() {
