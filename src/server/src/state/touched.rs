@@ -326,14 +326,14 @@ mod tests {
     #[tokio::test]
     async fn an_agent_that_reconnects_is_waited_for() {
         let all = Arc::new(Subscribers::default());
-        let first = all.subscribe(&agent("a")).unwrap();
+        let first = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
         first.acknowledge_bundle(3);
         drop(first);
         let at = Duration::from_secs(100);
         assert!(all.left_behind(3, at).is_empty());
         assert_eq!(all.left_behind(4, at), [agent("a")]);
         assert_eq!(all.left_behind(4, at + limits::RECONNECT / 2).len(), 1);
-        let again = all.subscribe(&agent("a")).unwrap();
+        let again = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
         assert!(all.left_behind(4, at).is_empty());
         assert_eq!(all.behind(4), 1, "until it says so again");
         drop(again);
