@@ -185,7 +185,10 @@ fn the_policies_guide_works_as_written() {
     domain.await_svid("/people/ada");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let more = [
-        ("EXAMPLE", here.join("../deploy/policy-example").display().to_string()),
+        (
+            "EXAMPLE",
+            here.join("../deploy/policy-example").display().to_string(),
+        ),
         ("SERVER", format!("127.0.0.1:{}", domain.port())),
     ];
     let ran = run_guide_with(&domain, "policies.md", &more);

@@ -42,7 +42,10 @@ fn pyjwt_validates_from_discovery_alone_and_py_spiffe_takes_the_jwt_svid() {
     let _ = domain.admin(["policy", "apply", &example]).ok();
     let mut command = Command::new(need(peers().join("python/bin/python")));
     command.arg(here.join("interop/python/tokens.py"));
-    command.arg(domain.workload_socket()).arg(&issuer).arg(at("public.pem"));
+    command
+        .arg(domain.workload_socket())
+        .arg(&issuer)
+        .arg(at("public.pem"));
     let ran = Ran::of(&mut command).ok();
     let seen: Vec<Value> = ran
         .out

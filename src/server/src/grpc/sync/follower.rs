@@ -8,8 +8,7 @@ use api::status;
 use api::sync::follow_response::Message;
 use api::sync::{
     Ack, Delta, Directive, FollowRequest, Goodbye, Heartbeat, Hello, Revocations, Snapshot,
-    directive,
-    follow_request,
+    directive, follow_request,
 };
 use bytes::Bytes;
 use channel::Draining;
