@@ -149,14 +149,14 @@ fn a_revoked_key_leaves_the_hsm() {
         });
         objects.count()
     };
-    assert_eq!(inside(), 4, "two keys of two halves");
+    assert_eq!(inside(), 6, "three keys of two halves");
     let old = active(&domain)[0].clone();
     let _ = domain.admin(["keys", "rotate", "--only", "x509"]).ok();
-    assert_eq!(inside(), 6);
+    assert_eq!(inside(), 8);
     let _ = domain
         .admin(["keys", "revoke", "x509", &old, "--force"])
         .ok();
     eventually("the key is out of the token", || {
-        (inside() == 4).then_some(())
+        (inside() == 6).then_some(())
     });
 }

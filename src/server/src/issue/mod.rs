@@ -29,6 +29,7 @@ use crate::state::State;
 pub(crate) use far_away::FarAway;
 pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
+pub(crate) use x509::not_revoked;
 
 /// What an X.509-SVID is asked for.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;
+use crate::state::State;
 
 /// After so many local signatures the task lets others run.
 const SIGNATURES_BETWEEN_YIELDS: usize = 32;
@@ -188,12 +189,7 @@ impl Issuer {
     /// Refuses an ID that is revoked until lifted. Of one that was revoked up to a
     /// moment, what is issued now must begin after it: that second's is still void.
     pub(super) fn not_revoked(&self, id: &SpiffeId) -> Result<Option<Timestamp>, IssueRefusal> {
-        let registry = self.0.state.registry();
-        match registry.revocation(&Revoked::Id(id.clone())) {
-            None => Ok(None),
-            Some(revoked) if revoked.is_until_lifted() => Err(IssueRefusal::Revoked(id.clone())),
-            Some(revoked) => Ok(Some(revoked.at.plus(Seconds(1)))),
-        }
+        not_revoked(&self.0.state, id)
     }
 
     /// The active authority, if signing is in order now.
@@ -324,5 +320,16 @@ impl Issuer {
             .meters
             .x509_refused
             .increment(count(issued.len() - granted));
+    }
+}
+
+/// Refuses an ID that is revoked until lifted; answers when, after a revocation up to
+/// a moment, something good can begin.
+pub(crate) fn not_revoked(state: &State, id: &SpiffeId) -> Result<Option<Timestamp>, IssueRefusal> {
+    let registry = state.registry();
+    match registry.revocation(&Revoked::Id(id.clone())) {
+        None => Ok(None),
+        Some(revoked) if revoked.is_until_lifted() => Err(IssueRefusal::Revoked(id.clone())),
+        Some(revoked) => Ok(Some(revoked.at.plus(Seconds(1)))),
     }
 }

@@ -15,7 +15,7 @@ use super::ask::{Ask, Mint, MintedToken, bound_without_end, confirmation, nothin
 use super::{Active, Tokens};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::issue::IssueRefusal;
+use crate::issue::{IssueRefusal, not_revoked};
 use crate::limits;
 
 /// The authority of the profile that was chosen.
@@ -67,6 +67,8 @@ impl Tokens {
         parts.audit.check_clock()?;
         let now = parts.clock.now();
         let entry = self.authorised(caller, &ask, now).await?;
+        // Of an ID revoked up to a moment, what is issued now must begin after it.
+        let now = not_revoked(&parts.state, &entry.spiffe_id)?.map_or(now, |after| now.max(after));
         let active = self.deciding()?;
         let principal = Principal {
             spiffe_id: entry.spiffe_id.clone(),
@@ -145,10 +147,15 @@ impl Tokens {
             .state
             .registry()
             .is_authorised(&ask.agent, &ask.entry, now);
-        if let Some(entry) = found {
-            return Ok(entry);
-        }
-        let refusal = IssueRefusal::NotAuthorised(ask.entry.clone());
+        let revoked = found.as_ref().map(|entry| {
+            let revoked = not_revoked(&self.0.parts.state, &entry.spiffe_id);
+            revoked.map(|_after| Arc::clone(entry))
+        });
+        let refusal = match revoked {
+            Some(Ok(entry)) => return Ok(entry),
+            Some(Err(refusal)) => refusal,
+            None => IssueRefusal::NotAuthorised(ask.entry.clone()),
+        };
         let reason = refusal.to_string();
         let record = crate::audit::Refusal {
             kind: records::AuditKind::Decision,

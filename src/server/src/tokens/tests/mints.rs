@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use identity::{EntryId, Seconds, Timestamp};
+use identity::{EntryId, Revoked, Seconds, Timestamp};
 use policy::Binding;
 use records::TokenLimitsRecord;
 use serde_json::json;
 
 use super::{World, parts};
 use crate::failure::Kind;
+use crate::issue::IssueRefusal;
 use crate::limits;
+use crate::revocation::Order;
 use crate::rig::{ADMIN, Rig};
 use crate::tokens::Question;
 
@@ -231,4 +233,29 @@ async fn without_a_policy_set_nothing_is_minted() {
     let error = world.mint(world.ask(&["payments:charge"])).await;
     assert_eq!(error.unwrap_err().kind(), Kind::Precondition);
     assert_eq!((world.granted(), world.refused()), (0, 0));
+}
+
+/// An administrator revokes an ID: it gets no scoped token either, and what it gets
+/// after it was lifted begins later.
+#[tokio::test]
+async fn a_revoked_id_gets_no_scoped_token() {
+    let world = World::new().await;
+    let what = Revoked::Id(world.entry.spiffe_id.clone());
+    let order = Order {
+        what: what.clone(),
+        reason: "its host was broken into".into(),
+        until_lifted: true,
+        force: false,
+    };
+    let revocations = &world.rig.server.revocations;
+    revocations.revoke(&ADMIN, &order).await.unwrap();
+    let ask = world.ask(&["payments:charge"]);
+    let refused = world.mint(ask).await.err().unwrap();
+    let id = world.entry.spiffe_id.clone();
+    assert_eq!(refused, IssueRefusal::Revoked(id));
+    let (remaining, _) = revocations.lift(&ADMIN, &what, "clean").await.unwrap();
+    let void_until = remaining.unwrap().at;
+    let mint = world.mint(world.ask(&["payments:charge"])).await.unwrap();
+    let issued_at = parts(&mint).1["iat"].as_i64().unwrap();
+    assert!(issued_at > void_until.0, "{issued_at} {void_until:?}");
 }
