@@ -167,10 +167,8 @@ fn a_revoked_token_is_refused_on_another_node_within_a_second_and_stays_so() {
         .unwrap()
         .to_owned();
     let plan = revoke(&domain, &["jti", &jti, "--plan"]);
-    assert_eq!(
-        (&plan["done"], &plan["hit_count"]),
-        (&json!(false), &json!(1))
-    );
+    assert_eq!(plan["done"], false);
+    assert_eq!(plan["hit_count"], 1);
     assert_eq!(plan["hits"][0]["spiffe_id"], domain.id("/api"));
     assert!(
         plan["hits"][0]["holder"]
@@ -199,10 +197,8 @@ fn a_revoked_token_is_refused_on_another_node_within_a_second_and_stays_so() {
     assert_ne!(fresh, text);
     other.await_good(&fresh_body);
     let again = revoke(&domain, &["jti", &jti]);
-    assert_eq!(
-        (&again["already"], &again["done"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!(again["already"], true);
+    assert_eq!(again["done"], false);
     // What a node's workloads are is written within a second of a change.
     eventually("the other node's entries are kept", || {
         let kept = std::fs::read(other.folder.join("data/workloads.bin")).ok()?;
