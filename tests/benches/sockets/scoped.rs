@@ -55,8 +55,9 @@ pub(crate) async fn measure(domain: &Domain) {
         ],
         ..Default::default()
     };
-    let activated = PolicyClient::new(admin).activate(tokio_stream::iter([set]));
-    let activated = activated.await.unwrap().into_inner();
+    let mut policies = PolicyClient::new(admin);
+    let activated = policies.activate(tokio_stream::iter([set])).await;
+    let activated = activated.unwrap().into_inner();
     assert!(activated.activation.is_some(), "{activated:?}");
     let entries = Arc::new(entries);
     let now = std::time::SystemTime::now();
