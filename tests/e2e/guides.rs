@@ -181,7 +181,7 @@ fn the_policies_guide_works_as_written() {
     let domain = Domain::start();
     domain.register("/checkout/web", []);
     domain.register("/oncall/console", []);
-    domain.register("/people/ada", ["--admin"]);
+    domain.register("/people/ada", ["--admin-workload"]);
     domain.await_svid("/people/ada");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let more = [

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran, Settings, bulla};
+use bulla_tests::{Domain, Ran, Settings, bulla, eventually};
 use serde_json::{Value, json};
 
 fn example() -> PathBuf {
@@ -138,7 +138,7 @@ fn break_glass_takes_a_second_person_over_the_network() {
         same.err
     );
     // Another person: an administrator by SPIFFE ID.
-    domain.register("/people/ada", ["--admin"]);
+    domain.register("/people/ada", ["--admin-workload"]);
     domain.await_svid("/people/ada");
     let folder = domain.path("ada");
     let hint = domain.id("/people/ada");
@@ -215,8 +215,10 @@ fn keys_of_tokens_are_found_by_discovery_over_https() {
     };
     let domain = Domain::server_alone(settings);
     std::fs::copy(&chain, domain.path("public.pem")).unwrap();
-    let addresses = std::fs::read_to_string(domain.path("server/data/run/addresses.json"));
-    let addresses: Value = serde_json::from_str(&addresses.unwrap()).unwrap();
+    let file = domain.path("server/data/run/addresses.json");
+    let addresses: Value = eventually("the addresses are written", || {
+        serde_json::from_str(&std::fs::read_to_string(&file).ok()?).ok()
+    });
     let public = addresses["public"].as_str().unwrap();
     let port: u64 = public.rsplit_once(':').unwrap().1.parse().unwrap();
 

@@ -5,7 +5,7 @@
 //! is verified before it is used.
 //!
 //! Four handfuls of calls do not carry an SDK: requests are signed by hand
-//! ([`mod@sigv4`]) and sent over HTTP/1.1. The crate has a runtime of one thread for
+//! (module `sigv4`) and sent over HTTP/1.1. The crate has a runtime of one thread for
 //! that; whoever calls it blocks, for no longer than the budget given.
 //!
 //! It reads neither clock nor environment: both are arguments.

@@ -26,12 +26,27 @@ use crate::workload_api::{Admitted, Answer, REQUEST_PATIENCE};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
+    #[serde(default, deserialize_with = "present")]
     token: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     audience: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     certificate_chain: Option<Chain>,
+    #[serde(default, deserialize_with = "present")]
     method: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     path: Option<String>,
+    #[serde(default, deserialize_with = "present")]
     dpop: Option<Dpop>,
+}
+
+/// A member that is there has a value: null is none.
+pub(super) fn present<'de, D, T>(input: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(input).map(Some)
 }
 
 /// A DPoP proof and the URI that it must be for.
@@ -41,6 +56,7 @@ pub(super) struct Dpop {
     pub(super) proof: String,
     pub(super) uri: String,
     /// The call's, where no method and path are checked.
+    #[serde(default, deserialize_with = "present")]
     pub(super) method: Option<String>,
 }
 

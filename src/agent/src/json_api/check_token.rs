@@ -96,7 +96,7 @@ fn call(
     now: Timestamp,
 ) -> Result<verify::enforce::Allowed, Problem> {
     let held = core.policies.get().ok_or_else(|| {
-        Kind::Unavailable.because("no policy set is known here, so no endpoint can be checked")
+        Kind::NotAllowed.because("no policy set is known here, so no permission covers any call")
     })?;
     let trusted = Trusted {
         bundles: Arc::new(bundles.clone()),

@@ -31,12 +31,15 @@ struct Body {
     permissions: Vec<String>,
     #[serde(default)]
     authorization_details: Vec<Value>,
+    #[serde(default, deserialize_with = "check::present")]
     ttl: Option<u32>,
+    #[serde(default, deserialize_with = "check::present")]
     profile: Option<String>,
     #[serde(default)]
     all_or_nothing: bool,
     #[serde(default)]
     spiffe_id: String,
+    #[serde(default, deserialize_with = "check::present")]
     jkt: Option<String>,
 }
 

@@ -28,6 +28,21 @@ pub(super) async fn mint(
         async move { TokensClient::new(channel).mint(request).await }
     };
     let answer = core.link.call(call).await;
+    // Nobody is granted anything while no policy set is active.
+    let inactive = |status: &Status| status.code() == Code::FailedPrecondition;
+    if let Err(status) = &answer
+        && inactive(status)
+    {
+        let error = api::token::Error {
+            code: "access_denied".to_owned(),
+            description: status.message().to_owned(),
+            retry_after_seconds: 0,
+        };
+        return Err(Refused::Decided(Box::new(MintResponse {
+            error: Some(error),
+            ..MintResponse::default()
+        })));
+    }
     let answer = answer.map_err(|status| match status.code() {
         Code::InvalidArgument => Status::invalid_argument(status.message().to_owned()),
         Code::Unimplemented => away("the server has no scoped tokens; upgrade it".to_owned()),

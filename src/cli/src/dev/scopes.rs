@@ -171,7 +171,7 @@ async fn why(tour: &mut Tour<'_>, pair: &Value) -> Result<(), Failure> {
     let found = tour
         .admin_command(&["explain", "decision", &decision])
         .await?;
-    let record = found.get("record").unwrap_or(&found);
+    let record = found.get("decision").unwrap_or(&found);
     if text(record, "jti") != jti {
         return Err(Failure::refused(format!(
             "{decision} is not on record as {jti}"

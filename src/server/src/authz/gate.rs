@@ -165,11 +165,14 @@ impl Gate {
         Ok(standing)
     }
 
-    /// Whether a key of this server signed the certificate.
+    /// Whether a key of this server signed the certificate. An agent whose key was
+    /// revoked while its connection was open may still renew on it, until that
+    /// connection ends: only the certificate on record for its node is admitted.
     fn signed_here(&self, certified: &Certified<'_>) -> bool {
         certified.peer.is_none_or(|peer| {
             let signer = peer.signed_by(|chain| self.authorities.signer_of(chain.first()?));
-            signer.is_some_and(|id| self.authorities.is_live(id))
+            let is_agent = certified.spiffe_id.is_agent();
+            signer.is_some_and(|id| is_agent || self.authorities.is_live(id))
         })
     }
 

@@ -94,7 +94,12 @@ impl Tokens {
             plan.faults = engine.warnings().to_vec();
             plan.files = changed_files(old_sources, &sources);
             tests(&mut plan, engine.run_tests());
-            let empty = || Engine::load(&nothing).ok();
+            // Before the first set nobody had anything.
+            let catalogue = Sources {
+                catalogue: sources.catalogue.clone(),
+                ..Sources::default()
+            };
+            let empty = || Engine::load(&catalogue).ok();
             if let Some(old) = held.map(|active| active.engine.clone()).or_else(empty) {
                 let found = difference(&old, &engine, &candidates, &context);
                 plan.truncated = found.truncated;
