@@ -263,7 +263,7 @@ fn schemathesis_finds_no_answer_that_the_contract_does_not_allow() {
         .collect();
     assert_eq!(ran.code, 0, "{shown}{}", ran.err);
     assert!(
-        ran.out.contains("Tested: 6"),
+        ran.out.contains("Tested: 8"),
         "every path was attacked: {shown}"
     );
     assert_eq!(
