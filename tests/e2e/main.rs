@@ -31,7 +31,6 @@ mod policy_folder;
 mod postgresql;
 mod restarts;
 mod revocation;
-mod rotation;
 mod secrets;
 mod units;
 mod upstream;

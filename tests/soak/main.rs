@@ -1,6 +1,15 @@
 //! Rotation under load: five hundred signing keys, one after the other, each published
 //! and acknowledged before it signs; a pair of mTLS peers and a pair of JWT peers that
 //! call all the time, and not one failure. `BULLA_SOAK_ROTATIONS` makes it longer.
+//!
+//! A test binary of its own: while it runs, no other test competes for the processors.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
