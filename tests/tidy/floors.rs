@@ -11,7 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("keys", &[]),
     ("pkcs11", &["keys"]),
-    ("aws_kms", &["keys"]),
+    ("aws_kms", &["identity", "keys"]),
     ("store", &[]),
     ("journal", &[]),
     ("authority", &["identity", "keys", "journal"]),

@@ -1,7 +1,7 @@
 //! Certificate times (RFC 5280 section 4.1.2.5): UTCTime until 2049, then
 //! GeneralizedTime, from and to whole Unix seconds.
 
-use identity::Timestamp;
+use identity::{Timestamp, date_of};
 
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -28,7 +28,7 @@ pub(crate) fn encode(at: Timestamp) -> Option<Encoded> {
     if at.0 < 0 || at > LAST {
         return None;
     }
-    let (year, month, day) = civil(at.0.div_euclid(DAY));
+    let (year, month, day) = date_of(at.0.div_euclid(DAY));
     let second = at.0.rem_euclid(DAY);
     let short = year < 2050;
     let mut out = Encoded {
@@ -68,26 +68,6 @@ impl Encoded {
         self.push(b'0' + value / 10 % 10);
         self.push(b'0' + value % 10);
     }
-}
-
-/// Days since 1970-01-01 to year, month and day of the proleptic Gregorian
-/// calendar. Years are counted from March, so that the leap day comes last.
-const fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + (month <= 2) as i64;
-    (year, month, day)
 }
 
 #[cfg(test)]

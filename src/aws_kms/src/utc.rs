@@ -1,9 +1,11 @@
 //! The two forms in which AWS writes times, to and from Unix seconds.
 
+use identity::{date_of, day_of};
+
 /// `20260131T235959Z`, as requests carry it. `None` outside the years 1970 to 9999.
 pub(crate) fn basic(at: i64) -> Option<String> {
     let (days, second) = (at.div_euclid(86_400), at.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let (year, month, day) = date_of(days);
     (1970..=9999).contains(&year).then(|| {
         let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
         format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
@@ -24,32 +26,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
         && (0..24).contains(&hour)
         && (0..60).contains(&minute)
         && (0..=60).contains(&second);
-    good.then(|| days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
-}
-
-/// Days since 1970 of a date of the Gregorian calendar. The year is counted from March,
-/// so that the leap day is its last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, in_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + in_era * 365 + in_era / 4 - in_era / 100 + of_year - 719_468
-}
-
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let in_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * in_era + in_era / 4 - in_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = in_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
+    good.then(|| day_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! clock and knows no encoding but the textual ones the SPIFFE standards define.
 
 mod bundle;
+mod calendar;
 mod entry;
 mod entry_id;
 mod node;
@@ -21,6 +22,7 @@ mod trust_domain;
 mod view_digest;
 
 pub use bundle::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
+pub use calendar::{date_of, day_of};
 pub use entry::{
     Entry, EntryError, EntryFields, MAX_DNS_NAMES, MAX_FEDERATES_WITH, MAX_HINT_BYTES,
 };

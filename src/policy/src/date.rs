@@ -1,6 +1,6 @@
 //! Dates of the catalogue and times of the records; UTC only.
 
-use identity::Timestamp;
+use identity::{Timestamp, date_of, day_of};
 
 /// The first second of a day written `2027-01-15`.
 ///
@@ -19,7 +19,7 @@ pub fn day(text: &str) -> Option<Timestamp> {
     let month = number(parts.next(), 2)?;
     let date = number(parts.next(), 2)?;
     let exists = parts.next().is_none() && date >= 1 && date <= days_in(year, month)?;
-    exists.then(|| Timestamp(days_from_civil(year, month, date) * 86_400))
+    exists.then(|| Timestamp(day_of(year, month, date) * 86_400))
 }
 
 const fn days_in(year: i64, month: i64) -> Option<i64> {
@@ -31,34 +31,6 @@ const fn days_in(year: i64, month: i64) -> Option<i64> {
         2 => Some(28),
         _ => None,
     }
-}
-
-/// Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
-const fn days_from_civil(year: i64, month: i64, date: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + date - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-const fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let date = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, date)
 }
 
 /// The day of the week, 1 for Monday to 7 for Sunday (ISO 8601), in UTC.
@@ -75,7 +47,7 @@ pub const fn weekday(at: Timestamp) -> i64 {
 #[must_use]
 pub fn rfc3339_text(at: Timestamp) -> String {
     let (days, rest) = (at.0.div_euclid(86_400), at.0.rem_euclid(86_400));
-    let (year, month, date) = civil(days.clamp(-719_528, 2_932_896));
+    let (year, month, date) = date_of(days.clamp(-719_528, 2_932_896));
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

@@ -6,7 +6,7 @@ use tonic::Status;
 use super::Open;
 use super::messages::{jwt_bundles, x509_bundles};
 use crate::hub::{AllBundles, not_ready};
-use crate::workload_api::{Messages, drained};
+use crate::workload_api::{Messages, Push, drained, messages};
 
 /// In which form.
 #[derive(Clone, Copy)]
@@ -31,16 +31,10 @@ pub(super) fn stream(open: Open, form: Form) -> Result<Messages, Status> {
         bundles,
         sent: None,
     };
-    let messages = futures_util::stream::unfold(Some(following), |following| async {
-        let mut following = following?;
-        let next = following.next().await;
-        let rest = next.is_ok().then_some(following);
-        Some((next, rest))
-    });
-    Ok(Box::pin(messages))
+    Ok(messages(following))
 }
 
-impl Following {
+impl Push for Following {
     async fn next(&mut self) -> Result<Bytes, Status> {
         loop {
             if let Some(message) = self.news()? {
@@ -55,7 +49,9 @@ impl Following {
             }
         }
     }
+}
 
+impl Following {
     fn news(&mut self) -> Result<Option<Bytes>, Status> {
         self.open.delegate.recheck()?;
         let bundles = self.bundles.look();

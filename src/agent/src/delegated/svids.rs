@@ -11,7 +11,7 @@ use super::delegate::Delegate;
 use super::messages::{jwt_svids, may_be_delegated, x509_svids};
 use super::target::Target;
 use crate::hub::Subscription;
-use crate::workload_api::{Messages, drained};
+use crate::workload_api::{Messages, Push, drained, messages};
 
 /// The stream of one workload's X.509-SVIDs.
 struct Following {
@@ -35,16 +35,10 @@ pub(super) fn stream(open: Open, target: Target) -> Result<Messages, Status> {
         subscription,
         sent: None,
     };
-    let messages = futures_util::stream::unfold(Some(following), |following| async {
-        let mut following = following?;
-        let next = following.next().await;
-        let rest = next.is_ok().then_some(following);
-        Some((next, rest))
-    });
-    Ok(Box::pin(messages))
+    Ok(messages(following))
 }
 
-impl Following {
+impl Push for Following {
     async fn next(&mut self) -> Result<Bytes, Status> {
         loop {
             if let Some(message) = self.news()? {
@@ -62,7 +56,9 @@ impl Following {
             }
         }
     }
+}
 
+impl Following {
     /// What to send. Who is no delegate any more is told so even if there is nothing.
     fn news(&mut self) -> Result<Option<Bytes>, Status> {
         self.open.delegate.recheck()?;

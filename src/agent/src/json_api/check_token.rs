@@ -8,13 +8,14 @@ use identity::{SpiffeId, Timestamp};
 use serde_json::{Map, Value, json};
 use verify::enforce::{Call, Denied, Gate, Trusted};
 use verify::{
-    Presenter, Proof, RevocationCheck, ScopedToken, TokenFault, TokenIssuer, TokenProfile,
-    TokenTrust, VerifiedJwt, verify_scoped_token,
+    Presenter, Proof, RevocationCheck, ScopedToken, TokenIssuer, TokenProfile, TokenTrust,
+    VerifiedJwt, verify_scoped_token,
 };
 
 use super::check::{Bundles, Presented, certificate};
 use super::problem::{Kind, Problem};
 use crate::core::Core;
+use crate::hub::Hub;
 use crate::workload_api::{LEEWAY, claims};
 
 /// The verdict on a token.
@@ -39,10 +40,13 @@ pub(super) fn token(
             });
             (allowed.token, Some(more))
         }
-        None => (bare(presented, bundles, &issuer, now)?, None),
+        None => {
+            let token = bare(presented, bundles, &issuer, now)?;
+            let not_revoked = revocations.scoped(&token, now);
+            not_revoked.map_err(|fault| Kind::NotValid.because(fault.to_string()))?;
+            (token, None)
+        }
     };
-    let not_revoked = revocations.scoped(&token, now);
-    not_revoked.map_err(|fault| Kind::NotValid.because(fault.to_string()))?;
     is_peers(&token, peer.as_ref())?;
     if let Some(proof) = token.proof {
         let mut seen = core.proofs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,6 +104,7 @@ fn call(
     })?;
     let trusted = Trusted {
         bundles: Arc::new(bundles.clone()),
+        revocations: Arc::<Hub>::clone(&core.hub),
         issuer: Arc::new(issuer),
         catalogue: held.catalogue.clone(),
     };
@@ -118,9 +123,7 @@ fn call(
 /// 422 for a token that is not valid, 403 for one that does not allow the call.
 fn refusal(denied: &Denied) -> Problem {
     let kind = match denied {
-        Denied::Token(TokenFault::Jwt(_) | TokenFault::Possession(_)) | Denied::NoToken => {
-            Kind::NotValid
-        }
+        Denied::Token(_) | Denied::Revoked(_) | Denied::NoToken => Kind::NotValid,
         _ => Kind::NotAllowed,
     };
     let mut problem = kind.because(denied.to_string());

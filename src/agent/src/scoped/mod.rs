@@ -11,8 +11,7 @@ mod held;
 mod refused;
 mod wanted;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::token::MintResponse;
 use identity::{Entry, Selectors, Timestamp};
@@ -25,13 +24,9 @@ pub(crate) use wanted::Wanted;
 
 use crate::core::Core;
 use crate::hub::no_identity;
-use crate::limits;
 use crate::process::Caller;
-use crate::workload_api::process_changed;
+use crate::workload_api::{Flights, process_changed};
 use cache::{Cache, Key};
-
-/// Held by the one that asks the server.
-type Turn = tokio::sync::Mutex<()>;
 
 /// A token with the certificate of the same identity.
 #[derive(Clone)]
@@ -45,8 +40,7 @@ pub(crate) struct Pair {
 pub(crate) struct ScopedTokens {
     core: Arc<Core>,
     cache: Mutex<Cache>,
-    // Weak: what nobody waits for is forgotten.
-    flights: Mutex<HashMap<Key, Weak<Turn>>>,
+    flights: Flights<Key>,
 }
 
 impl ScopedTokens {
@@ -54,7 +48,7 @@ impl ScopedTokens {
         Self {
             core,
             cache: Mutex::default(),
-            flights: Mutex::default(),
+            flights: Flights::default(),
         }
     }
 
@@ -102,7 +96,7 @@ impl ScopedTokens {
     ) -> Result<Arc<MintResponse>, Refused> {
         let policy_set = self.core.policies.digest();
         let key = Key::of(entry, issued, wanted, &policy_set);
-        let flight = self.flight(&key);
+        let flight = self.flights.join(key.clone());
         let _turn = flight.lock().await;
         let aging = match self.cached(&key, entry) {
             Some((minted, true)) => return Ok(minted),
@@ -143,18 +137,5 @@ impl ScopedTokens {
         }
         let young = now.0 < minted.renew_at;
         Some((minted, young))
-    }
-
-    fn flight(&self, key: &Key) -> Arc<Turn> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
-            return flight;
-        }
-        if flights.len() >= limits::FLIGHTS_SWEPT {
-            flights.retain(|_, flight| flight.strong_count() > 0);
-        }
-        let flight = Arc::default();
-        flights.insert(key.clone(), Arc::downgrade(&flight));
-        flight
     }
 }

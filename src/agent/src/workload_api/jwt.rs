@@ -1,8 +1,7 @@
 //! FetchJWTSVID: from the cache while a token is young, else from the server,
 //! once however many callers ask at the same time.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use api::svid::NewJwtsvidRequest;
 use api::svid::svid_client::SvidClient;
@@ -16,22 +15,18 @@ use tonic::{Code, Status};
 use workload::JwtHit;
 
 use super::connection::process_changed;
+use super::flights::Flights;
 use super::wire::frame;
 use crate::core::Core;
 use crate::hub::no_identity;
-use crate::limits;
 use crate::process::Caller;
 
 /// What callers ask for together: one entry, one list of audiences.
 type Asked = (EntryId, Vec<String>);
-/// Held by the one that asks the server.
-type Turn = tokio::sync::Mutex<()>;
-
 /// Issues and caches JWT-SVIDs.
 pub(crate) struct Tokens {
     core: Arc<Core>,
-    // Weak: what nobody waits for is forgotten.
-    flights: Mutex<HashMap<Asked, Weak<Turn>>>,
+    flights: Flights<Asked>,
 }
 
 /// A token with the entry it was issued by.
@@ -55,7 +50,7 @@ impl Tokens {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self {
             core,
-            flights: Mutex::default(),
+            flights: Flights::default(),
         }
     }
 
@@ -159,7 +154,7 @@ impl Tokens {
 
     /// One token; callers that want the same one wait for it together.
     async fn token(&self, entry: &Arc<Entry>, audience: &[String]) -> Result<Arc<JwtSvid>, Status> {
-        let flight = self.flight(entry, audience);
+        let flight = self.flights.join((entry.id.clone(), audience.to_vec()));
         let _turn = flight.lock().await;
         let aging = match self.core.hub.jwt(&entry.id, audience) {
             Some(JwtHit::Fresh(svid)) => return Ok(svid),
@@ -176,20 +171,6 @@ impl Tokens {
             (Err(_), Some(svid)) => Ok(svid),
             (Err(status), None) => Err(status),
         }
-    }
-
-    fn flight(&self, entry: &Entry, audience: &[String]) -> Arc<Turn> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (entry.id.clone(), audience.to_vec());
-        if let Some(flight) = flights.get(&key).and_then(Weak::upgrade) {
-            return flight;
-        }
-        if flights.len() >= limits::FLIGHTS_SWEPT {
-            flights.retain(|_, flight| flight.strong_count() > 0);
-        }
-        let flight = Arc::default();
-        flights.insert(key, Arc::downgrade(&flight));
-        flight
     }
 
     async fn issue(&self, entry: &Entry, audience: &[String]) -> Result<JwtSvid, Status> {

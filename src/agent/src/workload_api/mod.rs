@@ -8,6 +8,7 @@
 
 mod admission;
 mod connection;
+mod flights;
 mod followed;
 mod header;
 mod health;
@@ -26,12 +27,15 @@ use contract::Attestor;
 
 pub(crate) use admission::Admitted;
 pub(crate) use connection::{Connection, not_attested, process_changed};
+pub(crate) use flights::Flights;
 pub(crate) use followed::Followed;
 pub(crate) use header::check as check_header;
 pub(crate) use jwt::{Granted, Wanted, key_id};
 pub(crate) use streams::drained;
 pub(crate) use validate::{LEEWAY, claims};
-pub(crate) use wire::{Answer, Messages, REQUEST_PATIENCE, frame, is_grpc, refuse, respond};
+pub(crate) use wire::{
+    Answer, Messages, Push, REQUEST_PATIENCE, frame, is_grpc, messages, refuse, respond,
+};
 
 use crate::core::Core;
 use crate::process::ProcessHost;

@@ -13,7 +13,7 @@ use tonic::Status;
 use super::admission::Admitted;
 use super::connection::{Connection, process_changed};
 use super::streams::drained;
-use super::wire::{self, Answer, Messages};
+use super::wire::{self, Answer, Push};
 use crate::hub::Subscription;
 use crate::limits;
 use crate::process::{Attested, Liveness};
@@ -63,7 +63,7 @@ pub(super) async fn answer(
     Ok(wire::respond(if once {
         Answer::One(Some(first))
     } else {
-        Answer::Begun(Some(first), stream.messages())
+        Answer::Begun(Some(first), wire::messages(stream))
     }))
 }
 
@@ -107,16 +107,7 @@ struct Stream {
     _admitted: Admitted,
 }
 
-impl Stream {
-    fn messages(self) -> Messages {
-        Box::pin(futures_util::stream::unfold(Some(self), |stream| async {
-            let mut stream = stream?;
-            let next = stream.next().await;
-            let rest = next.is_ok().then_some(stream);
-            Some((next, rest))
-        }))
-    }
-
+impl Push for Stream {
     /// Waits until there is a pair other than the one sent last.
     async fn next(&mut self) -> Result<Bytes, Status> {
         loop {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::admission::Admitted;
 use super::connection::{Connection, process_changed};
 use super::followed::Followed;
-use super::wire::{self, Answer, Messages};
+use super::wire::{self, Answer, Push};
 use crate::hub::{self, Next};
 use crate::limits;
 use crate::process::Attested;
@@ -48,21 +48,12 @@ pub(super) fn open(
         _admitted: admitted,
     };
     Ok(wire::respond(match first {
-        Some(first) => Answer::Begun(Some(first), stream.messages()),
-        None => Answer::Many(stream.messages()),
+        Some(first) => Answer::Begun(Some(first), wire::messages(stream)),
+        None => Answer::Many(wire::messages(stream)),
     }))
 }
 
-impl Stream {
-    fn messages(self) -> Messages {
-        Box::pin(futures_util::stream::unfold(Some(self), |stream| async {
-            let mut stream = stream?;
-            let next = stream.next().await;
-            let rest = next.is_ok().then_some(stream);
-            Some((next, rest))
-        }))
-    }
-
+impl Push for Stream {
     async fn next(&mut self) -> Result<Bytes, Status> {
         if self.has_answered {
             return self.push().await;
@@ -78,7 +69,9 @@ impl Stream {
         self.has_answered = true;
         Ok(first)
     }
+}
 
+impl Stream {
     /// Waits for something to send.
     async fn push(&mut self) -> Result<Bytes, Status> {
         loop {

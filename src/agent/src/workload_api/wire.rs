@@ -38,6 +38,22 @@ pub(crate) fn frame(message: &impl prost::Message) -> Bytes {
 /// What a streaming answer yields: framed messages, then perhaps a status that ends it.
 pub(crate) type Messages = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
+/// What a stream pushes, one message after the other.
+pub(crate) trait Push: Send + 'static {
+    /// Waits for the next message, or for the status that ends the stream.
+    fn next(&mut self) -> impl Future<Output = Result<Bytes, Status>> + Send;
+}
+
+/// The messages of a stream, until it ends.
+pub(crate) fn messages(stream: impl Push) -> Messages {
+    Box::pin(futures_util::stream::unfold(Some(stream), |stream| async {
+        let mut stream = stream?;
+        let next = stream.next().await;
+        let rest = next.is_ok().then_some(stream);
+        Some((next, rest))
+    }))
+}
+
 /// The body of an answer.
 pub(crate) enum Answer {
     /// Nothing: the status is in the headers.

@@ -4,17 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use channel::{ClientAuth, Expect, LiveIdentity};
+use channel::{Expect, LiveIdentity};
 use identity::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::service::{ANSWER_MAX, READ_MAX, own, parse_id, wall_clock};
+use super::service::{ANSWER_MAX, READ_MAX, listen, own, parse_id, wall_clock};
 use crate::failure::Failure;
 use crate::local_http;
 use crate::output::{Output, text};
@@ -44,17 +44,7 @@ pub(super) async fn serve(
     audience: &str,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let own = own(workload_socket).await?;
-    let config = channel::server_config(
-        own.identity,
-        own.bundles,
-        ClientAuth::Required,
-        wall_clock(),
-    )
-    .map_err(|error| Failure::refused(error.to_string()))?;
-    let acceptor = TlsAcceptor::from(config);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    out.record(&json!({ "id": own.id.as_str(), "listening": listener.local_addr()?.to_string() }))?;
+    let (listener, acceptor) = listen(workload_socket, out).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         let serving = async {

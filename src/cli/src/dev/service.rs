@@ -189,8 +189,11 @@ pub(super) fn wall_clock() -> Clock {
     Clock::new(clock::now)
 }
 
-async fn serve(workload_socket: &str, allow: &str, out: &mut Output) -> Result<(), Failure> {
-    let allow = parse_id(allow)?;
+/// Listens for mutual TLS with the process's own identity, and says where.
+pub(super) async fn listen(
+    workload_socket: &str,
+    out: &mut Output,
+) -> Result<(TcpListener, TlsAcceptor), Failure> {
     let own = own(workload_socket).await?;
     let config = channel::server_config(
         own.identity,
@@ -202,6 +205,12 @@ async fn serve(workload_socket: &str, allow: &str, out: &mut Output) -> Result<(
     let acceptor = TlsAcceptor::from(config);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     out.record(&json!({ "id": own.id.as_str(), "listening": listener.local_addr()?.to_string() }))?;
+    Ok((listener, acceptor))
+}
+
+async fn serve(workload_socket: &str, allow: &str, out: &mut Output) -> Result<(), Failure> {
+    let allow = parse_id(allow)?;
+    let (listener, acceptor) = listen(workload_socket, out).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         // One caller at a time is enough for a demonstration, and nobody waits on a slow one.

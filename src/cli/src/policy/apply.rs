@@ -1,10 +1,11 @@
 //! `bulla policy apply`: read the folder, show what would change, ask, activate.
 
-use std::fs;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use super::report;
+use policy::SourceFile;
+
+use super::{folder, report};
 use crate::admin::connect;
 use crate::command::PolicyApply;
 use crate::failure::Failure;
@@ -14,10 +15,6 @@ use crate::wire::policy_v1::{File, PlanResponse, PolicySetPart};
 
 /// Bytes of files in one message.
 const PART_BYTES: usize = 1 << 20;
-/// The folders of a policy set.
-const PARTS: [&str; 4] = ["catalogue", "policies", "guardrails", "tests"];
-/// How deep folders may be nested.
-const DEPTH: usize = 8;
 
 /// Reads, plans, shows, asks, and activates.
 ///
@@ -41,56 +38,14 @@ pub(super) async fn run(args: PolicyApply, out: &mut Output) -> Result<(), Failu
     report::activated(&answer, false, out)
 }
 
-/// The files of a policy folder by their names in it. What begins with a dot, links
-/// and other folders are left out.
+/// The files of a policy folder, for the server to check as a whole.
 fn read(folder: &Path) -> Result<Vec<File>, Failure> {
-    let mut files = Vec::new();
-    for part in PARTS {
-        let path = folder.join(part);
-        if path.is_dir() {
-            walk(&path, part, DEPTH, &mut files)?;
-        }
-    }
-    if files.is_empty() {
-        let what = format!("{} holds no policy set", folder.display());
-        return Err(Failure::usage(what).next(
-            "name a folder with catalogue/*.yaml, policies/*.cedar, guardrails/*.cedar and tests/*.json",
-        ));
-    }
-    Ok(files)
-}
-
-fn walk(folder: &Path, name: &str, depth: usize, files: &mut Vec<File>) -> Result<(), Failure> {
-    let told = |error: std::io::Error| {
-        Failure::usage(format!("{} cannot be read: {error}", folder.display()))
+    let files = folder::files(folder)?.into_iter();
+    let file = |file: SourceFile| File {
+        name: file.name,
+        text: file.text,
     };
-    if depth == 0 {
-        let what = format!("{} is nested too deep", folder.display());
-        return Err(Failure::usage(what));
-    }
-    let mut entries = fs::read_dir(folder)
-        .map_err(told)?
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(told)?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let base = entry.file_name().to_string_lossy().into_owned();
-        if base.starts_with('.') {
-            continue;
-        }
-        let kind = entry.file_type().map_err(told)?;
-        let inner = format!("{name}/{base}");
-        if kind.is_dir() {
-            walk(&entry.path(), &inner, depth - 1, files)?;
-        } else if kind.is_file() {
-            let path = entry.path();
-            let text = fs::read_to_string(&path).map_err(|error| {
-                Failure::usage(format!("{} cannot be read: {error}", path.display()))
-            })?;
-            files.push(File { name: inner, text });
-        }
-    }
-    Ok(())
+    Ok(files.map(file).collect())
 }
 
 fn stream(

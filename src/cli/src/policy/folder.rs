@@ -15,6 +15,14 @@ const DEPTH_MAX: usize = 8;
 /// # Errors
 /// The folder or a file cannot be read.
 pub(crate) fn read(folder: &Path) -> Result<Result<Sources, Vec<Fault>>, Failure> {
+    Ok(Sources::from_files(files(folder)?))
+}
+
+/// The files of a policy folder, by their names in it.
+///
+/// # Errors
+/// The folder or a file cannot be read, or there is none.
+pub(crate) fn files(folder: &Path) -> Result<Vec<SourceFile>, Failure> {
     let mut files = Vec::new();
     for part in ["catalogue", "policies", "guardrails", "tests"] {
         let inside = folder.join(part);
@@ -27,7 +35,7 @@ pub(crate) fn read(folder: &Path) -> Result<Result<Sources, Vec<Fault>>, Failure
         return Err(Failure::usage(what)
             .next("a policy folder has catalogue/*.yaml, policies/*.cedar, guardrails/*.cedar and tests/*.json"));
     }
-    Ok(Sources::from_files(files))
+    Ok(files)
 }
 
 fn collect(

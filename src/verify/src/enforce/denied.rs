@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use policy::PermissionName;
 
-use crate::{PossessionFault, Replayed, TokenFault, TokenProfile};
+use crate::{PossessionFault, Replayed, RevokedFault, TokenFault, TokenProfile};
 
 /// The longest description put into a header, bytes.
 const DESCRIPTION_BYTES_MAX: usize = 300;
@@ -21,6 +21,9 @@ pub enum Denied {
     /// Its token is not accepted.
     #[error(transparent)]
     Token(#[from] TokenFault),
+    /// Its token is revoked.
+    #[error(transparent)]
+    Revoked(#[from] RevokedFault),
     /// Its DPoP proof was used before.
     #[error(transparent)]
     Replayed(#[from] Replayed),
@@ -53,7 +56,9 @@ impl Denied {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::NoToken | Self::Token(_) | Self::Replayed(_) => StatusCode::UNAUTHORIZED,
+            Self::NoToken | Self::Token(_) | Self::Revoked(_) | Self::Replayed(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             _ => StatusCode::FORBIDDEN,
         }
     }
@@ -62,7 +67,7 @@ impl Denied {
     #[must_use]
     pub const fn grpc_code(&self) -> u8 {
         match self {
-            Self::NoToken | Self::Token(_) | Self::Replayed(_) => 16,
+            Self::NoToken | Self::Token(_) | Self::Revoked(_) | Self::Replayed(_) => 16,
             _ => 7,
         }
     }
@@ -76,7 +81,7 @@ impl Denied {
                 PossessionFault::NoProof | PossessionFault::Proof(_),
             ))
             | Self::Replayed(_) => Some("invalid_dpop_proof"),
-            Self::Token(_) => Some("invalid_token"),
+            Self::Token(_) | Self::Revoked(_) => Some("invalid_token"),
             _ => Some("insufficient_scope"),
         }
     }

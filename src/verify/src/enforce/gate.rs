@@ -9,16 +9,19 @@ use serde_json::Value;
 use super::Denied;
 use crate::possession::PossessionFault;
 use crate::{
-    BundleSource, Presenter, Proof, ScopedToken, TokenFault, TokenIssuer, TokenProfile, TokenTrust,
-    verify_scoped_token,
+    BundleSource, Presenter, Proof, RevocationCheck, RevocationSource, ScopedToken, TokenFault,
+    TokenIssuer, TokenProfile, TokenTrust, verify_scoped_token,
 };
 
-/// Whose word counts at one moment, cheap to clone: bundles, issuer and catalogue
-/// as they were received last.
+/// Whose word counts at one moment, cheap to clone: bundles, revocations, issuer and
+/// catalogue as they were received last.
 #[derive(Clone)]
 pub struct Trusted {
     /// Bundles, for JWT-SVIDs.
     pub bundles: Arc<dyn BundleSource + Send + Sync>,
+    /// Signed lists of what is revoked; `None::<Arc<Revocations>>` for a service that
+    /// has none.
+    pub revocations: Arc<dyn RevocationSource + Send + Sync>,
     /// The issuer of access tokens; its trust domain's tokens grant.
     pub issuer: Arc<TokenIssuer>,
     /// The permission catalogue.
@@ -98,6 +101,7 @@ impl Gate {
             issuer: &self.trusted.issuer,
         };
         let token = verify_scoped_token(token, &presenter, &self.audience, &trust, now, leeway)?;
+        RevocationCheck::of(&*self.trusted.revocations).scoped(&token, now)?;
         let unmapped = || Denied::Unmapped(self.audience.to_string());
         let service = self.trusted.catalogue.service(&self.audience);
         let service = service.ok_or_else(unmapped)?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
 use identity::{Seconds, Timestamp};
 use tower::{Layer, Service};
@@ -34,7 +34,6 @@ pub struct EnforceLayer {
 
 struct Shared {
     audience: String,
-    scheme: &'static str,
     trusted: Box<dyn Fn() -> Trusted + Send + Sync>,
     now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     proofs: Mutex<ProofsSeen>,
@@ -50,7 +49,6 @@ impl EnforceLayer {
         Self {
             inner: Arc::new(Shared {
                 audience: audience.to_owned(),
-                scheme: "https",
                 trusted: Box::new(trusted),
                 now: Box::new(now),
                 proofs: Mutex::new(ProofsSeen::default()),
@@ -63,7 +61,7 @@ impl Shared {
     fn check(&self, head: &http::request::Parts) -> Result<Allowed, Denied> {
         let now = (self.now)();
         let gate = Gate::new((self.trusted)(), &self.audience);
-        let uri = full_uri(self.scheme, &head.uri, &head.headers);
+        let uri = full_uri(&head.uri, &head.headers);
         let certificate = head.extensions.get::<PeerCertificate>();
         let call = Call {
             token: token(&head.headers),
@@ -98,12 +96,12 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The URI as the client wrote it: HTTP/2 carries the host in the URI, HTTP/1 in `Host`.
-fn full_uri(scheme: &str, uri: &Uri, headers: &HeaderMap) -> Option<String> {
+fn full_uri(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let host = match uri.authority() {
         Some(authority) => authority.as_str(),
         None => only(headers, &HOST)?,
     };
-    Some(format!("{scheme}://{host}{}", uri.path()))
+    Some(format!("https://{host}{}", uri.path()))
 }
 
 impl<S> Layer<S> for EnforceLayer {
@@ -153,35 +151,24 @@ where
 fn refusal<R: Default>(denied: &Denied, headers: &HeaderMap) -> Response<R> {
     let mut response = Response::new(R::default());
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let value = |text: &str| HeaderValue::from_str(text).ok();
-    let set: [(HeaderName, Option<HeaderValue>); 3] =
-        if kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
-            let grpc = HeaderValue::from_static("application/grpc");
-            [
-                (CONTENT_TYPE, Some(grpc)),
-                (
-                    HeaderName::from_static("grpc-status"),
-                    value(&denied.grpc_code().to_string()),
-                ),
-                (
-                    HeaderName::from_static("grpc-message"),
-                    value(&denied.grpc_message()),
-                ),
-            ]
-        } else {
-            *response.status_mut() = denied.status();
-            let challenge = value(&denied.challenge());
-            let none = HeaderName::from_static("x-content-type-options");
-            [
-                (WWW_AUTHENTICATE, challenge),
-                (http::header::CACHE_CONTROL, value("no-store")),
-                (none, value("nosniff")),
-            ]
-        };
-    for (name, value) in set {
-        if let Some(value) = value {
-            response.headers_mut().insert(name, value);
-        }
+    let is_grpc = kind.is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    // Both texts are ASCII of bounded length, so they are always header values.
+    let value = |text: String| HeaderValue::from_str(&text).ok();
+    let (name, text) = if is_grpc {
+        let code = HeaderValue::from(u16::from(denied.grpc_code()));
+        let out = response.headers_mut();
+        out.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        out.insert(HeaderName::from_static("grpc-status"), code);
+        let name = HeaderName::from_static("grpc-message");
+        (name, value(denied.grpc_message()))
+    } else {
+        *response.status_mut() = denied.status();
+        let out = response.headers_mut();
+        out.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        (WWW_AUTHENTICATE, value(denied.challenge()))
+    };
+    if let Some(text) = text {
+        response.headers_mut().insert(name, text);
     }
     response
 }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response, StatusCode};
+use identity::{Revocation, RevocationList, Revoked, SpiffeId};
 use keys::KeyType;
 use policy::{Catalogue, SourceFile};
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use tower::{Layer as _, Service as _};
-use verify::TokenIssuer;
 use verify::enforce::{Allowed, EnforceLayer, PeerCertificate, Trusted};
+use verify::{Revocations, TokenIssuer};
 
 use crate::kit::{JwtKey, NOW, b64, good_header, jwt_bundle, td, token_of};
 
@@ -44,6 +45,7 @@ permissions:
 struct Rig {
     access: JwtKey,
     svid: JwtKey,
+    revoked: Option<Arc<Revocations>>,
 }
 
 /// What a call came to: the answer, and what the service was told.
@@ -57,6 +59,7 @@ impl Rig {
         Self {
             access: JwtKey::new(KeyType::EcP256),
             svid: JwtKey::new(KeyType::EcP256),
+            revoked: None,
         }
     }
 
@@ -67,6 +70,7 @@ impl Rig {
         };
         Trusted {
             bundles: Arc::new(jwt_bundle(&self.svid)),
+            revocations: Arc::new(self.revoked.clone()),
             issuer: Arc::new(TokenIssuer {
                 issuer: "https://issuer.f.test".into(),
                 trust_domain: td("f.test"),
@@ -245,4 +249,36 @@ fn grpc_is_denied_in_its_own_words() {
         grpc("/db.v1.Db/Get", "x").response.headers()["grpc-status"],
         "16"
     );
+}
+
+#[test]
+fn a_revoked_token_never_reaches_the_service() {
+    let mut rig = Rig::new();
+    let token = rig.access_token("db:read", json!([]));
+    let call = |rig: &Rig| rig.call(request("GET", "/rows/7", &token));
+    assert_eq!(status(&call(&rig)), StatusCode::OK);
+    let revocation = |what| Revocation {
+        what,
+        at: NOW,
+        until: None,
+        authority: "".into(),
+        reason: "a test".into(),
+    };
+    let id = SpiffeId::parse("spiffe://f.test/web").unwrap();
+    for what in [Revoked::Jti("j1".into()), Revoked::Id(id)] {
+        rig.revoked = Some(Arc::new(Revocations::of(&RevocationList {
+            trust_domain: td("f.test"),
+            sequence: 1,
+            issued_at: NOW,
+            next_update: NOW,
+            entries: vec![Arc::new(revocation(what))],
+        })));
+        let came = call(&rig);
+        assert_eq!(status(&came), StatusCode::UNAUTHORIZED);
+        assert!(came.allowed.is_none());
+        let challenge = came.response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap();
+        assert!(challenge.contains("invalid_token"), "{challenge}");
+    }
 }
