@@ -1,10 +1,11 @@
 //! What the agent's tasks share.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use identity::Timestamp;
 use tokio::sync::Notify;
-use verify::ProofsSeen;
+use verify::{ProofId, ProofsSeen, Replayed};
 
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -13,6 +14,7 @@ use crate::enrol::Enroller;
 use crate::entropy::Entropy;
 use crate::health::{Health, Part};
 use crate::hub::Hub;
+use crate::limits;
 use crate::scoped::PolicySlot;
 use crate::server_link::ServerLink;
 use crate::workload_api::key_id;
@@ -28,8 +30,9 @@ pub(crate) struct Core {
     pub(crate) health: Health,
     /// The active policy set, as far as it is known.
     pub(crate) policies: PolicySlot,
-    /// DPoP proofs that services had checked here lately.
-    pub(crate) proofs: Mutex<ProofsSeen>,
+    /// DPoP proofs that services had checked here lately, by the services' uid: one
+    /// user's do not use up another's room.
+    proofs: Mutex<HashMap<u32, ProofsSeen>>,
     /// The agent's own SVID is to be renewed now.
     pub(crate) rekey: Notify,
     /// The agent has a new SVID: the stream to the server is to be opened anew.
@@ -79,6 +82,19 @@ impl Core {
     pub(crate) fn own_stands(&self) -> bool {
         self.own()
             .is_none_or(|own| self.hub.stands(&own.svid.chain))
+    }
+
+    /// Takes a DPoP proof that a service of this user had checked, for the first and
+    /// last time.
+    pub(crate) fn take_proof(&self, uid: u32, proof: ProofId) -> Result<(), Replayed> {
+        let now = self.now();
+        let mut users = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !users.contains_key(&uid) && users.len() >= limits::PROOF_USERS_SWEPT {
+            users.retain(|_, seen| !seen.is_idle(now));
+        }
+        let seen = users.entry(uid);
+        let seen = seen.or_insert_with(|| ProofsSeen::bounded(limits::PROOFS_PER_USER));
+        seen.accept(proof, now)
     }
 
     /// Whether the key that signed a token may still be relied on.

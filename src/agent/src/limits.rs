@@ -133,3 +133,9 @@ pub(crate) const CATALOGUE_BYTES: usize = 24 * 1024 * 1024;
 /// The most bytes of certificate revocation lists that are handed to workloads, in every
 /// answer to each.
 pub(crate) const CRL_BYTES: usize = 2 * 1024 * 1024;
+
+/// DPoP proofs remembered for the services of one user: some hundred a second.
+pub(crate) const PROOFS_PER_USER: usize = 20_000;
+
+/// How many users' proofs there may be before idle ones are swept out.
+pub(crate) const PROOF_USERS_SWEPT: usize = 64;

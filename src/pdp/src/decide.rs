@@ -75,7 +75,7 @@ impl Engine {
         match self.verdict(facts, permission, asked, now) {
             Ok(verdict) if verdict.allows() => {
                 self.grant(permission, asked, now, &verdict, decision);
-                verdict.timed || permission.sunset.is_some()
+                verdict.timed || permission.sunset.is_some() || permission.deprecated.is_some()
             }
             Ok(verdict) => {
                 let refused = self.refuse(facts, permission, asked, now, &verdict);

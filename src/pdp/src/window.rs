@@ -3,8 +3,10 @@
 
 use identity::Timestamp;
 
-/// How often the time until the end is looked at, against windows with a gap.
-const LOOKS: i64 = 4;
+/// How often the time until the end is looked at at least, against windows with a gap.
+const LOOKS_MIN: i64 = 4;
+/// The longest time between two looks, seconds: a shorter gap in a window is not seen.
+const LOOK_EVERY: i64 = 900;
 
 /// The first second in `(now, end)` at which `holds` no longer does, if it fails
 /// at one of the times looked at. `holds(now)` is taken for granted.
@@ -20,8 +22,9 @@ pub(crate) fn first_refusal(
         return None;
     }
     let mut good = now.0;
-    for look in 1..=LOOKS {
-        let at = now.0 + span * look / LOOKS;
+    let looks = LOOKS_MIN.max(span / LOOK_EVERY + 1);
+    for look in 1..=looks {
+        let at = now.0 + span * look / looks;
         if at > good && !holds(Timestamp(at)) {
             return Some(bisect(good, at, holds));
         }
@@ -61,6 +64,14 @@ mod tests {
             first_refusal(Timestamp(100), Timestamp(101), |_| false),
             None
         );
+    }
+
+    #[test]
+    fn a_freeze_of_two_hours_ends_the_token_of_a_day() {
+        let hour = 3600;
+        let open = |at: Timestamp| !(3 * hour..5 * hour).contains(&at.0);
+        let end = first_refusal(Timestamp(0), Timestamp(24 * hour), open);
+        assert_eq!(end, Some(Timestamp(3 * hour)));
     }
 
     #[test]

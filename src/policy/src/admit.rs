@@ -174,7 +174,8 @@ fn asked(
     for text in &request.permissions {
         match service.permissions.get(text.as_str()) {
             Some(permission) => names.push(permission.name.clone()),
-            None => unknown.push(unknown_permission(text, service)),
+            // Advice is dear, and one piece of it is enough.
+            None => unknown.push(unknown_permission(text, service, unknown.is_empty())),
         }
     }
     names.sort();
@@ -200,10 +201,11 @@ fn offered(service: &Service) -> String {
     names.join(", ")
 }
 
-fn unknown_permission(text: &str, service: &Service) -> Refused {
+fn unknown_permission(text: &str, service: &Service, advised: bool) -> Refused {
     let shown: String = text.chars().take(80).collect();
     let known = service.permissions.keys().map(PermissionName::as_str);
-    let advice = match nearest(text, known) {
+    let near = advised.then(|| nearest(text, known)).flatten();
+    let advice = match near {
         Some(name) => format!("did you mean {name}?"),
         None => format!("it declares {}", offered(service)),
     };
@@ -323,9 +325,12 @@ fn lifetime(
 /// The known name most like a mistyped one, if any is alike.
 fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text: String = text.chars().take(128).collect();
-    let scored = known.take(2_000).map(|name| (distance(&text, name), name));
+    let most = 2.max(text.len() / 5);
+    // Each letter too many or too few is one change, so others need not be compared.
+    let alike = known.filter(|name| name.len().abs_diff(text.len()) <= most);
+    let scored = alike.take(500).map(|name| (distance(&text, name), name));
     let (score, name) = scored.min()?;
-    (score <= 2.max(text.len() / 5)).then_some(name)
+    (score <= most).then_some(name)
 }
 
 /// Edit distance, with one row of memory.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use identity::{Entry, Selectors, Timestamp};
 
 use crate::Cache;
-use crate::order::svid_order;
+use crate::order::{arrange, svid_order};
 
 /// A caller of the agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -114,21 +114,23 @@ impl Cache {
         now: Timestamp,
         among: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<Arc<Entry>>, Withheld> {
-        let mut certain = self.matching(&caller.selectors, now);
+        // Before a hint displaces anything: what does not count takes no hint away.
+        let mut certain = self.meeting(&caller.selectors, now);
+        certain.retain(|entry| among(entry));
+        arrange(&mut certain);
         if !caller.is_partial() {
-            certain.retain(|entry| among(entry));
             return Ok(certain);
         }
-        let counts = |entry: &&Arc<Entry>| !entry.store_svid && !entry.is_expired(now);
+        let counts =
+            |entry: &&Arc<Entry>| !entry.store_svid && !entry.is_expired(now) && among(entry);
         let possible: Vec<Possible<'_>> = self
             .entries()
             .filter(counts)
             .filter_map(|entry| Some((caller.depends(&entry.selectors)?, entry)))
             .collect();
-        certain.retain(|entry| among(entry) && !is_displaced(entry, &possible));
+        certain.retain(|entry| !is_displaced(entry, &possible));
         let first = possible
             .iter()
-            .filter(|(_, entry)| among(entry))
             .min_by(|(_, a), (_, b)| svid_order(a).cmp(&svid_order(b)));
         if let Some((kind, first)) = first
             && certain

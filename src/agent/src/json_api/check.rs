@@ -89,7 +89,10 @@ pub(super) async fn answer(
     let now = core.now();
     let revocations = RevocationCheck::of(&*core.hub);
     let verdict = match wanted {
-        Checked::Token(presented) => token(core, &presented, &bundles, revocations, now)?,
+        Checked::Token(presented) => {
+            let uid = call.connection.caller.peer().uid();
+            token(core, &presented, &bundles, revocations, (uid, now))?
+        }
         Checked::Chain(chain) => certificate(&chain, &bundles, revocations, now)?.0,
     };
     Ok(super::json(

@@ -2,7 +2,7 @@
 //! came with. A call is checked against the permission catalogue: an endpoint that it
 //! does not map is denied.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use identity::{SpiffeId, Timestamp};
 use serde_json::{Map, Value, json};
@@ -18,13 +18,13 @@ use crate::core::Core;
 use crate::hub::Hub;
 use crate::workload_api::{LEEWAY, claims};
 
-/// The verdict on a token.
+/// The verdict on a token that a service of this user was shown.
 pub(super) fn token(
     core: &Core,
     presented: &Presented,
     bundles: &Bundles,
     revocations: RevocationCheck<'_>,
-    now: Timestamp,
+    (uid, now): (u32, Timestamp),
 ) -> Result<Value, Problem> {
     let peer = match presented.chain.as_slice() {
         [] => None,
@@ -49,8 +49,7 @@ pub(super) fn token(
     };
     is_peers(&token, peer.as_ref())?;
     if let Some(proof) = token.proof {
-        let mut seen = core.proofs.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = seen.accept(proof, now);
+        let fresh = core.take_proof(uid, proof);
         fresh.map_err(|replayed| Kind::NotValid.because(replayed.to_string()))?;
     }
     Ok(verdict(core, token, allowed))
@@ -99,14 +98,16 @@ fn call(
     (method, path): (&str, &str),
     now: Timestamp,
 ) -> Result<verify::enforce::Allowed, Problem> {
-    let held = core.policies.get().ok_or_else(|| {
-        Kind::NotAllowed.because("no policy set is known here, so no permission covers any call")
+    let held = core.policies.get();
+    let catalogue = held.and_then(|held| held.catalogue.clone());
+    let catalogue = catalogue.ok_or_else(|| {
+        Kind::NotAllowed.because("no catalogue is known here, so no permission covers any call")
     })?;
     let trusted = Trusted {
         bundles: Arc::new(bundles.clone()),
         revocations: Arc::<Hub>::clone(&core.hub),
         issuer: Arc::new(issuer),
-        catalogue: held.catalogue.clone(),
+        catalogue,
     };
     let call = Call {
         token: Some(&presented.token),

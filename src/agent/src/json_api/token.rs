@@ -77,10 +77,13 @@ fn parse(body: &[u8]) -> Result<Wanted, Problem> {
     Wanted::new(request, &body.spiffe_id, jkt.transpose()?).map_err(bad)
 }
 
-// It is logged: a hostile body fills no log.
+// The parser's own words may quote what was sent, and problems are logged.
 fn brief(error: &serde_json::Error) -> String {
-    let text = format!("the body is no token request: {error}");
-    text.chars().take(240).collect()
+    format!(
+        "the body is no token request as the contract has it (line {}, column {})",
+        error.line(),
+        error.column()
+    )
 }
 
 impl Source for Scoped {
@@ -204,6 +207,17 @@ fn details(minted: &api::token::MintResponse) -> Value {
 #[cfg(test)]
 mod tests {
     use super::parse;
+
+    #[test]
+    fn a_secret_in_a_malformed_wish_is_not_repeated() {
+        for bad in [
+            r#"{"audience":"db","permissions":"eyJsecret"}"#,
+            r#"{"audience":"db","eyJsecret":1}"#,
+        ] {
+            let problem = parse(bad.as_bytes()).unwrap_err();
+            assert!(!problem.detail.contains("eyJsecret"), "{}", problem.detail);
+        }
+    }
 
     #[test]
     fn a_wish_is_read_strictly() {

@@ -36,6 +36,14 @@ impl Attested {
     pub fn is_partial(&self) -> bool {
         !(self.skipped.is_empty() && self.unknown.is_empty())
     }
+
+    /// Those attestors, in order of their names.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        let mut missing = [&self.skipped[..], &self.unknown].concat();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
 }
 
 /// Why a process was not attested.

@@ -30,6 +30,7 @@ pub(super) struct Watched {
     handle: Arc<ProcessHandle>,
     pid: u32,
     death: OnceLock<AsyncFd<Arc<ProcessHandle>>>,
+    registering: Mutex<()>,
     last: Mutex<Option<(Duration, Facts)>>,
 }
 
@@ -46,6 +47,7 @@ impl Watched {
             handle,
             pid,
             death: OnceLock::new(),
+            registering: Mutex::default(),
             last: Mutex::default(),
         })
     }
@@ -94,18 +96,18 @@ impl Watched {
 
     /// Makes sure that its end will be noticed. Inside the tokio runtime.
     pub(super) fn watch(&self) -> Result<(), ProcessError> {
+        // One at a time: the event loop takes a descriptor once.
+        let _turn = self
+            .registering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if self.death.get().is_none() {
-            let registered = register(Arc::clone(&self.handle));
-            let death = registered.map_err(|error| ProcessError::Unreadable {
+            let death = register(Arc::clone(&self.handle));
+            let death = death.map_err(|error| ProcessError::Unreadable {
                 what: "the end",
                 why: error.kind().to_string(),
-            });
-            match death {
-                Ok(death) => drop(self.death.set(death)),
-                // Another connection's call was faster.
-                Err(_) if self.death.get().is_some() => {}
-                Err(error) => return Err(error),
-            }
+            })?;
+            let _is_first = self.death.set(death);
         }
         Ok(())
     }

@@ -19,7 +19,8 @@ pub(crate) struct PolicyHeld {
     pub(crate) digest: String,
     /// What access tokens name in `iss`.
     pub(crate) issuer: String,
-    pub(crate) catalogue: Catalogue,
+    /// `None` when it cannot be read here: then no endpoint is mapped.
+    pub(crate) catalogue: Option<Catalogue>,
 }
 
 /// Where it is kept.
@@ -85,7 +86,7 @@ impl PolicyHeld {
         Ok(Self {
             digest,
             issuer,
-            catalogue,
+            catalogue: Some(catalogue),
         })
     }
 

@@ -96,8 +96,7 @@ impl ScopedTokens {
     ) -> Result<Arc<MintResponse>, Refused> {
         let policy_set = self.core.policies.digest();
         let key = Key::of(entry, issued, wanted, &policy_set);
-        let flight = self.flights.join(key.clone());
-        let _turn = flight.lock().await;
+        let _turn = self.flights.turn(key.clone()).await?;
         let aging = match self.cached(&key, entry) {
             Some((minted, true)) => return Ok(minted),
             Some((minted, false)) => Some(minted),
@@ -112,8 +111,12 @@ impl ScopedTokens {
                 let minted = Arc::new(minted);
                 let now = self.core.now();
                 let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-                // A set that was activated meanwhile decided: it is the one that counts.
-                let key = key.decided_by(&minted.policy_set);
+                // A set that is not known here yet decided: it serves those who ask now,
+                // and those who ask when it is known.
+                let known = key.clone().decided_by(&minted.policy_set);
+                if known != key {
+                    cache.put(known, Arc::clone(&minted), now);
+                }
                 cache.put(key, Arc::clone(&minted), now);
                 Ok(minted)
             }

@@ -18,7 +18,7 @@ use crate::scoped::PolicyHeld;
 
 /// Collects the parts of large messages and applies them whole.
 pub(super) struct Applier<'a> {
-    core: &'a Core,
+    core: &'a Arc<Core>,
     acks: watch::Sender<Ack>,
     put: Vec<Arc<Entry>>,
     removed: Vec<EntryId>,
@@ -28,7 +28,7 @@ pub(super) struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    pub(super) fn new(core: &'a Core) -> Self {
+    pub(super) fn new(core: &'a Arc<Core>) -> Self {
         Self {
             core,
             acks: watch::Sender::new(Ack::default()),
@@ -115,9 +115,8 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// One message of the active policy set; applied with the last. One that cannot be
-    /// read leaves none: an older catalogue would answer for endpoints as they were.
-    pub(super) fn policy_set(&mut self, part: PolicySet) {
+    /// One message of the active policy set; applied with the last.
+    pub(super) async fn policy_set(&mut self, part: PolicySet) {
         for file in part.catalogue {
             self.catalogue_bytes += file.text.len() + file.name.len();
             if self.catalogue_bytes <= limits::CATALOGUE_BYTES {
@@ -129,31 +128,17 @@ impl<'a> Applier<'a> {
         }
         let files = std::mem::take(&mut self.catalogue);
         let bytes = std::mem::take(&mut self.catalogue_bytes);
-        let (digest, issuer) = (part.digest, part.issuer);
-        let held = if digest.is_empty() {
-            Ok(None)
-        } else if bytes > limits::CATALOGUE_BYTES {
-            Err("it is too large".to_owned())
-        } else {
-            PolicyHeld::read(digest.clone(), issuer.clone(), &files).map(Some)
-        };
-        match held {
-            Ok(held) => {
-                self.core.policies.set(held);
-                tracing::info!(policy_set = digest, "another policy set is active");
-            }
-            Err(why) => {
-                self.core.policies.set(None);
-                let why = format!("the policy set from the server cannot be read: {why}");
-                self.core.problem(Part::Contents, why);
-            }
+        let (core, fits) = (Arc::clone(self.core), bytes <= limits::CATALOGUE_BYTES);
+        // A large catalogue takes its time to read and to write.
+        let taking = tokio::task::spawn_blocking(move || {
+            take_policy_set(&core, (part.digest, part.issuer), fits.then_some(files));
+        });
+        if taking.await.is_err() {
+            let why = "the policy set from the server could not be read".to_owned();
+            self.core.problem(Part::Contents, why);
         }
         // Whoever waits for a token may be granted more now, or less.
         self.core.hub.wake_all();
-        match PolicyHeld::store(&self.core.folder, &digest, &issuer, &files) {
-            Ok(()) => self.core.works(Part::Storage),
-            Err(error) => self.core.problem(Part::Storage, error.to_string()),
-        }
     }
 
     /// What is revoked, if the list is signed and newer than the one in hand. Stored
@@ -323,5 +308,46 @@ impl<'a> Applier<'a> {
                 None
             }
         }
+    }
+}
+
+/// Takes a policy set over and keeps it for the next start. Of one that cannot be read
+/// here only the name counts, so that no token of an older set is handed out: an older
+/// catalogue would answer for endpoints as they were. Nothing of it is kept, so that the
+/// next start asks for it again.
+fn take_policy_set(
+    core: &Core,
+    (digest, issuer): (String, String),
+    files: Option<Vec<CatalogueFile>>,
+) {
+    let read = files.as_deref().map_or_else(
+        || Err("it is too large".to_owned()),
+        |files| PolicyHeld::read(digest.clone(), issuer.clone(), files),
+    );
+    let kept = match read {
+        _ if digest.is_empty() => {
+            core.policies.set(None);
+            PolicyHeld::store(&core.folder, "", "", &[])
+        }
+        Ok(held) => {
+            core.policies.set(Some(held));
+            let files = files.unwrap_or_default();
+            PolicyHeld::store(&core.folder, &digest, &issuer, &files)
+        }
+        Err(why) => {
+            let why = format!("the catalogue of policy set {digest} cannot be read: {why}");
+            core.problem(Part::Contents, why);
+            core.policies.set(Some(PolicyHeld {
+                digest: digest.clone(),
+                issuer,
+                catalogue: None,
+            }));
+            PolicyHeld::store(&core.folder, "", "", &[])
+        }
+    };
+    tracing::info!(policy_set = digest, "another policy set is active");
+    match kept {
+        Ok(()) => core.works(Part::Storage),
+        Err(error) => core.problem(Part::Storage, error.to_string()),
     }
 }

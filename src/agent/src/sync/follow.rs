@@ -1,5 +1,6 @@
 //! One stream to the server, from Hello to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::sync::sync_client::SyncClient;
@@ -40,7 +41,7 @@ pub(crate) enum Ended {
 }
 
 /// Opens a stream and follows it until it ends.
-pub(crate) async fn follow(core: &Core, backoff: &mut Backoff) -> Ended {
+pub(crate) async fn follow(core: &Arc<Core>, backoff: &mut Backoff) -> Ended {
     let mut renewed = std::pin::pin!(core.renewed.notified());
     renewed.as_mut().enable();
     let channel = match core.link.channel().await {
@@ -126,7 +127,7 @@ async fn take(
         Message::Bundles(bundles) => applier.bundles(bundles).await,
         Message::Revocations(list) => applier.revocations(list),
         Message::Heartbeat(beat) => applier.heartbeat(&beat),
-        Message::PolicySet(part) => applier.policy_set(part),
+        Message::PolicySet(part) => applier.policy_set(part).await,
         Message::Goodbye(goodbye) => {
             tracing::debug!(reason = goodbye.reason, "the server closes the sync stream");
             return Some(Ended::Goodbye(Duration::from_millis(

@@ -1,6 +1,7 @@
 //! What a long stream hangs on: the caller's view, the life of the process that was
 //! attested, and, where an attestor did not answer at first, its return.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ use crate::hub::Subscription;
 use crate::limits;
 use crate::process::{Attested, Liveness};
 
+/// The attestors that did not answer.
+type Missing = Vec<&'static str>;
+
 /// Tells streams that were opened while an attestor was away to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Returns {
     changes: watch::Sender<u64>,
-    /// When the next of them tries, of the boot clock: one for all.
-    next_try: Mutex<Duration>,
+    /// When the next of those who miss the same tries, of the boot clock: one for all
+    /// of them. At most one for each set of attestors.
+    next_try: Mutex<HashMap<Missing, Duration>>,
 }
 
 impl Returns {
@@ -26,8 +31,9 @@ impl Returns {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
-    fn takes_turn(&self, now: Duration) -> bool {
-        let mut next = self.next_try.lock().unwrap_or_else(PoisonError::into_inner);
+    fn takes_turn(&self, missing: &Missing, now: Duration) -> bool {
+        let mut all = self.next_try.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = all.entry(missing.clone()).or_default();
         let is_due = now >= *next;
         if is_due {
             *next = now + limits::ATTESTOR_RETRY;
@@ -42,6 +48,7 @@ pub(crate) struct Followed {
     pub(crate) subscription: Subscription,
     pub(crate) liveness: Liveness,
     who: Caller,
+    missing: Missing,
     /// Set while something may be missing of what the caller is.
     returns: Option<watch::Receiver<u64>>,
 }
@@ -62,6 +69,7 @@ impl Followed {
                 .map_err(|error| process_changed(&error))?,
             connection: connection.clone(),
             returns: attested.is_partial().then_some(returns),
+            missing: attested.missing(),
             who,
         })
     }
@@ -80,7 +88,7 @@ impl Followed {
                 () = returned(self.returns.as_mut()) => {}
                 () = tokio::time::sleep(limits::ATTESTOR_RETRY), if self.returns.is_some() => {
                     let api = &self.connection.api;
-                    if !api.returns.takes_turn(api.core.clock.boottime()) {
+                    if !api.returns.takes_turn(&self.missing, api.core.clock.boottime()) {
                         continue;
                     }
                 }
@@ -106,7 +114,8 @@ impl Followed {
             }
         };
         let who = attested.caller();
-        if !attested.is_partial() {
+        self.missing = attested.missing();
+        if self.missing.is_empty() {
             self.returns = None;
         }
         if who == self.who {
@@ -133,5 +142,23 @@ async fn returned(returns: Option<&mut watch::Receiver<u64>>) {
             let _gone = returns.changed().await;
         }
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_attestor_that_stays_away_takes_nobody_elses_turn() {
+        let returns = Returns::default();
+        let (for_ever, a_while) = (vec!["docker"], vec!["docker", "systemd"]);
+        let at = |seconds: u64| Duration::from_secs(1_000 + seconds);
+        let retry = limits::ATTESTOR_RETRY.as_secs();
+        assert!(returns.takes_turn(&for_ever, at(0)));
+        assert!(!returns.takes_turn(&for_ever, at(retry - 1)));
+        assert!(returns.takes_turn(&a_while, at(1)));
+        assert!(returns.takes_turn(&for_ever, at(retry)));
+        assert!(returns.takes_turn(&a_while, at(retry + 1)));
     }
 }

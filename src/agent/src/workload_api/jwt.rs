@@ -154,8 +154,8 @@ impl Tokens {
 
     /// One token; callers that want the same one wait for it together.
     async fn token(&self, entry: &Arc<Entry>, audience: &[String]) -> Result<Arc<JwtSvid>, Status> {
-        let flight = self.flights.join((entry.id.clone(), audience.to_vec()));
-        let _turn = flight.lock().await;
+        let asked = (entry.id.clone(), audience.to_vec());
+        let _turn = self.flights.turn(asked).await?;
         let aging = match self.core.hub.jwt(&entry.id, audience) {
             Some(JwtHit::Fresh(svid)) => return Ok(svid),
             Some(JwtHit::Aging(svid)) => Some(svid),

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::TRUST_DOMAIN;
 use super::steps::start;
@@ -166,53 +166,37 @@ async fn calls(tour: &mut Tour<'_>, pair: &Value) -> Result<(), Failure> {
 }
 
 async fn why(tour: &mut Tour<'_>, pair: &Value) -> Result<(), Failure> {
-    let (jti, decision) = (text(pair, "jti"), text(pair, "decision"));
-    let token = tour.admin_command(&["explain", "token", &jti]).await?;
-    let found = tour
-        .admin_command(&["explain", "decision", &decision])
-        .await?;
-    let record = found.get("decision").unwrap_or(&found);
-    if text(record, "jti") != jti {
-        return Err(Failure::refused(format!(
-            "{decision} is not on record as {jti}"
-        )));
+    let (jti, id) = (text(pair, "jti"), text(pair, "decision"));
+    let by_token = tour.admin_command(&["explain", "token", &jti]).await?;
+    let by_id = tour.admin_command(&["explain", "decision", &id]).await?;
+    let record = member(&by_id, "decision");
+    if text(&record, "jti") != jti || member(&by_token, "decision") != record {
+        let what = format!("{id} is not the one decision on record behind {jti}");
+        return Err(Failure::refused(what));
     }
-    let of = |name: &str| {
-        let list = record
-            .get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        let lines = list.map(|item| {
-            let policy = item.pointer("/policies/0").cloned().unwrap_or_default();
-            let why = match text(item, "reason") {
-                reason if reason.is_empty() => text(&policy, "rationale"),
-                reason => reason,
-            };
-            json!(format!(
-                "{} {} {why}",
-                text(item, "permission"),
-                text(&policy, "id")
-            ))
-        });
-        Value::Array(lines.collect())
-    };
     let seen = [
         ("jti", Value::from(jti)),
-        ("granted", of("granted")),
-        ("refused", of("refused")),
-        ("policy set", member(record, "policy_set")),
-        (
-            "found by",
-            Value::from(if token.is_null() {
-                "decision"
-            } else {
-                "token and decision"
-            }),
-        ),
+        ("granted", reasons(&record, "granted")),
+        ("refused", reasons(&record, "refused")),
+        ("policy set", member(&record, "policy_set")),
     ];
     tour.held(
         "why, from the record that was durable before the token was signed",
         &seen,
     )
+}
+
+/// Each permission of a list with the policy and why: a refusal's reason, or the
+/// rationale of the policy that permits.
+fn reasons(record: &Value, list: &str) -> Value {
+    let items = record.get(list).and_then(Value::as_array);
+    let lines = items.into_iter().flatten().map(|item| {
+        let policy = item.pointer("/policies/0").cloned().unwrap_or_default();
+        let mut words = vec![text(item, "permission"), text(&policy, "id")];
+        words.push(text(item, "reason"));
+        words.push(text(&policy, "rationale"));
+        words.retain(|word| !word.is_empty());
+        Value::from(words.join(" "))
+    });
+    lines.collect()
 }

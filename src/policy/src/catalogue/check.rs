@@ -8,7 +8,7 @@ use super::document::{self, PermissionFile, RelaxFile, RiskFile, ServiceFile};
 use super::{
     DEFAULT_TTL, Details, Endpoint, Permission, Profile, Relaxed, Risk, Service, endpoint,
 };
-use crate::limits::{ENDPOINTS_MAX, PERMISSIONS_MAX, TEXT_BYTES_MAX, TTL_MAX};
+use crate::limits::{ASKED_MAX, ENDPOINTS_MAX, PERMISSIONS_MAX, TEXT_BYTES_MAX, TTL_MAX};
 use crate::{Audience, Fault, PermissionName, SourceFile, parse_duration};
 
 /// Collects what is wrong in one file.
@@ -125,6 +125,12 @@ fn build(read: &ServiceFile, file: &SourceFile, say: &mut Complaints<'_>) -> Opt
         types: HashMap::new(),
     };
     permissions(read, &mut service, say);
+    if service.all_if_none_asked && service.permissions.len() > ASKED_MAX {
+        say.say(
+            format!("all_if_none_asked with more than the {ASKED_MAX} permissions of one request"),
+            "take it away, or split the service",
+        );
+    }
     Some(service)
 }
 

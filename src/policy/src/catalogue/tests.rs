@@ -262,6 +262,18 @@ fn every_mistake_is_told_with_its_line() {
 }
 
 #[test]
+fn all_at_once_is_for_services_whose_permissions_fit_one_request() {
+    let service = |count: usize| {
+        let names = (0..count).map(|n| format!("  - name: payments:p{n}\n"));
+        let names: String = names.collect();
+        format!("audience: payments\nowner: team\nall_if_none_asked: true\npermissions:\n{names}")
+    };
+    let most = crate::limits::ASKED_MAX;
+    assert!(read(&service(most)).is_ok());
+    assert!(complaint(&service(most + 1)).contains("all_if_none_asked"));
+}
+
+#[test]
 fn authorization_details_are_checked_against_the_schema() {
     let catalogue = read(PAYMENTS).unwrap();
     let service = catalogue.service("payments").unwrap();

@@ -94,8 +94,10 @@ pub(super) fn check(
     if text("htm")? != proof.method {
         return Err(ProofFault::OtherRequest("method"));
     }
-    if target(text("htu")?) != target(proof.uri) {
-        return Err(ProofFault::OtherRequest("URI"));
+    match (target(text("htu")?), target(proof.uri)) {
+        (Some(signed), Some(asked)) if signed == asked => {}
+        // Two that are no URIs are not the same one.
+        _ => return Err(ProofFault::OtherRequest("URI")),
     }
     let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
     if text("ath")? != hash {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use identity::{Seconds, TrustDomain};
+use identity::{Seconds, Timestamp, TrustDomain};
 use keys::KeyType;
 use proptest::prelude::*;
 use ring::digest::{SHA256, digest};
@@ -304,6 +304,47 @@ fn a_proof_counts_for_one_request_of_one_token_once() {
     let thief = Dpop::new().proof(&token, |_, _| {});
     let stolen = possession(world.check(&token, &with_proof(&thief)));
     assert_eq!(stolen, PossessionFault::Proof(ProofFault::OtherKey));
+}
+
+#[test]
+fn when_too_many_proofs_are_fresh_none_is_taken_twice_and_room_comes_with_time() {
+    let mut seen = ProofsSeen::bounded(2);
+    let proof = |id: u8, until: i64| verify::ProofId {
+        id: [id; 32],
+        until: Timestamp(until),
+    };
+    assert_eq!(seen.accept(proof(1, 50), Timestamp(0)), Ok(()));
+    assert_eq!(seen.accept(proof(2, 20), Timestamp(0)), Ok(()));
+    assert_eq!(
+        seen.accept(proof(3, 60), Timestamp(19)),
+        Err(Replayed::Full)
+    );
+    assert_eq!(
+        seen.accept(proof(1, 50), Timestamp(20)),
+        Err(Replayed::Used)
+    );
+    assert_eq!(seen.accept(proof(3, 60), Timestamp(20)), Ok(()));
+    assert!(!seen.is_idle(Timestamp(59)) && seen.is_idle(Timestamp(60)));
+}
+
+#[test]
+fn two_texts_that_are_no_uris_are_not_the_same_request() {
+    let (world, caller) = (World::new(), Dpop::new());
+    let token = world.access_token(|_, claims| claims["cnf"] = json!({"jkt": caller.thumbprint()}));
+    let jwt = caller.proof(&token, |_, claims| claims["htu"] = json!("/anything"));
+    let presenter = Presenter {
+        certificate: None,
+        proof: Some(Proof {
+            jwt: &jwt,
+            method: "POST",
+            uri: "/rows",
+        }),
+    };
+    let fault = possession(world.check(&token, &presenter));
+    assert_eq!(
+        fault,
+        PossessionFault::Proof(ProofFault::OtherRequest("URI"))
+    );
 }
 
 #[test]

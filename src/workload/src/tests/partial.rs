@@ -82,6 +82,26 @@ fn no_other_identity_becomes_the_default_for_a_missing_attestor() {
 }
 
 #[test]
+fn what_does_not_count_takes_no_hint_away() {
+    let admin = make(1, 1, 0, 0, "db");
+    let plain = make(2, 1, 0, 1, "db");
+    let cache = cache(&[Arc::clone(&admin), Arc::clone(&plain)]);
+    let among = |caller: &Caller| {
+        let given = cache.resolve_among(caller, NOW, |entry| entry.id != admin.id);
+        given
+            .unwrap()
+            .iter()
+            .map(|e| e.id.clone())
+            .collect::<Vec<_>>()
+    };
+    let caller = Caller::from(&selectors(1));
+    assert_eq!(cache.resolve(&caller, NOW).unwrap()[0].id, admin.id);
+    let other = std::slice::from_ref(&plain.id);
+    assert_eq!(among(&caller), other);
+    assert_eq!(among(&partial(1)), other);
+}
+
+#[test]
 fn an_open_view_follows_what_may_become_its_default() {
     let mut cache = cache(&[make(1, 1, 0, 2, "")]);
     let (view, _) = cache.subscribe(partial(1), NOW).unwrap();
