@@ -1,4 +1,5 @@
-//! Manifests stay lean: shared lints everywhere, versions only in the root.
+//! Manifests stay lean: shared lints everywhere, versions only in the root; and peers in
+//! Python are the same next year.
 
 use std::path::PathBuf;
 
@@ -67,4 +68,26 @@ fn the_visible_top_level_is_the_cards() {
         .collect();
     seen.sort();
     assert_eq!(seen, expected);
+}
+
+/// Every requirement of a Python peer names one version.
+#[test]
+fn python_peers_are_pinned() {
+    let mut seen = 0;
+    for peer in [
+        "interop/python",
+        "interop/envoy",
+        "e2e/moto",
+        "e2e/schemathesis",
+    ] {
+        let path = root().join("tests").join(peer).join("requirements.txt");
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let exact = line.split_once("==");
+            let exact = exact.is_some_and(|(_, version)| !version.contains(['*', ',', ' ']));
+            assert!(exact, "{}: {line:?} is not NAME==VERSION", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 4, "only {seen} requirements");
 }
