@@ -3,6 +3,7 @@
 //! until somebody has thought about it and written it down here and in an ADR.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
@@ -116,10 +117,16 @@ const RUNTIMES: &[&str] = &[
 /// The traits of a middleware, behind a feature that is off by default; they start nothing.
 const TRAITS_ALONE: &[(&str, &str)] = &[("verify", "tower")];
 
+/// What this machine builds: crates for others are not downloaded by a build, and none
+/// are downloaded here.
 fn metadata() -> Metadata {
+    let asked = Command::new("rustc").arg("-vV").output().expect("rustc");
+    let asked = String::from_utf8(asked.stdout).unwrap();
+    let host = asked.lines().find_map(|line| line.strip_prefix("host: "));
+    let only = ["--offline", "--filter-platform", host.unwrap()];
     MetadataCommand::new()
         .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .other_options(vec!["--offline".into()])
+        .other_options(only.map(str::to_owned))
         .exec()
         .expect("cargo metadata")
 }
