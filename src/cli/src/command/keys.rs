@@ -80,7 +80,7 @@ takes effect. A key that never signed is given up.")]
 
 When it stops half way, run it again: it goes on where it was.")]
     Rotate {
-        /// X.509 and JWT keys.
+        /// The keys of X.509-SVIDs, JWT-SVIDs and access tokens.
         #[arg(long, required_unless_present = "only")]
         all: bool,
         /// Only these.
