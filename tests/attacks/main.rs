@@ -91,10 +91,7 @@ fn main() -> ExitCode {
         roles::play(role);
         return ExitCode::SUCCESS;
     }
-    if !nix::unistd::geteuid().is_root() {
-        println!("the attacks change users and namespaces: not run, they need root");
-        return ExitCode::SUCCESS;
-    }
+    bulla_tests::need_root("changes users and namespaces");
     let given = arguments.iter().find_map(|a| a.strip_prefix("rounds="));
     let rounds = given.map_or(ROUNDS, |n| n.parse().expect("a number of rounds"));
     let is_filter = |a: &&String| !a.starts_with('-') && !a.starts_with("rounds=");

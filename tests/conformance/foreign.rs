@@ -15,6 +15,8 @@ use ring::rand::SystemRandom;
 use ring::signature as s;
 use serde_json::{Value, json};
 
+use crate::world::World;
+
 pub(crate) const NAME: &str = "f.test";
 pub(crate) const ID: &str = "spiffe://f.test/web";
 pub(crate) const AUDIENCE: &str = "db";
@@ -204,6 +206,15 @@ impl Foreign {
             ec384: JwtKey::new(KeyType::EcP384),
             rsa: JwtKey::new(KeyType::Rsa2048),
         }
+    }
+
+    /// A world with a workload that federates with `f.test` and knows its keys.
+    pub(crate) fn federated() -> (World, Self) {
+        let (world, foreign) = (World::start(), Self::new(NAME));
+        world.federate(&foreign.bundle(NAME));
+        world.domain.register("/wf", ["--federates-with", NAME]);
+        world.await_bundle("spiffe://f.test", |der| der == foreign.root.der);
+        (world, foreign)
     }
 
     pub(crate) fn bundle(&self, trust_domain: &str) -> Bundle {

@@ -43,11 +43,7 @@ impl Validator {
 
 #[test]
 fn the_validators_rows_of_jwt_svid() {
-    let world = World::start();
-    let foreign = Foreign::new(NAME);
-    world.federate(&foreign.bundle(NAME));
-    world.domain.register("/wf", ["--federates-with", NAME]);
-    world.await_bundle("spiffe://f.test", |der| der == foreign.root.der);
+    let (world, foreign) = Foreign::federated();
     let validator = Validator { world, foreign };
     rows!(&validator;
         jwt_4_algorithms_are_those_nine_and_fit_the_key,

@@ -1,9 +1,10 @@
 //! The Workload Endpoint: the socket, the security header, and the codes.
 
 use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran, Settings, eventually};
+use bulla_tests::{Domain, Ran, Settings, eventually, need_root};
 use tonic::client::Grpc;
 use tonic::{Code, Request};
 
@@ -144,23 +145,20 @@ fn wep_17_18_19_callers_need_no_secret_and_cannot_lie(world: &World) {
     // Nothing but the header and the request; and a child that inherits the
     // environment but not the identity of another user.
     assert_eq!(world.raw(METHODS[0], &["true"]), Code::Ok);
-    if nix::unistd::getuid().is_root() {
-        use std::os::unix::process::CommandExt as _;
-        let copy = world.domain.path("for-all");
-        std::fs::copy(bulla_tests::program("bulla"), &copy).unwrap();
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(world.domain.path(""), std::fs::Permissions::clone(&open))
-            .unwrap();
-        std::fs::set_permissions(world.domain.path("agent"), open).unwrap();
-        let mut command = Command::new(&copy);
-        command
-            .args(["fetch", "x509"])
-            .env("SPIFFE_ENDPOINT_SOCKET", world.domain.endpoint())
-            .uid(65534)
-            .gid(65534);
-        let ran = Ran::of(&mut command);
-        assert!(ran.err.contains("no identity issued"), "{}", ran.err);
-    }
+    need_root("starts a process of another user");
+    let copy = world.domain.path("for-all");
+    std::fs::copy(bulla_tests::program("bulla"), &copy).unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(world.domain.path(""), std::fs::Permissions::clone(&open)).unwrap();
+    std::fs::set_permissions(world.domain.path("agent"), open).unwrap();
+    let mut command = Command::new(&copy);
+    command
+        .args(["fetch", "x509"])
+        .env("SPIFFE_ENDPOINT_SOCKET", world.domain.endpoint())
+        .uid(65534)
+        .gid(65534);
+    let ran = Ran::of(&mut command);
+    assert!(ran.err.contains("no identity issued"), "{}", ran.err);
 }
 
 /// A reflection request for the list of services, and its answer.

@@ -52,11 +52,7 @@ impl Validator {
 
 #[test]
 fn the_validators_rows_of_x509_svid() {
-    let world = World::start();
-    let foreign = Foreign::new(NAME);
-    world.federate(&foreign.bundle(NAME));
-    world.domain.register("/wf", ["--federates-with", NAME]);
-    world.await_bundle("spiffe://f.test", |der| der == foreign.root.der);
+    let (world, foreign) = Foreign::federated();
     let validator = Validator { world, foreign };
     rows!(&validator;
         x509_2_21_22_leaves_have_one_spiffe_id_with_a_path,

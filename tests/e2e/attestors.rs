@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran, Settings, bulla, eventually};
+use bulla_tests::{Domain, Ran, Settings, bulla, eventually, need_root};
 use nix::mount::{MsFlags, mount, umount};
 use tempfile::TempDir;
 
@@ -21,21 +21,13 @@ struct Groups {
 }
 
 impl Groups {
-    /// Nothing for testers who are not root: control groups are root's to make.
-    #[expect(
-        clippy::print_stdout,
-        reason = "who runs the tests must see what was not run"
-    )]
-    fn mount() -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            println!("not run: making control groups needs root");
-            return None;
-        }
+    fn mount() -> Self {
+        need_root("makes control groups");
         let folder = TempDir::new().unwrap();
         let none: Option<&str> = None;
         mount(none, folder.path(), Some("cgroup2"), MsFlags::empty(), none).unwrap();
         let made = Vec::new();
-        Some(Self { folder, made })
+        Self { folder, made }
     }
 
     fn make(&mut self, path: &str) -> PathBuf {
@@ -86,9 +78,7 @@ fn register(domain: &Domain, path: &str, selector: &str) {
 
 #[test]
 fn a_unit_is_known_by_its_control_group_and_not_by_a_name_made_inside_another() {
-    let Some(mut groups) = Groups::mount() else {
-        return;
-    };
+    let mut groups = Groups::mount();
     let unit = format!("bulla-e2e-{}.service", std::process::id());
     let own = groups.make(&format!("system.slice/{unit}"));
     let attacker = format!(
@@ -134,9 +124,7 @@ fn fake_engine(socket: &Path) {
 
 #[test]
 fn a_container_is_known_by_what_its_engine_says_and_is_nothing_else_while_that_says_nothing() {
-    let Some(mut groups) = Groups::mount() else {
-        return;
-    };
+    let mut groups = Groups::mount();
     let container = groups.make(&format!("system.slice/docker-{CONTAINER}.scope"));
     let user = "user.slice/user-1000.slice/user@1000.service";
     let forged = groups.make(&format!("{user}/docker-{CONTAINER}.scope"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bulla_tests::{Domain, Process, Settings, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Settings, eventually, eventually_within, need_root};
 use nix::sys::signal::Signal;
 use ring::signature::{EcdsaKeyPair, KeyPair as _};
 use rustls::pki_types::pem::PemObject as _;
@@ -149,16 +149,8 @@ fn files_belong_to_whom_they_are_meant_for() {
     let domain = Domain::start();
     domain.register("/service", []);
     domain.await_svid("/service");
-    // Only root gives files away; anybody may name himself.
-    let root = nix::unistd::geteuid().is_root();
-    let (uid, gid) = if root {
-        (65_534, 65_534)
-    } else {
-        (
-            nix::unistd::getuid().as_raw(),
-            nix::unistd::getgid().as_raw(),
-        )
-    };
+    need_root("gives files to another user");
+    let (uid, gid) = (65_534, 65_534);
     let files = domain.path("files");
     let (user, group) = (uid.to_string(), gid.to_string());
     let folder = files.to_str().unwrap();
@@ -254,10 +246,7 @@ fn a_token_on_disk_is_renewed_at_half_its_life() {
 
 #[test]
 fn a_token_on_disk_is_replaced_within_seconds_when_its_key_is_tainted() {
-    let domain = Domain::start_with(Settings {
-        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
-        ..Settings::default()
-    });
+    let domain = Domain::start_with(Settings::prompt());
     // Half of its life is far away.
     domain.register("/service", ["--jwt-ttl", "3600"]);
     domain.await_svid("/service");

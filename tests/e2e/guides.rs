@@ -1,40 +1,18 @@
 //! The guides, run as they are written.
 
-use std::path::Path;
-use std::process::Command;
-
-use bulla_tests::{Domain, Ran, Settings};
-
-/// The indented command blocks of a guide, in order.
-fn commands(guide: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../docs")
-        .join(guide);
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
-    lines.collect::<Vec<_>>().join("\n")
-}
+use bulla_tests::{Domain, Ran, Settings, free_port, guide};
 
 #[test]
 fn the_first_steps_guide_works_as_written() {
-    let script = commands("first-steps.md");
+    let script = guide::commands(&guide::page("first-steps.md"));
     // The tests' own build stands in for the guide's release build.
-    let (build, steps) = script.split_once("mkdir").unwrap();
+    let (build, steps) = script.split_once("cd ").unwrap();
     assert!(build.starts_with("cargo build --release --bins"), "{build}");
-    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
-    let old = Path::new("/tmp/bulla-first");
-    if old.exists() {
-        std::fs::remove_dir_all(old).unwrap();
-    }
-    let script = format!(
-        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\nexport PATH=\"{}:$PATH\"\nmkdir{steps}",
-        programs.display()
-    );
-    let mut command = Command::new("timeout");
-    command
-        .args(["60", "bash", "-c", &script])
-        .env_remove("BULLA_JOIN_TOKEN");
-    let ran = Ran::of(&mut command).ok();
+    // Where the guide makes its folder.
+    let folder = tempfile::Builder::new().prefix("first-").tempdir_in("/tmp");
+    let folder = folder.unwrap();
+    let mut shell = guide::shell(&[guide::programs()], &format!("cd {steps}"));
+    let ran = Ran::of(shell.env("TMPDIR", folder.path())).ok();
     for seen in [
         "refused, as it should be",
         "spiffe://example.org/api",
@@ -43,46 +21,24 @@ fn the_first_steps_guide_works_as_written() {
     ] {
         assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
     }
-    std::fs::remove_dir_all(old).unwrap();
 }
 
-/// Runs a guide's commands in a folder of `domain`, as a service and as an admin of it.
+/// Runs a guide's commands in an empty folder, as a service and as an admin of `domain`.
 fn run_guide(domain: &Domain, guide: &str) -> Ran {
     run_guide_with(domain, guide, &[])
 }
 
 /// The same, with variables that the guide leaves open.
 fn run_guide_with(domain: &Domain, guide: &str, variables: &[(&str, String)]) -> Ran {
-    let folder = domain.path("guide");
-    std::fs::create_dir(&folder).unwrap();
-    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
-    let script = format!(
-        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
-        programs.display(),
-        commands(guide)
-    );
-    let mut command = Command::new("timeout");
-    command
-        .args(["60", "bash", "-c", &script])
-        .current_dir(folder)
-        .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint())
-        .env("BULLA_ADMIN_SOCKET", domain.admin_socket())
-        .env("BULLA_AGENT_ADMIN_SOCKET", domain.path("agent/admin.sock"))
-        .envs(variables.iter().cloned());
-    Ran::of(&mut command).ok()
-}
-
-/// A port that nobody has; somebody else is unlikely to take it at once.
-fn free_port() -> String {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port().to_string()
+    let mut shell = domain.shell(&guide::commands(&guide::page(guide)));
+    Ran::of(shell.envs(variables.iter().cloned())).ok()
 }
 
 #[test]
 fn the_database_and_web_server_guide_works_as_written() {
     let domain = Domain::start();
     crate::postgresql::let_others_pass(&domain);
-    let ports = [("DB_PORT", free_port()), ("WEB_PORT", free_port())];
+    let ports = ["DB_PORT", "WEB_PORT"].map(|name| (name, free_port().to_string()));
     let ran = run_guide_with(&domain, "guides/database-and-web-server.md", &ports);
     for seen in [
         "reports over TLSv1.3",
@@ -159,18 +115,9 @@ fn the_key_ceremony_works_as_written() {
         .prefix("ceremony-")
         .tempdir_in("/tmp");
     let folder = folder.unwrap();
-    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
-    let script = format!(
-        "set -e\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\nexport PATH=\"{}:$PATH\"\n{}",
-        programs.display(),
-        commands("key-ceremony.md")
-    );
-    let mut command = Command::new("timeout");
-    command
-        .args(["90", "bash", "-c", &script])
-        .current_dir(folder.path())
-        .env_remove("BULLA_ADMIN_SOCKET");
-    let ran = Ran::of(&mut command).ok();
+    let script = guide::commands(&guide::page("key-ceremony.md"));
+    let mut shell = guide::shell(&[guide::programs()], &script);
+    let ran = Ran::of(shell.current_dir(folder.path())).ok();
     for seen in ["offline/ca.pem: OK", "upstream disk", "retired"] {
         assert!(ran.out.contains(seen), "{seen}: {}\n{}", ran.out, ran.err);
     }
@@ -179,19 +126,9 @@ fn the_key_ceremony_works_as_written() {
 #[test]
 fn the_policies_guide_works_as_written() {
     let domain = Domain::start();
-    domain.register("/checkout/web", []);
-    domain.register("/oncall/console", []);
-    domain.register("/people/ada", ["--admin-workload"]);
-    domain.await_svid("/people/ada");
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let more = [
-        (
-            "EXAMPLE",
-            here.join("../deploy/policy-example").display().to_string(),
-        ),
-        ("SERVER", format!("127.0.0.1:{}", domain.port())),
-    ];
-    let ran = run_guide_with(&domain, "policies.md", &more);
+    let example = crate::policy_folder::example().display().to_string();
+    let example = [("EXAMPLE", example)];
+    let ran = run_guide_with(&domain, "policies.md", &example);
     for seen in [
         "granted ['payments:charge.create']",
         "refused [('payments:charge.delete', 'invalid_scope')]",
@@ -207,25 +144,10 @@ fn the_policies_guide_works_as_written() {
 
 #[test]
 fn a_leaked_key_is_tainted_and_revoked() {
-    let domain = Domain::start_with(Settings {
-        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
-        ..Settings::default()
-    });
+    let domain = Domain::start_with(Settings::prompt());
     domain.register("/service", []);
     let before = domain.await_svid("/service");
-    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
-    let script = format!(
-        "set -e\nexport PATH=\"{}:$PATH\"\n{}",
-        programs.display(),
-        commands("rotation.md")
-    );
-    let mut command = Command::new("timeout");
-    command
-        .args(["60", "bash", "-c", &script])
-        .current_dir(domain.path(""))
-        .env("BULLA_ADMIN_SOCKET", domain.admin_socket())
-        .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint());
-    let ran = Ran::of(&mut command).ok();
+    let ran = run_guide(&domain, "rotation.md");
     assert!(ran.out.contains("would be done: x509"), "{}", ran.out);
     let after = domain.await_svid("/service");
     assert_ne!(before["serial"], after["serial"]);

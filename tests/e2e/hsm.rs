@@ -52,10 +52,9 @@ impl Token {
     }
 
     fn settings(&self) -> Settings {
-        let module = "/usr/lib/softhsm/libsofthsm2.so";
+        let (prompt, module) = (Settings::PROMPT, "/usr/lib/softhsm/libsofthsm2.so");
         let server = format!(
-            "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n\
-             [keys]\nstorage = \"pkcs11\"\n\
+            "{prompt}[keys]\nstorage = \"pkcs11\"\n\
              [keys.pkcs11]\nmodule = {module:?}\ntoken = \"bulla\"\npin_file = {:?}\n",
             self.path("pin")
         );

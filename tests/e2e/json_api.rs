@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use bulla_tests::{Domain, Process, Ran, eventually};
+use bulla_tests::{Domain, Process, Ran, eventually, guide, peer};
 use serde_json::Value;
 
 /// A curl command on the workload socket, with the security header.
@@ -180,29 +180,11 @@ fn a_long_poll_hears_of_entries_renewals_and_loss_at_once() {
 
 #[test]
 fn the_json_api_guide_works_as_written() {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json-api.md");
-    let guide = std::fs::read_to_string(guide).unwrap();
-    let lines = guide.lines().filter_map(|line| line.strip_prefix("    "));
-    let script = lines.collect::<Vec<_>>().join("\n");
-    let programs = bulla_tests::program("bulla").parent().unwrap().to_owned();
-    let script = format!(
-        "set -e\nexport PATH=\"{}:$PATH\"\n{script}",
-        programs.display()
-    );
     let domain = Domain::start();
     domain.register("/api", []);
     domain.await_svid("/api");
-    let folder = domain.path("guide");
-    std::fs::create_dir(&folder).unwrap();
-    let mut command = Command::new("timeout");
-    command
-        .args(["60", "bash", "-c", &script])
-        .current_dir(folder)
-        .env("SOCKET", domain.workload_socket())
-        .env("SPIFFE_ENDPOINT_SOCKET", domain.endpoint())
-        .env("BULLA_ADMIN_SOCKET", domain.admin_socket())
-        .env("BULLA_AGENT_ADMIN_SOCKET", domain.path("agent/admin.sock"));
-    let ran = Ran::of(&mut command).ok();
+    let mut shell = domain.shell(&guide::commands(&guide::page("json-api.md")));
+    let ran = Ran::of(shell.env("SOCKET", domain.workload_socket())).ok();
     for seen in [
         "svid.pem: OK",
         "\"kind\":\"jwt-svid\"",
@@ -216,19 +198,12 @@ fn the_json_api_guide_works_as_written() {
 
 #[test]
 fn schemathesis_finds_no_answer_that_the_contract_does_not_allow() {
-    let peer =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers/schemathesis/bin/schemathesis");
-    assert!(
-        peer.exists(),
-        "{} is missing: run `tests/run peers`",
-        peer.display()
-    );
     let mut domain = Domain::start();
     domain.register("/api", []);
     domain.await_svid("/api");
     let address = bridge(&domain.workload_socket());
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new(peer);
+    let mut command = Command::new(peer("schemathesis/bin/schemathesis"));
     command
         .arg("--config-file")
         .arg(here.join("e2e/schemathesis/schemathesis.toml"))

@@ -6,14 +6,6 @@ use std::fs;
 use bulla_tests::{Domain, Process, Settings, eventually};
 use serde_json::Value;
 
-/// Rotation that looks each second and publishes for one.
-fn prompt() -> Settings {
-    Settings {
-        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
-        ..Settings::default()
-    }
-}
-
 fn keys(domain: &Domain) -> Vec<Value> {
     let status = domain.admin(["keys", "status", "--json"]).ok().json();
     status["keys"].as_array().unwrap().clone()
@@ -80,7 +72,7 @@ fn plans_say_what_would_happen_and_change_nothing() {
 
 #[test]
 fn a_key_is_not_revoked_while_anything_depends_on_it() {
-    let domain = Domain::start_with(prompt());
+    let domain = Domain::start_with(Settings::prompt());
     domain.register("/service", []);
     domain.await_svid("/service");
     let old = id(&in_state(&domain, "x509", "active").unwrap());
@@ -112,7 +104,7 @@ fn a_key_is_not_revoked_while_anything_depends_on_it() {
 /// new key signed, cached tokens go, the old keys can be revoked without force.
 #[test]
 fn what_a_tainted_key_signed_is_replaced_on_open_streams_and_it_can_be_revoked() {
-    let domain = Domain::start_with(prompt());
+    let domain = Domain::start_with(Settings::prompt());
     domain.register("/service", []);
     let first = domain.await_svid("/service");
     let mut command = bulla_tests::bulla();

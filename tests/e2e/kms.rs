@@ -1,7 +1,7 @@
 //! A server whose signing keys are in a KMS: moto's, as a process of its own that
 //! can be stopped, continued and killed.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -9,25 +9,15 @@ use std::time::Duration;
 use api::svid::MintJwtsvidRequest;
 use api::svid::svid_client::SvidClient;
 use api::types::{Jwtsvid, Spiffeid};
-use bulla_tests::{Domain, Process, Settings, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Settings, eventually, eventually_within, free_port, peer};
 use channel::{ChannelOptions, uds_channel};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().port()
-}
-
 /// A KMS on that port, its keys in its memory.
 fn moto(port: u16, log: &Path) -> Process {
-    let peer = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../.peers/moto/bin/moto_server"
-    );
-    assert!(Path::new(peer).exists(), "run `tests/run peers` first");
-    let mut command = Command::new(peer);
+    let mut command = Command::new(peer("moto/bin/moto_server"));
     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
     let process = Process::start(&mut command, log);
     eventually_within(Duration::from_secs(60), "moto listens", || {
@@ -37,9 +27,9 @@ fn moto(port: u16, log: &Path) -> Process {
 }
 
 fn settings(port: u16) -> Settings {
+    let prompt = Settings::PROMPT;
     let server = format!(
-        "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n\
-         [keys]\nstorage = \"aws_kms\"\ntimeout = \"2s\"\n\
+        "{prompt}[keys]\nstorage = \"aws_kms\"\ntimeout = \"2s\"\n\
          [keys.aws_kms]\nregion = \"eu-central-1\"\nendpoint = \"http://127.0.0.1:{port}\"\n"
     );
     Settings {

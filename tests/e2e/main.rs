@@ -32,6 +32,7 @@ mod postgresql;
 mod restarts;
 mod revocation;
 mod secrets;
+mod tampering;
 mod units;
 mod upstream;
 mod watch;

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bulla_tests::{Domain, Process, eventually};
+use bulla_tests::{Domain, Process, eventually, free_port};
 use nix::sys::signal::Signal;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -123,9 +123,7 @@ fn start(domain: &Domain) -> Web {
     eventually("the first certificate", || {
         files.join("svid-key.pem").exists().then_some(())
     });
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_port();
     let conf = folder.join("nginx.conf");
     std::fs::write(&conf, configuration(&folder, &files, port)).unwrap();
     let mut command = Command::new("/usr/sbin/nginx");

@@ -2,15 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use bulla_tests::{Domain, Settings, bulla, eventually};
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
+use bulla_tests::{Domain, Settings, bulla, eventually, free_port};
 
 fn get(port: u16, path: &str) -> (u16, String) {
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,14 +1,11 @@
 //! Policy sets from the command line; who can and what can; discovery over HTTPS.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran, Settings, bulla, eventually};
+use bulla_tests::{Domain, Ran, Settings, eventually};
 use serde_json::{Value, json};
 
-fn example() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/policy-example")
-}
+use crate::policy_folder::example;
 
 fn apply(domain: &Domain, folder: &str, more: &[&str]) -> Ran {
     domain.admin([&["policy", "apply", folder][..], more].concat())
@@ -272,20 +269,9 @@ fn token(domain: &Domain, permissions: &[&str]) -> Value {
     Ran::of(&mut command).ok().json()
 }
 
-fn verify(domain: &Domain, head: &Value) -> Ran {
-    let (seq, hash) = (head["seq"].to_string(), head["hash"].as_str().unwrap());
-    let mut command = bulla();
-    command
-        .args([
-            "audit", "verify", "--json", "--seq", &seq, "--hash", hash, "--dir",
-        ])
-        .arg(domain.path("server/data/journal"));
-    Ran::of(&mut command)
-}
-
 #[test]
-fn a_decision_is_exported_explained_and_cannot_be_touched_unseen() {
-    let mut domain = Domain::start();
+fn a_decision_is_exported_and_explained() {
+    let domain = Domain::start();
     domain.register("/checkout/web", []);
     domain.await_svid("/checkout/web");
     let folder = example();
@@ -320,47 +306,4 @@ fn a_decision_is_exported_explained_and_cannot_be_touched_unseen() {
     let id = records[1]["decision"]["id"].as_str().unwrap();
     let why = domain.admin(["explain", "decision", id]).ok().out;
     assert!(why.contains("no token: invalid_scope"), "{why}");
-
-    touched(&mut domain, &records);
-}
-
-/// Edited, reordered, deleted and truncated records are found by a head kept elsewhere.
-fn touched(domain: &mut Domain, records: &[Value]) {
-    let head = domain.admin(["audit", "verify", "--json"]).ok().json();
-    domain.stop();
-    let _ = verify(domain, &head).ok();
-    let journal = std::fs::read_dir(domain.path("server/data/journal")).unwrap();
-    let files = journal.map(|f| f.unwrap().path()).filter(|f| f.is_file());
-    let segment = files.max_by_key(|f| f.metadata().unwrap().len()).unwrap();
-    let whole = std::fs::read(&segment).unwrap();
-    let marks: Vec<usize> = records
-        .iter()
-        .map(|record| {
-            let id = record["decision"]["id"].as_str().unwrap().as_bytes();
-            whole.windows(id.len()).position(|w| w == id).unwrap()
-        })
-        .collect();
-    let (first, second) = (marks[0], marks[1]);
-    // Edited; swapped with what follows; taken out; cut off.
-    let mut edited = whole.clone();
-    edited[first + 8] ^= 1;
-    let mut reordered = whole.clone();
-    let span = 64.min(second - first);
-    let (a, b) = (first..first + span, second..second + span);
-    let (left, right) = (whole[a.clone()].to_vec(), whole[b.clone()].to_vec());
-    reordered[a].copy_from_slice(&right);
-    reordered[b].copy_from_slice(&left);
-    let deleted = [&whole[..first - 64], &whole[second - 64..]].concat();
-    let truncated = whole[..second - 64].to_vec();
-    for (what, bytes) in [
-        ("edited", edited),
-        ("reordered", reordered),
-        ("deleted", deleted),
-        ("truncated", truncated),
-    ] {
-        std::fs::write(&segment, bytes).unwrap();
-        assert_eq!(verify(domain, &head).code, 1, "{what}");
-    }
-    std::fs::write(&segment, whole).unwrap();
-    let _ = verify(domain, &head).ok();
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bulla_tests::{Ran, bulla};
 
-fn example() -> PathBuf {
+/// The example of a policy folder that ships.
+pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/policy-example")
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bulla_tests::{Domain, Process, Ran, eventually};
+use bulla_tests::{Domain, Process, Ran, eventually, free_port};
 use nix::sys::signal::Signal;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -99,9 +99,7 @@ impl Database {
         eventually("the first certificate", || {
             tls.join("svid-key.pem").exists().then_some(())
         });
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let mut command = as_postgres("postgres");
         command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
         let postgres = Process::start(&mut command, &domain.path("postgres.log"));

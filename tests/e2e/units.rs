@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bulla_tests::{Ran, eventually, program};
+use bulla_tests::{Ran, eventually, free_port, guide, program};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -30,16 +30,14 @@ fn unit(name: &str) -> PathBuf {
 /// The guide's commands, each with the machine it is for: the one that the heading
 /// above it names.
 fn steps() -> Vec<(&'static str, String)> {
-    let path = repository().join("docs/guides/server-and-agents.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = guide::page("guides/server-and-agents.md");
     let sections = text.split("\n## ").skip(1);
     sections
         .map(|section| {
             let heading = section.lines().next().unwrap();
             let on = |(name, _): &&(&str, &str)| heading.ends_with(&format!("On {name}"));
             let machine = MACHINES.iter().find(on).expect(heading).1;
-            let lines = section.lines().filter_map(|line| line.strip_prefix("    "));
-            (machine, lines.collect::<Vec<_>>().join("\n"))
+            (machine, guide::commands(section))
         })
         .collect()
 }
@@ -93,18 +91,11 @@ impl Machines {
         // The defaults name the real root: here they are spelt out.
         script = script.replacen("trust_domain = ", &format!("{defaults}trust_domain = "), 1);
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/units");
-        let path = format!(
-            "{}/usr/bin:{}:{}",
-            root.display(),
-            tools.display(),
-            env!("PATH")
-        );
-        let mut command = Command::new("timeout");
-        command.args(["90", "bash", "-c", &format!("set -e\n{script}")]);
-        command.current_dir(self.0.path()).env("PATH", path);
+        // Not where the programs under test are: the guide installs them.
+        let mut command = guide::shell(&[root.join("usr/bin"), tools], &script);
         command
-            .env("MACHINE_ROOT", &root)
-            .env_remove("BULLA_JOIN_TOKEN");
+            .current_dir(self.0.path())
+            .env("MACHINE_ROOT", &root);
         let sockets = root.join("run/bulla");
         command.env("BULLA_ADMIN_SOCKET", sockets.join("server/admin.sock"));
         command.env("BULLA_AGENT_ADMIN_SOCKET", sockets.join("agent/admin.sock"));
@@ -134,12 +125,10 @@ impl Drop for Machines {
 #[test]
 fn the_server_and_agents_guide_works_as_written() {
     let machines = Machines::new();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let number = port.local_addr().unwrap().port();
-    drop(port);
+    let port = free_port();
     let mut said = String::new();
     for (turn, (machine, commands)) in steps().into_iter().enumerate() {
-        let ran = machines.run(machine, &commands, number);
+        let ran = machines.run(machine, &commands, port);
         assert_eq!(
             ran.code, 0,
             "step {turn} on {machine}: {}\n{}",

@@ -1,12 +1,30 @@
 //! `bulla watch` on a real trust domain: as lines, as a picture, on a terminal,
 //! across a restart of the server.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use bulla_tests::{Domain, Process, Ran, Settings, bulla, eventually};
+use bulla_tests::{Domain, Process, Ran, Settings, bulla, eventually, guide};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+
+/// Every kind of event.
+const KINDS: [&str; 13] = [
+    "agent",
+    "agent_gone",
+    "connected",
+    "disconnected",
+    "issuance",
+    "keys",
+    "node",
+    "record",
+    "refusal",
+    "registration",
+    "renewal",
+    "rotation",
+    "this_node",
+];
 
 fn watch(domain: &Domain, args: &[&str]) -> Command {
     let mut command = bulla();
@@ -40,10 +58,7 @@ fn await_line(watching: &Process, event: &str, wanted: impl Fn(&Value) -> bool) 
 
 #[test]
 fn every_kind_of_event_is_a_line_and_a_restart_leaves_none_out() {
-    let mut domain = Domain::start_with(Settings {
-        server: "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n".to_owned(),
-        ..Settings::default()
-    });
+    let mut domain = Domain::start_with(Settings::prompt());
     let mut watching = start_lines(&domain);
     let connected = await_line(&watching, "connected", |_| true);
     assert_eq!(connected["trust_domain"], domain.name());
@@ -72,19 +87,54 @@ fn every_kind_of_event_is_a_line_and_a_restart_leaves_none_out() {
         keys.iter().filter(|key| key["profile"] == "jwt").count() == 2
     });
 
-    domain.agent.take().unwrap().kill();
-    let away = await_line(&watching, "agent", |line| line["contact"] == "away");
-    assert_eq!(away["was"], "following");
-    await_line(&watching, "this_node", |line| line["ready"] == false);
+    // Neither an entry nor a credential, a key or a node.
+    let taken_back = ["revoke", "jti", "5f1c", "--reason", "a test", "--force"];
+    let _ = domain.admin(taken_back).ok();
+    await_line(&watching, "record", |line| line["kind"] == "revoke");
 
+    loses_its_agent(&mut domain, &watching);
+    loses_its_server(&mut domain, &watching);
+    assert_every_line_is_as_promised(&lines(&watching));
+
+    watching.signal(Signal::SIGTERM);
+    let status = eventually("the watching ends", || watching.ended());
+    assert!(status.success());
+}
+
+/// An agent goes away and is evicted.
+fn loses_its_agent(domain: &mut Domain, watching: &Process) {
+    domain.agent.take().unwrap().kill();
+    let away = await_line(watching, "agent", |line| line["contact"] == "away");
+    assert_eq!(away["was"], "following");
+    await_line(watching, "this_node", |line| line["ready"] == false);
+    let id = away["spiffe_id"].as_str().unwrap();
+    let _ = domain.admin(["node", "evict", id]).ok();
+    let evicted = await_line(watching, "node", |line| line["kind"] == "node_evict");
+    assert_eq!(evicted["for"], id);
+    await_line(watching, "agent_gone", |line| line["spiffe_id"] == id);
+}
+
+/// The server is killed and comes back.
+fn loses_its_server(domain: &mut Domain, watching: &Process) {
     domain.server.take().unwrap().kill();
-    let lost = await_line(&watching, "disconnected", |_| true);
+    let lost = await_line(watching, "disconnected", |_| true);
     assert!(lost["retry_ms"].as_u64().unwrap() > 0);
     domain.start_server();
     let entry = domain.register("/second", []);
-    await_line(&watching, "registration", |line| line["entry_id"] == *entry);
+    await_line(watching, "registration", |line| line["entry_id"] == *entry);
+}
 
-    let all = lines(&watching);
+/// Every kind that docs/watch.md names was there; no record twice, none left out.
+fn assert_every_line_is_as_promised(all: &[Value]) {
+    let kinds: BTreeSet<&str> = all
+        .iter()
+        .filter_map(|line| line["event"].as_str())
+        .collect();
+    assert_eq!(kinds, BTreeSet::from(KINDS));
+    let promised = guide::page("watch.md");
+    for kind in KINDS {
+        assert!(promised.contains(&format!("`{kind}`")), "{kind}");
+    }
     assert!(
         all.iter()
             .all(|line| line["schema"] == "bulla.watch/1" && line["at_ms"].is_i64())
@@ -94,10 +144,6 @@ fn every_kind_of_event_is_a_line_and_a_restart_leaves_none_out() {
     let last = numbers[0] + u64::try_from(numbers.len()).unwrap();
     let gapless: Vec<u64> = (numbers[0]..last).collect();
     assert_eq!(numbers, gapless, "no gap, no repeat");
-
-    watching.signal(Signal::SIGTERM);
-    let status = eventually("the watching ends", || watching.ended());
-    assert!(status.success());
 }
 
 #[test]

@@ -4,14 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran};
-
-use super::peers::{need, peers};
+use bulla_tests::{Domain, Ran, guide, peer};
 
 /// The one program in a language that the guide has.
 fn program(language: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/clients.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = guide::page("guides/clients.md");
     let fence = format!("```{language}\n");
     let mut after = text.split(&fence).skip(1);
     let program = after.next().and_then(|rest| rest.split("```").next());
@@ -56,14 +53,14 @@ fn the_client_guide_works_as_written() {
     run(&domain, "go", &mut Command::new(folder.join("client")));
 
     let script = write(&folder, "client.py", "python");
-    let python = need(peers().join("python/bin/python"));
+    let python = peer("python/bin/python");
     run(&domain, "python", Command::new(python).arg(script));
 
     let script = write(&folder, "client.js", "js");
     run(&domain, "js", Command::new("node").arg(script));
 
     let source = write(&folder, "Client.java", "java");
-    let library = need(peers().join("java/lib"));
+    let library = peer("java/lib");
     let mut java = Command::new("java");
     java.arg("-cp").arg(format!("{}/*", library.display()));
     run(&domain, "java", java.arg(source));

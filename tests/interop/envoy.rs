@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bulla_tests::{Domain, Process, Settings, eventually};
+use bulla_tests::{Domain, Process, Settings, eventually, peer};
 
 /// Each identity is also renewed every three seconds, as its life is half over.
 const TTL: &str = "6";
@@ -20,8 +20,7 @@ const RENEWALS: u64 = 3;
 
 /// The Envoy in the package that `tests/run` installs.
 fn binary() -> PathBuf {
-    let lib = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers/envoy/lib");
-    let pythons = std::fs::read_dir(lib).expect("Envoy is missing: run `tests/run peers`");
+    let pythons = std::fs::read_dir(peer("envoy/lib")).unwrap();
     pythons
         .map(|python| {
             python

@@ -1,18 +1,13 @@
 //! go-spiffe, PyPI `spiffe` and java-spiffe: each walks through the same steps
 //! and must see the same things.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran};
+use bulla_tests::{Domain, Ran, peer};
 use serde_json::Value;
 
 const AUDIENCE: &str = "payments";
-
-/// Where `tests/run` puts what it sets up.
-pub(crate) fn peers() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.peers")
-}
 
 /// Runs a peer and checks the steps it must print.
 #[track_caller]
@@ -59,35 +54,26 @@ fn walk(mut command: Command) {
     );
 }
 
-pub(crate) fn need(path: PathBuf) -> PathBuf {
-    assert!(
-        path.exists(),
-        "{} is missing: run `tests/run peers`",
-        path.display()
-    );
-    path
-}
-
 #[test]
 fn go_spiffe_fetches_watches_and_validates() {
-    walk(Command::new(need(peers().join("go-peer"))));
+    walk(Command::new(peer("go-peer")));
 }
 
 #[test]
 fn py_spiffe_fetches_watches_and_validates() {
-    let mut command = Command::new(need(peers().join("python/bin/python")));
+    let mut command = Command::new(peer("python/bin/python"));
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/python/peer.py"));
     walk(command);
 }
 
 #[test]
 fn java_spiffe_fetches_watches_and_validates() {
-    let classes = need(peers().join("java/classes"));
+    let classes = peer("java/classes");
     let mut command = Command::new("java");
     command.arg("-cp").arg(format!(
         "{}:{}/*",
         classes.display(),
-        peers().join("java/lib").display()
+        peer("java/lib").display()
     ));
     command.arg("Peer");
     walk(command);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bulla_tests::{Domain, Process, Ran, Settings, eventually, eventually_within};
+use bulla_tests::{Domain, Process, Ran, Settings, eventually, eventually_within, peer};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ring::digest::{SHA256, digest};
@@ -12,8 +12,7 @@ use tempfile::TempDir;
 
 /// What `tests/run` builds of tests/interop/plugin.
 fn program() -> PathBuf {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.peers/rack-attestor");
-    fs::canonicalize(path).expect("tests/run peers builds it")
+    fs::canonicalize(peer("rack-attestor")).unwrap()
 }
 
 /// A domain whose agent runs the plug-in, and the switches of its misbehaviour.

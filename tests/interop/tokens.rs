@@ -4,16 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use bulla_tests::{Domain, Ran, Settings};
+use bulla_tests::{Domain, Ran, Settings, free_port, peer};
 use serde_json::Value;
-
-use crate::peers::{need, peers};
-
-fn free_port() -> u16 {
-    // Bound and released: nobody else on the machine is likely to take it at once.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 #[test]
 fn pyjwt_validates_from_discovery_alone_and_py_spiffe_takes_the_jwt_svid() {
@@ -40,7 +32,7 @@ fn pyjwt_validates_from_discovery_alone_and_py_spiffe_takes_the_jwt_svid() {
     domain.await_svid("/checkout/web");
     let example = here.join("../deploy/policy-example").display().to_string();
     let _ = domain.admin(["policy", "apply", &example]).ok();
-    let mut command = Command::new(need(peers().join("python/bin/python")));
+    let mut command = Command::new(peer("python/bin/python"));
     command.arg(here.join("interop/python/tokens.py"));
     command
         .arg(domain.workload_socket())

@@ -1,23 +1,6 @@
-//! What the machine says of processes: descriptors, memory, processor time.
+//! What the machine gives: descriptors for this process, processor time for all.
 
 use std::fs::read_to_string;
-
-/// Open descriptors of a process.
-pub(crate) fn descriptors(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .count()
-}
-
-/// Resident memory of a process, in kB.
-pub(crate) fn memory(pid: u32) -> usize {
-    let status = read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
 
 /// Each connection costs this process a descriptor, as it does the agent.
 pub(crate) fn raise_descriptor_limit() {

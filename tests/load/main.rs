@@ -14,17 +14,18 @@
 mod crowd;
 mod machine;
 
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use api::workload::X509svidResponse;
-use bulla_tests::{Domain, eventually};
+use bulla_tests::{Domain, descriptors, eventually, resident_kib};
 use prost::Message as _;
 
 use crowd::{Crowd, opening, poll};
-use machine::{Busy, descriptors, memory, raise_descriptor_limit};
+use machine::{Busy, raise_descriptor_limit};
 
 const POLLERS: usize = 10_000;
 /// Half of the streams have a connection of their own, half share one by the hundred.
@@ -34,7 +35,7 @@ const STREAMS_EACH: u32 = 100;
 const SHARED_CONNECTIONS: usize = 50;
 const STALLED: usize = 50;
 const EVERYBODY: usize = POLLERS + LONE_STREAMS + SHARED_STREAMS;
-/// What one poll or stream may cost the agent, in kB.
+/// What one poll or stream may cost the agent in resident memory, KiB.
 const MEMORY_EACH: usize = 40;
 /// Descriptors that do not belong to a connection: the handle to this process, and
 /// what the agent opens for a moment.
@@ -43,6 +44,8 @@ const A_SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to try on a machine that others keep busy.
 const TRIES: usize = 3;
+/// A push is not judged by the clock if others had more of the processors.
+const OTHERS_AT_MOST: f64 = 0.25;
 
 /// The tag of what there is now.
 fn tag(socket: &Path) -> String {
@@ -115,6 +118,45 @@ fn push(domain: &Domain, crowd: &mut Crowd, svids: usize) -> Duration {
     reached.duration_since(start).unwrap()
 }
 
+/// How long a push took, and how that was found.
+struct Verdict {
+    took: Duration,
+    how: String,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {}", self.took, self.how)
+    }
+}
+
+/// Pushes until one can be judged: it took less than a second, or others had little of
+/// the processors. Where others always have much of them, what counts is the time that
+/// they left to us, in the best of the tries.
+fn judge(domain: &Domain, crowd: &mut Crowd) -> Verdict {
+    let [agent, server] = [&domain.agent, &domain.server].map(|part| part.as_ref().unwrap().pid());
+    let mut best: Option<Verdict> = None;
+    for svids in 2..2 + TRIES {
+        let busy = Busy::now([agent, server, std::process::id()]);
+        let took = push(domain, crowd, svids);
+        let others = busy.share_of_others();
+        if took < A_SECOND || others < OTHERS_AT_MOST {
+            let how = format!("by the clock; others had {others:.2} of the processors");
+            return Verdict { took, how };
+        }
+        let left = took.mul_f64(1.0 - others);
+        if best.as_ref().is_none_or(|best| left < best.took) {
+            let how = format!(
+                "as the part left to us of {took:?} by the clock: the best of {TRIES} pushes, in \
+                 each of which others had {OTHERS_AT_MOST} of the processors or more, in this {others:.2}"
+            );
+            best = Some(Verdict { took: left, how });
+        }
+        crowd.poll_again(&tag(&domain.workload_socket()));
+    }
+    best.unwrap()
+}
+
 /// How many SVIDs an answer of either kind has.
 fn svids_in(answer: &[u8]) -> usize {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(answer) {
@@ -129,10 +171,10 @@ fn a_push_reaches_ten_thousand_polls_and_streams_within_a_second_whatever_stalls
     let domain = Domain::start();
     domain.register("/w1", []);
     domain.await_svid("/w1");
-    let [agent, server] = [&domain.agent, &domain.server].map(|part| part.as_ref().unwrap().pid());
+    let agent = domain.agent.as_ref().unwrap().pid();
     let socket = domain.workload_socket();
     let first = tag(&socket);
-    let (idle, before) = (descriptors(agent), memory(agent));
+    let (idle, before) = (descriptors(agent), resident_kib(agent));
     let mut crowd = gather(&domain, &first);
     let stalled = stall(&socket, &first);
     // Those that do not finish asking are cut after a while.
@@ -147,28 +189,16 @@ fn a_push_reaches_ten_thousand_polls_and_streams_within_a_second_whatever_stalls
         "{open} descriptors for {connections} connections"
     );
 
-    // The first push that is judged decides: one that took longer than a second while
-    // others had the processors is not. Where they always have, the time counts that
-    // the processors were left to us.
-    let mut judged = None;
-    let mut least = PATIENCE;
-    for svids in 2..2 + TRIES {
-        let busy = Busy::now([agent, server, std::process::id()]);
-        let took = push(&domain, &mut crowd, svids);
-        let others = busy.share_of_others();
-        println!("to the last of {EVERYBODY}: {took:?}, others had {others:.2} of the processors");
-        if took < A_SECOND || others < 0.25 {
-            judged = Some(took);
-            break;
-        }
-        least = least.min(took.mul_f64(1.0 - others));
-        crowd.poll_again(&tag(&socket));
-    }
-    let took = judged.unwrap_or(least);
-    assert!(took < A_SECOND, "{took:?}");
-    let each = memory(agent).saturating_sub(before) / EVERYBODY;
-    println!("{open} descriptors, {each} kB for each");
-    assert!(each < MEMORY_EACH, "{each} kB for each");
+    let verdict = judge(&domain, &mut crowd);
+    println!("to the last of {EVERYBODY}: {verdict}");
+    assert!(verdict.took < A_SECOND, "{verdict}");
+    let each = resident_kib(agent).saturating_sub(before) / EVERYBODY;
+    let cost = format!(
+        "the agent's resident memory grew by {each} KiB for each of {EVERYBODY} polls and streams, \
+         and it has {open} descriptors more than before, for {connections} connections"
+    );
+    println!("{cost}");
+    assert!(each < MEMORY_EACH, "{cost}; at most {MEMORY_EACH} KiB each");
     drop((stalled, crowd));
     eventually("what was opened is closed", || {
         (descriptors(agent) <= idle + 8).then_some(())

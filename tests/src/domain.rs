@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::machine::free_port;
 use crate::process::{Process, Ran, bulla, program, with_args};
 use crate::wait::eventually;
 
@@ -20,6 +21,20 @@ pub struct Settings {
     pub agent: String,
     /// Added to the server's environment.
     pub server_env: Vec<(&'static str, String)>,
+}
+
+impl Settings {
+    /// Lines of the server's configuration: rotation looks each second and publishes for one.
+    pub const PROMPT: &str = "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n";
+
+    /// A server whose rotation is prompt.
+    #[must_use]
+    pub fn prompt() -> Self {
+        Self {
+            server: Self::PROMPT.to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// The trust domain.
@@ -140,12 +155,7 @@ impl Domain {
         if let Ok(text) = std::fs::read_to_string(&kept) {
             return text.trim().parse().unwrap();
         }
-        // Bound and released: nobody else on the machine is likely to take it at once.
-        let free = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let free = free_port();
         std::fs::write(kept, free.to_string()).unwrap();
         free
     }

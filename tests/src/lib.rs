@@ -10,11 +10,20 @@
 )]
 
 mod domain;
+pub mod guide;
+mod machine;
+mod other_node;
+mod peers;
 mod pki;
 mod process;
 mod wait;
+mod workload;
 
 pub use domain::{Domain, Settings};
+pub use machine::{descriptors, free_port, need_root, resident_kib};
+pub use other_node::{OtherNode, check};
+pub use peers::peer;
 pub use pki::Pki;
 pub use process::{Process, Ran, bulla, program};
 pub use wait::{eventually, eventually_within};
+pub use workload::{with_header, workload_client};

@@ -1,12 +1,10 @@
 //! What workloads ask of the agent: first answers, tokens, open streams.
 
-use api::WORKLOAD_HEADER;
 use api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use api::workload::{JwtsvidRequest, X509svidRequest, X509svidResponse};
-use bulla_tests::Domain;
-use tonic::metadata::MetadataValue;
+use bulla_tests::{Domain, with_header};
 use tonic::transport::Channel;
-use tonic::{Request, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use crate::agents::unix;
 use crate::figures::Figure;
@@ -17,18 +15,10 @@ use crate::observed::Observed;
 const CONNECTIONS: usize = 4;
 const STREAMS: u32 = 1000;
 
-/// A message with the header that every Workload API call carries.
-fn request<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let value = MetadataValue::from_static("true");
-    request.metadata_mut().insert(WORKLOAD_HEADER, value);
-    request
-}
-
 /// Opens a FetchX509SVID stream.
 pub(crate) async fn stream(channel: &Channel) -> Result<Streaming<X509svidResponse>, Status> {
     let mut client = SpiffeWorkloadApiClient::new(channel.clone());
-    let stream = client.fetch_x509svid(request(X509svidRequest {})).await;
+    let stream = client.fetch_x509svid(with_header(X509svidRequest {})).await;
     Ok(stream?.into_inner())
 }
 
@@ -64,7 +54,7 @@ pub(crate) async fn measure(domain: &Domain) {
                     audience: vec!["bench".into()],
                     ..JwtsvidRequest::default()
                 };
-                client.fetch_jwtsvid(request(wanted)).await.unwrap();
+                client.fetch_jwtsvid(with_header(wanted)).await.unwrap();
             }
         })
         .await;

@@ -2,24 +2,13 @@
 //! a stock agent.
 
 use std::path::Path;
-use std::process::Command;
 
-use bulla_tests::{Domain, Ran, program};
+use bulla_tests::{Domain, Ran, free_port, guide};
 
 use super::stock::{StockServer, cli, stock};
 
-/// The indented command blocks of the guide, in order.
-fn commands() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/moving-from-spire.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 /// What stands in for the machine's service manager: one unit, the agent.
 const SERVICE_MANAGER: &str = r#"
-set -e
-trap 'kill $(jobs -p) 2>/dev/null' EXIT
 systemctl() {
   case $1 in
     start) spire-agent run -config "$HOME/etc/agent.conf" >> "$HOME/agent.log" 2>&1 & echo $! > "$HOME/pid" ;;
@@ -67,8 +56,7 @@ fn the_move_from_spire_works_as_written() {
     let config = agent_config(home, source.port, token);
     std::fs::write(home.join("etc/agent.conf"), config).unwrap();
 
-    let port = super::stock::free_port().to_string();
-    let folder_of = |program: &Path| program.parent().unwrap().display().to_string();
+    let port = free_port().to_string();
     let paths = [
         ("/tmp/spire-server/private/api.sock", source.socket()),
         ("/var/lib/bulla/server", home.join("bulla")),
@@ -76,25 +64,19 @@ fn the_move_from_spire_works_as_written() {
         ("/etc/spire", home.join("etc")),
         ("/var/lib/spire", home.join("lib")),
     ];
-    let mut script = format!("{SERVICE_MANAGER}{}", commands().replace("8082", &port));
+    let written = guide::commands(&guide::page("guides/moving-from-spire.md"));
+    let mut script = format!("{SERVICE_MANAGER}{}", written.replace("8082", &port));
     // The agent is back on what it had put away.
     script.push_str("\nuntil grep -q 'SVID loaded' \"$HOME/agent.log\"; do :; done\n");
     for (written, here) in paths {
         assert!(script.contains(written), "{written} is not in the guide");
         script = script.replace(written, here.to_str().unwrap());
     }
-    let path = format!(
-        "{}:{}:{}",
-        folder_of(&program("bulla")),
-        folder_of(&stock("spire-agent")),
-        env!("PATH")
-    );
-    let mut command = Command::new("timeout");
+    let spire = stock("spire-agent").parent().unwrap().to_owned();
+    let mut command = guide::shell(&[guide::programs(), spire], &script);
     command
-        .args(["90", "bash", "-c", &script])
-        .env("HOME", home);
-    command.env("PATH", path).env_remove("BULLA_JOIN_TOKEN");
-    command.env("BULLA_ADMIN_SOCKET", home.join("run/admin.sock"));
+        .env("HOME", home)
+        .env("BULLA_ADMIN_SOCKET", home.join("run/admin.sock"));
     let ran = Ran::of(&mut command).ok();
     for seen in [
         "1 to create, 0 there already, 1 to refuse",

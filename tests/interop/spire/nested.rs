@@ -16,7 +16,7 @@ use spiffe::{WorkloadApiClient, X509Svid};
 use super::stock::{self, Proof, StockAgent, StockServer, bundle_pem, cli, token};
 
 const AUDIENCE: &str = "payments";
-const PROMPT: &str = "[rotation]\nschedule = \"* * * * * *\"\npropagation = \"1s\"\n";
+const PROMPT: &str = Settings::PROMPT;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -3,22 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bulla_tests::{Domain, Process, Ran, eventually};
+use bulla_tests::{Domain, Process, Ran, eventually, free_port, peer};
 use spiffe::WorkloadApiClient;
 use spiffe::X509Svid;
 use tempfile::TempDir;
 
 /// One of SPIRE's programs.
 pub(super) fn stock(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../.peers/spire")
-        .join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: run `tests/run peers`",
-        path.display()
-    );
-    path
+    peer("spire").join(name)
 }
 
 /// Runs a command of `spire-server` on an admin socket.
@@ -32,12 +24,6 @@ pub(super) fn cli<'a>(socket: &Path, args: impl IntoIterator<Item = &'a str>) ->
         .unwrap_or(args.len());
     args.splice(flags..flags, ["-socketPath", socket.to_str().unwrap()]);
     Ran::of(command.args(args))
-}
-
-/// A free port, bound and released.
-pub(super) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A stock server of its own trust domain, in a folder of its own.
