@@ -11,7 +11,7 @@ use crate::facts::{Offered, Types};
 use crate::rule::{Layer, Rule};
 use crate::rules::Reader;
 use crate::slices::Slices;
-use crate::{builtin, review, schema};
+use crate::{builtin, review, schema, validate};
 
 /// A policy set that decides. Cheap to clone, shared between threads.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ impl Engine {
         }
         let (rules, mut faults) = (reader.rules, reader.faults);
         let schema_text = schema::text(&catalogue);
-        let schema = review::validate(&schema_text, &rules).map_err(|more| faults.extend(more));
+        let schema = validate::strictly(&catalogue, &schema_text, &rules).map_err(|more| faults.extend(more));
         faults.sort();
         let (Ok(schema), true) = (schema, faults.is_empty()) else {
             return Err(faults);

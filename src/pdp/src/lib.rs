@@ -21,6 +21,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod validate;
 mod verdict;
 mod window;
 

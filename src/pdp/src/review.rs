@@ -1,53 +1,12 @@
-//! What a reviewer should look at: permits wider than they need be, and what
-//! Cedar's validator notices.
+//! What a reviewer should look at: permits wider than they need be.
 
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 
-use cedar_policy::{ActionConstraint, EntityUid, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{ActionConstraint, EntityUid};
 use identity::SpiffeId;
-use miette::Diagnostic;
 use policy::Fault;
 
 use crate::rule::{Covers, Effect, Layer, Rule, Whose};
-
-/// Strict validation of all policies against the schema.
-pub(crate) fn validate(schema: &str, rules: &BTreeMap<String, Rule>) -> Result<Schema, Vec<Fault>> {
-    let schema = Schema::from_str(schema).map_err(|error| {
-        vec![Fault::error(
-            "catalogue",
-            None,
-            format!("the Cedar schema made from it is not valid: {error}"),
-        )]
-    })?;
-    let policies = rules.values().map(|rule| rule.policy.clone());
-    let set = PolicySet::from_policies(policies)
-        .map_err(|error| vec![Fault::error("policies", None, error.to_string())])?;
-    let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
-    let mut faults = Vec::new();
-    for error in result.validation_errors() {
-        faults.push(placed(rules, error.policy_id().as_ref(), error));
-    }
-    // A policy that can never apply is a mistake, not a remark.
-    for warning in result.validation_warnings() {
-        faults.push(placed(rules, warning.policy_id().as_ref(), warning));
-    }
-    if faults.is_empty() {
-        Ok(schema)
-    } else {
-        Err(faults)
-    }
-}
-
-fn placed(rules: &BTreeMap<String, Rule>, id: &str, found: &dyn Diagnostic) -> Fault {
-    let place = rules.get(id);
-    let file = place.map_or("policies", |rule| rule.file.as_str());
-    let fault = Fault::error(file, place.and_then(|rule| rule.line), found.to_string());
-    match found.help() {
-        Some(help) => fault.next(help.to_string()),
-        None => fault,
-    }
-}
 
 /// Permits that reach far.
 pub(crate) fn broad(rules: &BTreeMap<String, Rule>) -> Vec<Fault> {

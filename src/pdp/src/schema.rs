@@ -46,9 +46,16 @@ type Circumstances = {
 };
 "#;
 
+const SERVICE: &str = "service=";
+
 /// The action group of all permissions of a service.
 pub(crate) fn service_group(audience: &str) -> String {
-    format!("service={audience}")
+    format!("{SERVICE}{audience}")
+}
+
+/// The service whose group an action is, if it is one.
+pub(crate) fn group_of_service(action: &str) -> Option<&str> {
+    action.strip_prefix(SERVICE)
 }
 
 /// The action group of all permissions of a risk.
@@ -63,11 +70,20 @@ fn quoted(text: &str) -> String {
 
 /// The schema's text.
 pub(crate) fn text(catalogue: &Catalogue) -> String {
+    of(catalogue.services())
+}
+
+/// The schema's text as far as one service needs it.
+pub(crate) fn text_of(service: &Service) -> String {
+    of(std::iter::once(service))
+}
+
+fn of<'a>(services: impl Iterator<Item = &'a Service>) -> String {
     let mut out = String::from(WORLD);
     for risk in [policy::Risk::Low, policy::Risk::Medium, policy::Risk::High] {
         declare(&mut out, &format!("action {};", quoted(&risk_group(risk))));
     }
-    for service in catalogue.services() {
+    for service in services {
         let group = quoted(&service_group(service.audience.as_str()));
         declare(&mut out, &format!("action {group};"));
         for permission in service.permissions.values() {

@@ -17,6 +17,7 @@
 mod agents;
 mod attesting;
 mod changes;
+mod checking;
 mod cold_start;
 mod figures;
 mod issuing;
@@ -40,6 +41,7 @@ fn main() {
         workloads::measure(&domain).await;
         issuing::measure(&domain).await;
         scoped::measure(&domain).await;
+        checking::measure(&domain).await;
         attesting::measure(&domain).await;
         changes::measure(&domain).await;
     });

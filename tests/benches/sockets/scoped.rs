@@ -26,7 +26,7 @@ description: Measured.
 profiles: [at+jwt]
 max_ttl: 10m
 permissions:
-  - {name: 'bench:read', description: Read., risk: low}
+  - {name: 'bench:read', description: Read., risk: low, endpoints: {http: ['GET /items/{id}']}}
   - {name: 'bench:write', description: Write., risk: low}
 ";
 

@@ -6,6 +6,7 @@ mod example;
 mod loading;
 mod sliced;
 mod surveys;
+mod validated;
 
 use std::path::Path;
 
