@@ -63,7 +63,8 @@ impl Engine {
         }
         let (rules, mut faults) = (reader.rules, reader.faults);
         let schema_text = schema::text(&catalogue);
-        let schema = validate::strictly(&catalogue, &schema_text, &rules).map_err(|more| faults.extend(more));
+        let schema = validate::strictly(&catalogue, &schema_text, &rules)
+            .map_err(|more| faults.extend(more));
         faults.sort();
         let (Ok(schema), true) = (schema, faults.is_empty()) else {
             return Err(faults);

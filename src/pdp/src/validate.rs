@@ -44,7 +44,11 @@ pub(crate) fn whole(text: &str, rules: &BTreeMap<String, Rule>) -> Result<(), Ve
     let schema = read(text).map_err(|fault| vec![fault])?;
     let all: Vec<&Rule> = rules.values().collect();
     let faults = faults(&check(schema, &all).map_err(|fault| vec![fault])?, rules);
-    if faults.is_empty() { Ok(()) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
 }
 
 /// The policies that their service's own part of the schema does not prove valid.

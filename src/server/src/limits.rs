@@ -12,8 +12,8 @@ pub const MAX_BATCH: usize = 500;
 pub const MAX_APPLY: usize = 10_000;
 /// Of the changes that cannot be applied, so many are told.
 pub const MAX_APPLY_FAULTS: usize = 8;
-/// Conditions and writes of one commit: two for each change, and room for others.
-pub const MAX_COMMIT_OPERATIONS: usize = 2 * MAX_APPLY + 48;
+/// Conditions and writes of one commit: two for each change, one for its limits, and room for others.
+pub const MAX_COMMIT_OPERATIONS: usize = 3 * MAX_APPLY + 48;
 /// Bytes of keys and values of one commit: about 1,600 for each change.
 pub const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// The most entries in one page of a list.

@@ -74,7 +74,11 @@ pub(crate) async fn measure(domain: &Domain) {
     let certificate = json!({ "certificate_chain": chain });
     let asked = [
         ("/v1/token, held", "/v1/token", wanted),
-        ("/v1/check of a certificate", "/v1/check", certificate.to_string()),
+        (
+            "/v1/check of a certificate",
+            "/v1/check",
+            certificate.to_string(),
+        ),
         (
             "/v1/check of a token, its certificate and a call",
             "/v1/check",

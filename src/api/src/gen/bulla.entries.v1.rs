@@ -9,6 +9,11 @@ pub struct ApplyRequest {
 /// One change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Operation {
+    /// With create or update: the limits that the entry's tokens have from the same
+    /// commit on. Their entry_id stays empty. Without audiences and lifetime the limits
+    /// are taken away; where this is absent they stay as they are.
+    #[prost(message, optional, tag = "4")]
+    pub limits: ::core::option::Option<TokenLimits>,
     /// Which.
     #[prost(oneof = "operation::Operation", tags = "1, 2, 3")]
     pub operation: ::core::option::Option<operation::Operation>,

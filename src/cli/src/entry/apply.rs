@@ -8,8 +8,8 @@ use tonic::transport::Channel;
 
 use super::all;
 use super::document::{self, Files};
-use super::lint;
 use super::plan::Plan;
+use super::{limit, lint};
 use crate::admin::connect;
 use crate::command::{AdminSocket, EntryApply};
 use crate::failure::Failure;
@@ -45,8 +45,9 @@ pub(super) async fn run(
     let channel = connect(admin).await?;
     check_trust_domain(&files, channel.clone()).await?;
     let present = all(channel.clone()).await?;
+    let limits = limit::by_entry(channel.clone()).await?;
     tracing::info!("{} entries on the server", present.len());
-    let plan = Plan::of(&files.wanted, &present, args.prune)?;
+    let plan = Plan::of(&files.wanted, &present, &limits, args.prune)?;
     let findings = lint::findings(&plan.outcome(&present));
     for finding in &findings {
         tracing::warn!("{finding}");
@@ -152,23 +153,23 @@ async fn send(plan: &Plan, channel: Channel) -> Result<(), Failure> {
 }
 
 fn operations(plan: &Plan) -> Vec<Operation> {
-    let create = plan.create.iter().cloned();
-    let create = create.map(operation::Operation::Create);
-    let update = plan.update.iter().map(|update| {
-        operation::Operation::Update(Update {
+    let create = plan.create.iter().map(|one| Operation {
+        operation: Some(operation::Operation::Create(one.entry.clone())),
+        limits: one.limits.clone(),
+    });
+    let update = plan.update.iter().map(|update| Operation {
+        operation: Some(operation::Operation::Update(Update {
             revision: update.old.revision_number,
             entry: Some(update.new.clone()),
-        })
+        })),
+        limits: update.limits.clone(),
     });
-    let delete = plan.delete.iter().map(|entry| {
-        operation::Operation::Delete(Delete {
+    let delete = plan.delete.iter().map(|entry| Operation {
+        operation: Some(operation::Operation::Delete(Delete {
             id: entry.id.clone(),
             revision: entry.revision_number,
-        })
+        })),
+        limits: None,
     });
-    let each = create.chain(update).chain(delete);
-    each.map(|operation| Operation {
-        operation: Some(operation),
-    })
-    .collect()
+    create.chain(update).chain(delete).collect()
 }

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_saphyr::{Spanned, budget, options};
 
+use super::limit;
 use crate::admin::{wire_id, wire_selector};
 use crate::failure::Failure;
+use crate::wire::entries_v1::TokenLimits;
 use crate::wire::types;
 
 /// The largest file, bytes.
@@ -74,12 +76,31 @@ pub(crate) struct Described {
     #[serde(default)]
     #[cfg_attr(test, schemars(range(min = 0)))]
     expires_at: i64,
+    /// What its workloads' scoped tokens are limited to, whatever policies say.
+    /// Absent, limits that the entry has stay as they are; empty takes them away.
+    #[serde(default)]
+    token_limits: Option<DescribedLimits>,
+}
+
+/// The limits of an entry's scoped tokens.
+#[derive(Deserialize, Debug, Clone)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct DescribedLimits {
+    /// The audiences that tokens may be for; empty is all.
+    #[serde(default)]
+    audiences: Vec<String>,
+    /// The longest life of a token in seconds; 0 sets none.
+    #[serde(default)]
+    max_ttl: u32,
 }
 
 /// An entry that the files ask for.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) entry: types::Entry,
+    /// Of no entry by name: its own. `None` leaves what there is.
+    pub(super) limits: Option<TokenLimits>,
     /// file:line
     pub(super) place: String,
 }
@@ -169,8 +190,13 @@ fn take_file(file: &Path, all: &mut Files, complaints: &mut Vec<String>) -> Resu
     }
     for described in document.entries {
         let place = format!("{shown}:{}", described.referenced.line());
+        let limits = described.value.limits();
         match described.value.wire() {
-            Ok(entry) => all.wanted.push(Wanted { entry, place }),
+            Ok(entry) => all.wanted.push(Wanted {
+                entry,
+                limits,
+                place,
+            }),
             Err(failure) => complaints.push(format!("{place}: {}", failure.what)),
         }
     }
@@ -194,7 +220,7 @@ pub(super) fn parse(text: &str) -> Result<Document, (u64, String)> {
 fn repeated(wanted: &[Wanted]) -> Vec<String> {
     let (mut ids, mut keys) = (HashMap::new(), HashMap::new());
     let mut complaints = Vec::new();
-    for Wanted { entry, place } in wanted {
+    for Wanted { entry, place, .. } in wanted {
         let mut again = |earlier: Option<&String>, what: &str| {
             if let Some(earlier) = earlier {
                 complaints.push(format!("{place}: {what} as at {earlier}"));
@@ -226,6 +252,15 @@ pub(super) fn key(entry: &types::Entry) -> Key {
 }
 
 impl Described {
+    fn limits(&self) -> Option<TokenLimits> {
+        let limits = self.token_limits.as_ref()?;
+        Some(limit::plain(TokenLimits {
+            entry_id: String::new(),
+            audiences: limits.audiences.clone(),
+            max_ttl_seconds: limits.max_ttl,
+        }))
+    }
+
     fn wire(self) -> Result<types::Entry, Failure> {
         if self.selectors.is_empty() {
             return Err(Failure::usage("an entry needs a selector"));

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::all;
 use super::plan::is_alias;
+use super::{all, limit};
 use crate::admin::{connect, id_text, selector_texts};
 use crate::command::AdminSocket;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::wire::entries_v1::TokenLimits;
 use crate::wire::types;
 
 /// Words that YAML readers take for something else than text.
@@ -20,14 +21,19 @@ const WORDS: [&str; 10] = [
 /// # Errors
 /// The server is away.
 pub(super) async fn run(admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
-    let mut entries = all(connect(admin).await?).await?;
+    let channel = connect(admin).await?;
+    let mut entries = all(channel.clone()).await?;
+    let limits = limit::by_entry(channel).await?;
     entries.retain(|entry| !is_alias(entry));
     let name = |entry: &types::Entry| {
         let (id, parent) = (entry.spiffe_id.as_ref(), entry.parent_id.as_ref());
         (id_text(id), id_text(parent), entry.id.clone())
     };
     entries.sort_by_cached_key(name);
-    let described: Vec<Value> = entries.iter().map(described).collect();
+    let described: Vec<Value> = entries
+        .iter()
+        .map(|entry| described(entry, limits.get(&entry.id)))
+        .collect();
     if out.is_json() {
         return Ok(out.document(&json!({ "entries": described }))?);
     }
@@ -35,7 +41,7 @@ pub(super) async fn run(admin: &AdminSocket, out: &mut Output) -> Result<(), Fai
 }
 
 /// What a file says of an entry; what is as it would be anyway is left out.
-fn described(entry: &types::Entry) -> Value {
+fn described(entry: &types::Entry, limits: Option<&TokenLimits>) -> Value {
     let members = [
         ("id", json!(entry.id)),
         ("spiffe_id", json!(id_text(entry.spiffe_id.as_ref()))),
@@ -49,13 +55,15 @@ fn described(entry: &types::Entry) -> Value {
         ("admin", json!(entry.admin)),
         ("downstream", json!(entry.downstream)),
         ("expires_at", json!(entry.expires_at)),
+        ("token_limits", json!(limits.map(limit::described))),
     ];
     let said = members.into_iter().filter(|(_, value)| match value {
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
         Value::Number(number) => number.as_i64() != Some(0),
         Value::Bool(is) => *is,
-        _ => false,
+        Value::Object(members) => !members.is_empty(),
+        Value::Null => false,
     });
     let said: Map<String, Value> = said.map(|(name, value)| (name.to_owned(), value)).collect();
     Value::Object(said)
@@ -72,11 +80,17 @@ fn yaml(entries: &[Value]) -> String {
             text.push_str(&format!("{lead}{name}:"));
             lead = "    ";
             match value {
-                Value::Array(list) => {
-                    let items = list
-                        .iter()
-                        .map(|item| format!("\n      - {}", scalar(item)));
-                    text.extend(items);
+                Value::Array(list) => text.extend(list.iter().map(|item| listed("      ", item))),
+                Value::Object(members) => {
+                    for (name, value) in members {
+                        text.push_str(&format!("\n      {name}:"));
+                        match value {
+                            Value::Array(list) => {
+                                text.extend(list.iter().map(|item| listed("        ", item)));
+                            }
+                            value => text.push_str(&format!(" {}", scalar(value))),
+                        }
+                    }
                 }
                 value => text.push_str(&format!(" {}", scalar(value))),
             }
@@ -84,6 +98,10 @@ fn yaml(entries: &[Value]) -> String {
         }
     }
     text
+}
+
+fn listed(indent: &str, item: &Value) -> String {
+    format!("\n{indent}- {}", scalar(item))
 }
 
 /// A scalar, quoted as JSON quotes (which YAML reads) unless it is plainly text.
@@ -142,6 +160,12 @@ mod tests {
             ..types::Entry::default()
         };
         let entries: Vec<types::Entry> = hints.iter().enumerate().map(entry).collect();
+        let limits = TokenLimits {
+            audiences: vec!["ledger".into(), "on".into()],
+            max_ttl_seconds: 300,
+            ..TokenLimits::default()
+        };
+        let described = |entry| described(entry, Some(&limits));
         let text = yaml(&entries.iter().map(described).collect::<Vec<_>>());
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.yaml");
@@ -153,6 +177,7 @@ mod tests {
             assert_eq!(read.entry.hint, entry.hint, "{text}");
             assert_eq!(read.entry.id, entry.id);
             assert_eq!(read.entry.dns_names, entry.dns_names);
+            assert_eq!(read.limits.as_ref(), Some(&limits), "{text}");
         }
         assert!(yaml(&[]).contains("[]"));
     }

@@ -6,8 +6,10 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Value, json};
 
 use super::document::{Wanted, key};
+use super::limit;
 use crate::admin::{entry_value, id_text, selector_texts};
 use crate::failure::Failure;
+use crate::wire::entries_v1::TokenLimits;
 use crate::wire::types;
 
 /// The type of the selector of a node alias, an entry that joining makes.
@@ -17,13 +19,15 @@ const ALIAS: &str = "spiffe_id";
 pub(super) struct Update {
     pub(super) old: types::Entry,
     pub(super) new: types::Entry,
+    /// Its tokens' limits, where they change.
+    pub(super) limits: Option<TokenLimits>,
     fields: Vec<(&'static str, String, String)>,
 }
 
 /// All changes.
 #[derive(Default)]
 pub(super) struct Plan {
-    pub(super) create: Vec<types::Entry>,
+    pub(super) create: Vec<Wanted>,
     pub(super) update: Vec<Update>,
     pub(super) delete: Vec<types::Entry>,
     /// Entries that are as the files say.
@@ -41,13 +45,15 @@ pub(super) fn is_alias(entry: &types::Entry) -> bool {
 }
 
 impl Plan {
-    /// Compares. Without `prune`, what no file names stays.
+    /// Compares with what is `present`, and with the `limits` of entries that have
+    /// some. Without `prune`, what no file names stays.
     ///
     /// # Errors
     /// Two files ask for the same entry in different ways.
     pub(super) fn of(
         wanted: &[Wanted],
         present: &[types::Entry],
+        limits: &HashMap<String, TokenLimits>,
         prune: bool,
     ) -> Result<Self, Failure> {
         let by_id: HashMap<&str, &types::Entry> = present
@@ -58,20 +64,21 @@ impl Plan {
             present.iter().map(|entry| (key(entry), entry)).collect();
         let mut plan = Self::default();
         let mut named: HashMap<&str, &str> = HashMap::new();
-        for Wanted { entry, place } in wanted {
+        for one in wanted {
+            let Wanted { entry, place, .. } = one;
             let there = match entry.id.as_str() {
                 "" => by_key.get(&key(entry)),
                 id => by_id.get(id),
             };
             let Some(there) = there else {
-                plan.create.push(entry.clone());
+                plan.create.push(one.clone());
                 continue;
             };
             if let Some(earlier) = named.insert(&there.id, place) {
                 let text = format!("{place}: the same entry {} as at {earlier}", there.id);
                 return Err(Failure::usage(text));
             }
-            match changed(there, entry) {
+            match changed(there, one, limits.get(&there.id)) {
                 Some(update) => plan.update.push(update),
                 None => plan.unchanged += 1,
             }
@@ -94,10 +101,11 @@ impl Plan {
 
     /// For people: one line for each change, then a sum.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> + '_ {
-        let create = self
-            .create
-            .iter()
-            .map(|entry| format!("+ create {}", described(entry)));
+        let create = self.create.iter().flat_map(|one| {
+            let limits = one.limits.as_ref().map(limit::text);
+            let limits = limits.map(|text| format!("    token_limits: {text}"));
+            std::iter::once(format!("+ create {}", described(&one.entry))).chain(limits)
+        });
         let update = self.update.iter().flat_map(|update| {
             let head = format!("~ update {} ({})", described(&update.new), update.old.id);
             let fields = update.fields.iter();
@@ -128,7 +136,7 @@ impl Plan {
             json!({"id": update.old.id, "entry": entry_value(&update.new), "changes": fields.collect::<Vec<_>>()})
         });
         json!({
-            "create": self.create.iter().map(entry_value).collect::<Vec<_>>(),
+            "create": self.create.iter().map(created).collect::<Vec<_>>(),
             "update": update.collect::<Vec<_>>(),
             "delete": self.delete.iter().map(entry_value).collect::<Vec<_>>(),
             "unchanged": self.unchanged,
@@ -144,12 +152,22 @@ impl Plan {
         let put = self
             .create
             .iter()
+            .map(|one| &one.entry)
             .chain(self.update.iter().map(|update| &update.new));
         let stay = present
             .iter()
             .filter(|entry| !gone.contains(entry.id.as_str()));
         put.chain(stay).cloned().collect()
     }
+}
+
+/// A new entry for scripts, with its limits.
+fn created(one: &Wanted) -> Value {
+    let mut value = entry_value(&one.entry);
+    if let (Some(members), Some(limits)) = (value.as_object_mut(), &one.limits) {
+        members.insert("token_limits".into(), limit::described(limits));
+    }
+    value
 }
 
 pub(super) fn described(entry: &types::Entry) -> String {
@@ -162,7 +180,10 @@ pub(super) fn described(entry: &types::Entry) -> String {
 }
 
 /// The update from one to the other; what files cannot say stays as it is.
-fn changed(old: &types::Entry, wanted: &types::Entry) -> Option<Update> {
+fn changed(old: &types::Entry, one: &Wanted, had: Option<&TokenLimits>) -> Option<Update> {
+    let had = had.cloned().unwrap_or_default();
+    let limits = one.limits.clone().filter(|limits| *limits != had);
+    let wanted = &one.entry;
     let new = types::Entry {
         id: old.id.clone(),
         revision_number: old.revision_number,
@@ -213,13 +234,23 @@ fn changed(old: &types::Entry, wanted: &types::Entry) -> Option<Update> {
             old.expires_at.to_string(),
             new.expires_at.to_string(),
         ),
+        (
+            "token_limits",
+            limit::text(&had),
+            limit::text(limits.as_ref().unwrap_or(&had)),
+        ),
     ];
     let fields: Vec<_> = fields
         .into_iter()
         .filter(|(_, old, new)| old != new)
         .collect();
     let old = old.clone();
-    (!fields.is_empty()).then_some(Update { old, new, fields })
+    (!fields.is_empty()).then_some(Update {
+        old,
+        new,
+        limits,
+        fields,
+    })
 }
 
 /// Lists whose order plays no part.

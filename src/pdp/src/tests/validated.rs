@@ -70,7 +70,11 @@ fn validating_by_service_is_validating_the_whole() {
                 let parts = told(parts.map(|_| ()));
                 let whole = told(validate::whole(&text, &reader.rules));
                 assert_eq!(parts, whole, "{policy}");
-                *(if whole.is_empty() { &mut valid } else { &mut invalid }) += 1;
+                *(if whole.is_empty() {
+                    &mut valid
+                } else {
+                    &mut invalid
+                }) += 1;
             }
         }
     }

@@ -14,12 +14,13 @@ use tonic::{Request, Response, Status, Streaming};
 use super::entry::entry_id;
 use super::malformed::caller_mistake;
 use super::refused::Refused;
+use super::token_limits;
 use crate::authz;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;
 use crate::server::Server;
-use crate::state::EntryOperation;
+use crate::state::{EntryChange, EntryOperation};
 
 /// How long the caller may be silent between two messages.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,7 +41,7 @@ impl EntriesService {
         &self,
         caller: &Caller,
         mut requests: Streaming<ApplyRequest>,
-    ) -> Result<Vec<EntryOperation>, Status> {
+    ) -> Result<Vec<EntryChange>, Status> {
         let mut operations = Vec::new();
         loop {
             let message = tokio::time::timeout(PATIENCE, requests.message()).await;
@@ -73,7 +74,7 @@ impl EntriesService {
         failure.into()
     }
 
-    fn parse(&self, turn: usize, operation: Operation) -> Result<EntryOperation, Failure> {
+    fn parse(&self, turn: usize, operation: Operation) -> Result<EntryChange, Failure> {
         let named = |failure: Failure| {
             let text = format!("operation {turn}: {}", failure.message());
             Failure::new(failure.kind(), text)
@@ -81,9 +82,28 @@ impl EntriesService {
         self.parse_one(turn, operation).map_err(named)
     }
 
-    fn parse_one(&self, turn: usize, operation: Operation) -> Result<EntryOperation, Failure> {
+    fn parse_one(&self, turn: usize, wire: Operation) -> Result<EntryChange, Failure> {
         let missing = |what| Failure::invalid(format!("{what} is missing"));
-        match operation.operation.ok_or_else(|| missing("operation"))? {
+        let operation = wire.operation.ok_or_else(|| missing("operation"))?;
+        let operation = self.operation(turn, operation)?;
+        let limits = match wire.limits {
+            None => None,
+            Some(_) if matches!(operation, EntryOperation::Delete { .. }) => {
+                let why = "limits: an entry that goes needs none";
+                return Err(Failure::invalid(why));
+            }
+            Some(limits) => Some(token_limits::of_entry(limits, operation.id())?),
+        };
+        Ok(EntryChange { operation, limits })
+    }
+
+    fn operation(
+        &self,
+        turn: usize,
+        wire: operation::Operation,
+    ) -> Result<EntryOperation, Failure> {
+        let missing = |what| Failure::invalid(format!("{what} is missing"));
+        match wire {
             operation::Operation::Create(wire) => {
                 let id = if wire.id.is_empty() {
                     let random = self.server.entropy.bytes()?;

@@ -31,6 +31,22 @@ impl LimitsService {
 fn parse(wire: TokenLimits) -> Result<TokenLimitsRecord, Failure> {
     let entry = EntryId::parse(&wire.entry_id)
         .map_err(|error| Failure::invalid(format!("limits.entry_id: {error}")))?;
+    checked(wire, entry)
+}
+
+/// The limits that come with an entry, and so name none themselves.
+///
+/// # Errors
+/// They name an entry, an audience is none, or there are too many.
+pub(super) fn of_entry(wire: TokenLimits, entry: &EntryId) -> Result<TokenLimitsRecord, Failure> {
+    if !wire.entry_id.is_empty() && wire.entry_id != entry.as_str() {
+        let why = "limits.entry_id: these limits come with another entry; leave it empty";
+        return Err(Failure::invalid(why));
+    }
+    checked(wire, entry.clone())
+}
+
+fn checked(wire: TokenLimits, entry: EntryId) -> Result<TokenLimitsRecord, Failure> {
     if wire.audiences.len() > MAX_LIMIT_AUDIENCES {
         let text = format!("limits.audiences: more than {MAX_LIMIT_AUDIENCES}");
         return Err(Failure::invalid(text));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use identity::{Entry, EntryFields, EntryId, SpiffeId};
 use journal::Draft;
-use records::{AuditKind, key};
+use records::{AuditKind, TokenLimitsRecord, key};
 use registry::Registry;
 use store::{Condition, Key, Write};
 
@@ -37,6 +37,23 @@ pub(crate) enum EntryOperation {
     },
 }
 
+/// One change of many, with the limits that the entry's tokens have from then on.
+#[derive(Debug, Clone)]
+pub(crate) struct EntryChange {
+    pub(crate) operation: EntryOperation,
+    /// `None` leaves them as they are.
+    pub(crate) limits: Option<TokenLimitsRecord>,
+}
+
+impl From<EntryOperation> for EntryChange {
+    fn from(operation: EntryOperation) -> Self {
+        Self {
+            operation,
+            limits: None,
+        }
+    }
+}
+
 /// How many entries were created, changed and deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
@@ -51,6 +68,8 @@ struct Plan {
     /// What entries come to be, new ones and those that exist.
     puts: Vec<(AuditKind, Arc<Entry>)>,
     deletes: Vec<Arc<Entry>>,
+    /// Limits of what is in `puts`.
+    limits: Vec<(SpiffeId, TokenLimitsRecord)>,
     /// What cannot be done: the first of it is told.
     faults: Vec<Failure>,
     faulty: usize,
@@ -87,17 +106,17 @@ impl State {
     pub(crate) async fn apply_entries(
         &self,
         caller: &Caller,
-        operations: Vec<EntryOperation>,
+        changes: Vec<EntryChange>,
     ) -> Result<Applied, Failure> {
-        if operations.len() > limits::MAX_APPLY {
+        if changes.len() > limits::MAX_APPLY {
             return Err(Failure::invalid(format!(
                 "{} operations given; at most {} are allowed in one commit",
-                operations.len(),
+                changes.len(),
                 limits::MAX_APPLY
             )));
         }
         let _one_at_a_time = self.0.admin_writes.lock().await;
-        let plan = self.plan(operations);
+        let plan = self.plan(changes);
         if let Some(failure) = plan.refused() {
             return Err(failure);
         }
@@ -124,6 +143,11 @@ impl State {
             writes.push(Write::Delete(key));
             drafts.push(self.entry_record(AuditKind::EntryDelete, caller, entry)?);
         }
+        for (spiffe_id, limits) in &plan.limits {
+            let (draft, write) = self.limits_change(caller, limits, spiffe_id.as_str())?;
+            drafts.push(draft);
+            writes.push(write);
+        }
         if !writes.is_empty() {
             self.record_and_commit(caller, drafts, conditions, writes)
                 .await?;
@@ -141,11 +165,11 @@ impl State {
         })
     }
 
-    fn plan(&self, operations: Vec<EntryOperation>) -> Plan {
+    fn plan(&self, changes: Vec<EntryChange>) -> Plan {
         let registry = self.registry();
         let mut plan = Plan::default();
-        let mut named: HashSet<EntryId> = HashSet::with_capacity(operations.len());
-        for operation in operations {
+        let mut named: HashSet<EntryId> = HashSet::with_capacity(changes.len());
+        for EntryChange { operation, limits } in changes {
             let id = operation.id().clone();
             let what = operation.to_string();
             if !named.insert(id) {
@@ -155,6 +179,10 @@ impl State {
             }
             if let Err(failure) = self.take(&registry, operation, &mut plan) {
                 plan.fault(&what, &failure);
+                continue;
+            }
+            if let (Some(limits), Some((_, entry))) = (limits, plan.puts.last()) {
+                plan.limits.push((entry.spiffe_id.clone(), limits));
             }
         }
         judge(&registry, &mut plan);
@@ -191,7 +219,8 @@ impl State {
 }
 
 impl EntryOperation {
-    fn id(&self) -> &EntryId {
+    /// The entry's.
+    pub(crate) fn id(&self) -> &EntryId {
         match self {
             Self::Create(entry) => &entry.id,
             Self::Update { fields, .. } => &fields.id,

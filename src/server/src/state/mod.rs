@@ -39,7 +39,7 @@ use crate::failure::Failure;
 use crate::limits;
 use crate::metrics::Meters;
 
-pub(crate) use apply::EntryOperation;
+pub(crate) use apply::{EntryChange, EntryOperation};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use entries::{EntryEdit, EntryFailure};

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use identity::{EntryId, SpiffeId, Timestamp};
+use journal::Draft;
 use records::{ActivationRecord, AuditKind, BreakGlassRecord, PolicyFile, TokenLimitsRecord, key};
 use store::{Condition, Key, Value, Write};
 use tokio::sync::watch;
@@ -166,6 +167,24 @@ impl State {
         if entry.is_none() && !none {
             return Err(Failure::not_found("there is no such entry"));
         }
+        let spiffe_id = entry.as_ref().map_or("", |e| e.spiffe_id.as_str());
+        let (draft, write) = self.limits_change(caller, limits, spiffe_id)?;
+        self.record_and_commit(caller, vec![draft], Vec::new(), vec![write])
+            .await?;
+        Ok(())
+    }
+
+    /// The record and the write of an entry's new limits.
+    ///
+    /// # Errors
+    /// They cannot be written down.
+    pub(super) fn limits_change(
+        &self,
+        caller: &Caller,
+        limits: &TokenLimitsRecord,
+        spiffe_id: &str,
+    ) -> Result<(Draft, Write), Failure> {
+        let none = limits.audiences.is_empty() && limits.max_ttl.is_none();
         let (key, put) =
             stored::put_limits(&self.0.trust_domain, limits).map_err(Failure::invalid)?;
         let write = if none { Write::Delete(key) } else { put };
@@ -175,13 +194,10 @@ impl State {
         let audiences = limits.audiences.join(" ");
         let detail = format!("audiences [{audiences}], seconds {lifetime}");
         let mut record = self.0.audit.record(AuditKind::EntryLimits, caller);
-        record.for_whom = entry.as_ref().map_or("", |e| e.spiffe_id.as_str());
+        record.for_whom = spiffe_id;
         record.entry_id = limits.entry.as_str();
         record.detail = &detail;
-        let draft = self.0.audit.draft(&record)?;
-        self.record_and_commit(caller, vec![draft], Vec::new(), vec![write])
-            .await?;
-        Ok(())
+        Ok((self.0.audit.draft(&record)?, write))
     }
 
     /// Break-glass of every state, oldest first.

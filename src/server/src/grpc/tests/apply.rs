@@ -1,7 +1,10 @@
 //! Many changes of entries: all of them or none.
 
 use api::entries::entries_client::EntriesClient;
-use api::entries::{ApplyRequest, ApplyResponse, Delete, Operation, Update, operation};
+use api::entries::{
+    ApplyRequest, ApplyResponse, Delete, Operation, TokenLimits, Update, operation,
+};
+use identity::EntryId;
 use records::{AuditKind, AuditOutcome};
 use tonic::{Code, Status};
 
@@ -35,12 +38,14 @@ fn delete(id: &str, revision: i64) -> operation::Operation {
 }
 
 async fn apply(rig: &Rig, operations: Vec<operation::Operation>) -> Result<ApplyResponse, Status> {
-    let operations: Vec<Operation> = operations
-        .into_iter()
-        .map(|operation| Operation {
-            operation: Some(operation),
-        })
-        .collect();
+    let operations = operations.into_iter().map(|operation| Operation {
+        operation: Some(operation),
+        limits: None,
+    });
+    apply_limited(rig, operations.collect()).await
+}
+
+async fn apply_limited(rig: &Rig, operations: Vec<Operation>) -> Result<ApplyResponse, Status> {
     let messages: Vec<ApplyRequest> = operations
         .chunks(400)
         .map(|operations| ApplyRequest {
@@ -193,4 +198,54 @@ async fn every_refusal_leaves_a_record_also_of_what_cannot_be_read() {
         let status = apply(&rig, operations).await.unwrap_err();
         assert_eq!(refusals(), turn + 1, "{status}");
     }
+}
+
+#[tokio::test]
+async fn limits_come_with_the_entry_in_one_commit() {
+    let rig = Rig::memory().await;
+    let limits = |audience: &str| {
+        Some(TokenLimits {
+            audiences: vec![audience.into()],
+            max_ttl_seconds: 60,
+            ..TokenLimits::default()
+        })
+    };
+    let of = |id: &str| {
+        let id = EntryId::parse(id).unwrap();
+        rig.server.state.token_limits(&id).unwrap()
+    };
+    let created = Operation {
+        operation: Some(create("a", "/a", "/n")),
+        limits: limits("ledger"),
+    };
+    let before = rig.server.state.position();
+    apply_limited(&rig, vec![created]).await.unwrap();
+    assert_eq!(rig.server.state.position().revision, before.revision + 1);
+    assert_eq!(of("a").unwrap().audiences, ["ledger"]);
+    assert_eq!(rig.count(AuditKind::EntryLimits, AuditOutcome::Granted), 1);
+    // An update that does not speak of them leaves them.
+    apply(&rig, vec![update(entry("a", "/a", "/n"), 0)])
+        .await
+        .unwrap();
+    assert_eq!(of("a").unwrap().max_ttl.unwrap().0, 60);
+    // What is wrong with them leaves the entry as it was, too.
+    let wrong = Operation {
+        operation: Some(update(entry("a", "/b", "/n"), 1)),
+        limits: limits("a b"),
+    };
+    let refused = apply_limited(&rig, vec![wrong]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    assert!(refused.message().contains("limits.audiences"), "{refused}");
+    let gone = Operation {
+        operation: Some(delete("a", 1)),
+        limits: limits("ledger"),
+    };
+    let refused = apply_limited(&rig, vec![gone]).await.unwrap_err();
+    assert!(refused.message().contains("needs none"), "{refused}");
+    let taken_away = Operation {
+        operation: Some(update(entry("a", "/a", "/n"), 1)),
+        limits: Some(TokenLimits::default()),
+    };
+    apply_limited(&rig, vec![taken_away]).await.unwrap();
+    assert!(of("a").is_none());
 }
