@@ -1,11 +1,12 @@
 //! The foreign trust domain `f.test`, whose every key the tests hold: it makes
 //! what no issuer should make.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use identity::{Bundle, JwtAuthorityKey, Timestamp, TrustDomain, X509AuthorityCertificate};
+pub(crate) use bulla_tests::now;
+use identity::{Bundle, JwtAuthorityKey, TrustDomain, X509AuthorityCertificate};
 use keys::{KeyType, PublicKey, generate_pkcs8};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -21,15 +22,6 @@ pub(crate) const NAME: &str = "f.test";
 pub(crate) const ID: &str = "spiffe://f.test/web";
 pub(crate) const AUDIENCE: &str = "db";
 pub(crate) const HOUR: i64 = 3600;
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the programs under test go by the wall clock"
-)]
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    Timestamp(i64::try_from(since.unwrap().as_secs()).unwrap())
-}
 
 #[expect(
     clippy::disallowed_methods,

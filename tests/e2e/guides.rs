@@ -56,7 +56,8 @@ fn the_guide_to_a_missing_identity_works_as_written() {
     let domain = Domain::start();
     let ran = run_guide(&domain, "guides/no-identity.md");
     for seen in [
-        "no entry matches this process",
+        "`bulla explain me` says what was attested",
+        "no entry matches",
         "unix:uid:4711",
         "nothing has the parent ID",
         "this process is spiffe://example.org/orders",

@@ -68,6 +68,15 @@ impl Machines {
         self.0.path().join(machine)
     }
 
+    /// What a machine's services have logged.
+    fn logs(&self, machine: &str) -> String {
+        let log = |service: &str| {
+            let path = self.root(machine).join(format!("run/{service}.log"));
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
+        ["bulla-server", "bulla-agent"].map(log).concat()
+    }
+
     /// Runs commands on a machine: in its folder, with its programs and sockets.
     fn run(&self, machine: &str, commands: &str, port: u16) -> Ran {
         let root = self.root(machine);
@@ -130,9 +139,12 @@ fn the_server_and_agents_guide_works_as_written() {
     for (turn, (machine, commands)) in steps().into_iter().enumerate() {
         let ran = machines.run(machine, &commands, port);
         assert_eq!(
-            ran.code, 0,
-            "step {turn} on {machine}: {}\n{}",
-            ran.out, ran.err
+            ran.code,
+            0,
+            "step {turn} on {machine}: {}\n{}\n{}",
+            ran.out,
+            ran.err,
+            machines.logs(machine)
         );
         said.push_str(&ran.out);
     }

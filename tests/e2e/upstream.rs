@@ -8,7 +8,7 @@ use api::agent::CountAgentsRequest;
 use api::agent::agent_client::AgentClient;
 use api::svid::NewDownstreamX509caRequest;
 use api::svid::svid_client::SvidClient;
-use bulla_tests::{Domain, Ran, Settings};
+use bulla_tests::{Domain, Ran, Settings, now};
 use channel::{ChannelOptions, Expect, LiveBundles, LiveIdentity, client_config, tls_channel};
 use identity::{Bundle, PrivateKeyDer, SpiffeId, TrustDomain, X509AuthorityCertificate};
 use rcgen::{CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair};
@@ -121,15 +121,6 @@ async fn connect(domain: &Domain, chain: &[Vec<u8>], key: &[u8]) -> Channel {
     tls_channel(&address, config, &ChannelOptions::default())
         .await
         .unwrap()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "real certificates of real processes"
-)]
-fn now() -> identity::Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    identity::Timestamp(i64::try_from(since.unwrap().as_secs()).unwrap())
 }
 
 async fn count_agents(channel: Channel) -> Result<i32, Code> {

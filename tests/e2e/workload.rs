@@ -33,6 +33,7 @@ fn a_process_without_an_entry_is_refused_by_name() {
     let ran = domain.fetch(["x509"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("no identity issued"), "{}", ran.err);
+    assert!(ran.err.contains("bulla explain me"), "{}", ran.err);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use bulla_tests::moment;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -84,8 +85,8 @@ impl Crowd {
     /// Reads what there is for at most `patience`, until there are that many answers.
     pub(crate) fn read(&mut self, answers: usize, patience: Duration) -> bool {
         let mut events = Vec::with_capacity(1024);
-        let end = super::now() + patience;
-        while self.answers.len() < answers && super::now() < end {
+        let end = moment() + patience;
+        while self.answers.len() < answers && moment() < end {
             events.clear();
             let timeout = rustix::event::Timespec {
                 tv_sec: 0,

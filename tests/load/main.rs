@@ -18,10 +18,10 @@ use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use api::workload::X509svidResponse;
-use bulla_tests::{Domain, descriptors, eventually, resident_kib};
+use bulla_tests::{Domain, descriptors, eventually, moment, resident_kib};
 use prost::Message as _;
 
 use crowd::{Crowd, opening, poll};
@@ -73,14 +73,6 @@ fn stall(socket: &Path, tag: &str) -> Vec<UnixStream> {
     .collect()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a span of what real processes do"
-)]
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
-}
-
 /// Everybody, waiting for the next push.
 fn gather(domain: &Domain, tag: &str) -> Crowd {
     let socket = domain.workload_socket();
@@ -105,10 +97,10 @@ fn push(domain: &Domain, crowd: &mut Crowd, svids: usize) -> Duration {
     // Nobody has anything to read any more.
     crowd.read(usize::MAX, A_SECOND);
     crowd.answers.clear();
-    let start = now();
+    let start = moment();
     let reached = std::thread::scope(|scope| {
         scope.spawn(|| domain.register(&format!("/w{svids}"), []));
-        crowd.read(EVERYBODY, PATIENCE).then(now)
+        crowd.read(EVERYBODY, PATIENCE).then(moment)
     });
     let count = crowd.answers.len();
     let reached = reached.unwrap_or_else(|| panic!("only {count} were reached"));

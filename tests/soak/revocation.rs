@@ -1,21 +1,13 @@
 //! How long a revoked token is still good on another node: less than a second, as
 //! docs/revocation.md promises.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use bulla_tests::{Domain, OtherNode, eventually};
+use bulla_tests::{Domain, OtherNode, eventually, moment};
 use serde_json::json;
 
 const REVOCATIONS: usize = 10;
 const PROMISED: Duration = Duration::from_secs(1);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "real processes live in real time"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
-}
 
 /// Revokes a token that the other node's agent vouches for; how long after the command
 /// has returned it is refused there.
@@ -30,7 +22,7 @@ fn revoke_one(domain: &Domain, other: &OtherNode) -> Duration {
     let _ = domain
         .admin(["revoke", "jti", jti, "--reason", "a test"])
         .ok();
-    let start = now();
+    let start = moment();
     eventually("the other node's agent refuses", || {
         (other.check(&body).0 == 422).then_some(())
     });

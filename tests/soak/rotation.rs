@@ -5,19 +5,19 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use api::keys::ActRequest;
 use api::keys::keys_client::KeysClient;
 use api::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use api::workload::{JwtBundlesRequest, JwtsvidRequest, X509svidRequest};
 use bulla_tests::{
-    Domain, Process, Settings, descriptors, eventually_within, resident_kib, with_header,
-    workload_client,
+    Domain, Process, Settings, descriptors, eventually_within, moment, now, resident_kib,
+    with_header, workload_client,
 };
 use channel::{ChannelOptions, ClientAuth, Clock, Expect, LiveBundles, LiveIdentity, uds_channel};
 use identity::X509AuthorityCertificate;
-use identity::{Bundle, PrivateKeyDer, Seconds, SpiffeId, Timestamp, TrustDomain};
+use identity::{Bundle, PrivateKeyDer, Seconds, SpiffeId, TrustDomain};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use tonic::transport::Channel;
@@ -75,19 +75,6 @@ async fn rotate(
             count.fetch_add(1, Ordering::SeqCst);
         }
     })
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "real processes live in real time"
-)]
-fn wall() -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.unwrap()
-}
-
-fn now() -> Timestamp {
-    Timestamp(i64::try_from(wall().as_secs()).unwrap())
 }
 
 fn split(mut ders: &[u8]) -> Vec<Arc<[u8]>> {
@@ -267,16 +254,16 @@ async fn rotations_break_no_handshake_and_no_token() {
     let rotations = Arc::new(AtomicUsize::new(0));
     let x509 = rotate(&domain, "x509", Arc::clone(&rotations)).await;
     let jwt = rotate(&domain, "jwt", Arc::clone(&rotations)).await;
-    let (begun, wanted) = (wall(), rotations_wanted());
+    let (begun, wanted) = (moment(), rotations_wanted());
     let done = || rotations.load(Ordering::SeqCst);
     let (mut newest, mut since) = (0, begun);
     let mut pace = tokio::time::interval(Duration::from_millis(25));
     while done() < wanted {
         pace.tick().await;
         if done() > newest {
-            (newest, since) = (done(), wall());
+            (newest, since) = (done(), moment());
         }
-        let waited = wall().saturating_sub(since);
+        let waited = since.elapsed().unwrap_or_default();
         assert!(
             waited < PATIENCE,
             "none for {waited:?} after {newest} rotations"
@@ -302,7 +289,7 @@ async fn rotations_break_no_handshake_and_no_token() {
     println!(
         "{} rotations in {:?}: {handshakes} handshakes, {tokens} tokens; {authorities} X.509 and {} JWT keys seen",
         done(),
-        wall() - begun,
+        begun.elapsed().unwrap(),
         key_ids.len()
     );
     // What comes between two looks is seen by nobody; most are seen.

@@ -9,6 +9,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod clock;
 mod domain;
 pub mod guide;
 mod machine;
@@ -19,6 +20,7 @@ mod process;
 mod wait;
 mod workload;
 
+pub use clock::{moment, now};
 pub use domain::{Domain, Settings};
 pub use machine::{descriptors, free_port, need_root, resident_kib};
 pub use other_node::{OtherNode, check};

@@ -1,6 +1,8 @@
 //! Waiting for a condition, never for a time.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use crate::clock::moment;
 
 /// How long a condition may take unless a test says otherwise: far beyond what
 /// it takes, so that a busy machine fails no test.
@@ -12,16 +14,12 @@ pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits until `look` finds something, no longer than `patience`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a deadline for what real processes do"
-)]
 pub fn eventually_within<T>(
     patience: Duration,
     what: &str,
     mut look: impl FnMut() -> Option<T>,
 ) -> T {
-    let start = SystemTime::now();
+    let start = moment();
     loop {
         if let Some(found) = look() {
             return found;

@@ -173,7 +173,7 @@ fn explain(status: tonic::Status) -> Failure {
     match status.code() {
         tonic::Code::PermissionDenied => Failure::new(Exit::Refused, status.message().to_owned())
             .next(
-                "no entry matches this process; compare its user and path with `bulla entry list`",
+                "`bulla explain me` says what was attested of this process and which entries match",
             ),
         _ => status.into(),
     }

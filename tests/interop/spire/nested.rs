@@ -13,7 +13,7 @@ use rustls::{ClientConnection, Connection, ServerConnection};
 use serde_json::Value;
 use spiffe::{WorkloadApiClient, X509Svid};
 
-use super::stock::{self, Proof, StockAgent, StockServer, bundle_pem, cli, token};
+use super::stock::{Proof, StockAgent, StockServer, bundle_pem, cli, token};
 
 const AUDIENCE: &str = "payments";
 const PROMPT: &str = Settings::PROMPT;
@@ -115,7 +115,7 @@ impl Workload {
 
 /// A handshake by mutual TLS, in memory, each side with what its agent gave it.
 fn handshake(client: &Workload, server: &Workload) {
-    let clock = || channel::Clock::new(stock::now);
+    let clock = || channel::Clock::new(bulla_tests::now);
     let required = ClientAuth::Required;
     let config = server_config(server.identity(), server.bundles(), required, clock());
     let mut below: Connection = ServerConnection::new(config.unwrap()).unwrap().into();

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use bulla_tests::Domain;
+use bulla_tests::{Domain, now};
 use identity::{Bundle, TrustDomain, X509AuthorityCertificate};
 use spiffe::X509Svid;
 
-use super::stock::{StockAgent, now};
+use super::stock::StockAgent;
 
 /// Adds each server's authorities to the other's bundle.
 pub(super) fn join_bundles(domain: &Domain, spire: &Path) {

@@ -241,16 +241,6 @@ pub(super) fn join(domain: &Domain) -> StockAgent {
     StockAgent::start(domain.port(), &bundle_pem(domain), &Proof::Token(&token))
 }
 
-/// The time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "real certificates of real processes"
-)]
-pub(super) fn now() -> identity::Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    identity::Timestamp(i64::try_from(since.unwrap().as_secs()).unwrap())
-}
-
 fn launch(folder: &Path, port: u16, proof: &Proof<'_>) -> Process {
     let at = |name: &str| folder.join(name);
     let attestor = match proof {
