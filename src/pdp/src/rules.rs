@@ -18,7 +18,7 @@ use crate::builtin;
 use crate::rule::{Covers, Effect, Layer, Rule, Whose};
 use crate::schema::{risk_group, service_group};
 
-const KNOWN: &str = "@id, @owner, @rationale, @ticket, @max_ttl and @rate";
+pub(crate) const KNOWN: &str = "@id, @owner, @rationale, @ticket, @max_ttl and @rate";
 
 /// Reads files one after another.
 pub(crate) struct Reader<'a> {

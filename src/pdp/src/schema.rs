@@ -8,7 +8,7 @@ use policy::{Catalogue, Permission, Service};
 /// What every policy set speaks of. `Path` and `TrustDomain` group workloads by
 /// their SPIFFE IDs; everything in `Workload` comes from attestation and the
 /// registration entry; everything in `Circumstances` is derived by the host.
-const WORLD: &str = r#"
+pub(crate) const WORLD: &str = r#"
 entity TrustDomain;
 entity Path;
 type Node = {

@@ -4,6 +4,7 @@
 mod decisions;
 mod example;
 mod loading;
+mod reference;
 mod sliced;
 mod surveys;
 mod validated;
