@@ -28,6 +28,9 @@ pub const MAX_SECRET_BYTES: usize = 4_096;
 pub const FAR_SIGNATURES: usize = 64;
 /// Of those, for one batch.
 pub const FAR_SIGNATURES_OF_A_BATCH: usize = 16;
+/// Threads that wait for a signature of a list of what is revoked: so many for the
+/// JWS, and as many for the lists of X.509 authorities.
+pub const FAR_LISTS: usize = 4;
 /// By so many milliseconds a remote signer gives up before whoever waits for it does.
 pub const SIGNER_LEAD_MS: u64 = 250;
 /// How long making, finding or removing a signing key may take: RSA takes its time.
@@ -102,8 +105,11 @@ pub const REVOCATIONS_REFRESH: Seconds = Seconds(600);
 pub const CRL_LIFETIME: Seconds = Seconds(86_400);
 /// How long `revoke` waits for the list that holds it to be signed.
 pub const REVOKE_WAIT: Duration = Duration::from_secs(3);
-/// Between two tries to sign the list.
+/// Between two looks whether a list is due, and the first pause after one could not
+/// be signed.
 pub const REVOCATIONS_RETRY: Duration = Duration::from_secs(1);
+/// The longest pause after lists could not be signed again and again.
+pub const REVOCATIONS_LONGEST_RETRY: Duration = Duration::from_secs(16);
 /// The most unexpired SVIDs that a revocation's answer names.
 pub const MAX_REVOKED_HITS: usize = 1_000;
 /// How often expired tokens and entries are removed, as a cron schedule (UTC).
@@ -130,9 +136,12 @@ pub const MAX_ACTIVATIONS: usize = 50;
 pub const MAX_CANDIDATES: usize = 2_000;
 /// The most changes of access that a plan lists.
 pub const MAX_PLAN_CHANGES: usize = 1_000;
-/// Requests for tokens of one entry in one second; more are turned away undecided
-/// and leave no record.
+/// Requests for tokens of one entry in one second, and of one agent for entries that
+/// are not its own; more are turned away undecided, and the first of them in each
+/// second leaves a record.
 pub const MAX_MINTS_A_SECOND: u32 = 200;
+/// The most counts of requests, and of mints, that are kept at one time.
+pub const MAX_RATE_COUNTS: usize = 500_000;
 /// The largest decision in a record, in bytes of JSON.
 pub const MAX_DECISION_BYTES: usize = 28_000;
 /// The longest ticket of break-glass, in bytes.

@@ -1,6 +1,8 @@
 //! A whole server in a test's hands: real store, journal and keys in a folder of
 //! its own, time that moves when told, no sockets.
 
+pub(crate) mod far;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,6 +70,13 @@ impl Rig {
         Self::on(dir, settings, (store, keys), Clock::manual(START))
             .await
             .unwrap()
+    }
+
+    /// A server whose keys are kept elsewhere, and who keeps them.
+    pub(crate) async fn with_far_keys() -> (Self, Arc<far::Far>) {
+        let far = Arc::new(far::Far::default());
+        let rig = Self::with_keys(Arc::new(far::FarStorage(Arc::clone(&far)))).await;
+        (rig, far)
     }
 
     /// A server on a store that already holds something.

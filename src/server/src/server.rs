@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
+use crate::limits;
 use crate::metrics::Meters;
 use crate::open::Opened;
 use crate::revocation::Revocations;
@@ -115,11 +116,14 @@ impl Server {
             serials: authorities.serials(),
             lifetimes: lifetimes(&settings),
             meters,
-            far: issue::FarAway::new(settings.signing_timeout),
+            far: issue::FarAway::new(settings.signing_timeout, limits::FAR_SIGNATURES),
         });
         let tokens = scoped(&issuer, &settings, stopping.clone()).await;
         let attestation = attestation(&issuer, &settings)?;
-        let revocations = Revocations::new(&state, &audit, &authorities, &clock);
+        let revocations = Revocations::new(
+            (&state, &audit, &authorities, &clock),
+            settings.signing_timeout,
+        );
         let server = Self {
             started_at: clock.now(),
             identity: LiveIdentity::empty(),
@@ -204,6 +208,7 @@ async fn scoped(issuer: &Issuer, settings: &Settings, stopping: watch::Receiver<
         clock: issuing.clock.clone(),
         entropy: issuing.entropy.clone(),
         meters: issuing.meters.clone(),
+        far: issuing.far.clone(),
         longest: settings.max_jwt_ttl.max(settings.jwt_ttl),
         issuer: settings.issuer(),
     });

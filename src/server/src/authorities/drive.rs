@@ -169,6 +169,8 @@ impl Authorities {
 
     pub(super) fn show(&self, rotors: &Rotors) {
         let now = self.0.parts.clock.now();
+        let known = super::lists::known(&rotors.x509);
+        self.0.known.store(Arc::new(known));
         let rotors = rotors.all().into_iter();
         let status = rotors.flat_map(|rotor| self.0.status_of(rotor, now));
         self.0.status.store(Arc::new(status.collect()));

@@ -5,32 +5,64 @@ use std::sync::Arc;
 
 use authority::X509Authority;
 use authority::rotation::Phase;
-use identity::Seconds;
+use identity::{Seconds, Timestamp};
+use keys::Signer;
+use records::AuthorityProfile;
 
 use super::Authorities;
+use super::rows::Rotor;
+
+/// A key whose certificates verifiers know.
+pub(super) struct Known {
+    /// Its certificate, then those above it.
+    chain: Vec<Vec<u8>>,
+    signer: Arc<dyn Signer>,
+}
+
+impl Known {
+    fn authority(&self, now: Timestamp) -> Option<X509Authority> {
+        let (certificate, above) = self.chain.split_first()?;
+        let above: Vec<&[u8]> = above.iter().map(Vec::as_slice).collect();
+        // One that has expired vouches for nothing that could be revoked.
+        X509Authority::load(certificate, &above, Arc::clone(&self.signer), now).ok()
+    }
+}
+
+/// The keys of a rotation that are in the bundle, oldest first.
+pub(super) fn known(rotor: &Rotor) -> Vec<Known> {
+    let keys = rotor.state.keys.iter();
+    let keys = keys.filter(|key| !matches!(key.phase, Phase::Prepared));
+    let known = keys.filter_map(|key| {
+        Some(Known {
+            chain: rotor.row(key.slot)?.chain.clone(),
+            signer: Arc::clone(rotor.signers.get(&key.slot)?),
+        })
+    });
+    known.collect()
+}
 
 impl Authorities {
-    /// This server's X.509 authorities that verifiers know, oldest first.
-    pub(crate) async fn x509_in_bundle(&self) -> Vec<X509Authority> {
+    /// This server's X.509 authorities that verifiers know, oldest first, as of the
+    /// last step of the rotation: a step that waits for somebody is not waited for.
+    pub(crate) fn x509_in_bundle(&self) -> Vec<X509Authority> {
         let now = self.0.parts.clock.now();
-        let rotors = self.0.rotors.lock().await;
-        let rotor = &rotors.x509;
-        let known = rotor.state.keys.iter();
-        let known = known.filter(|key| !matches!(key.phase, Phase::Prepared));
-        let authorities = known.filter_map(|key| {
-            let row = rotor.row(key.slot)?;
-            let signer = rotor.signers.get(&key.slot)?;
-            let (certificate, above) = row.chain.split_first()?;
-            let above: Vec<&[u8]> = above.iter().map(Vec::as_slice).collect();
-            // One that has expired vouches for nothing that could be revoked.
-            X509Authority::load(certificate, &above, Arc::clone(signer), now).ok()
-        });
-        authorities.collect()
+        let known = self.0.known.load();
+        known.iter().filter_map(|one| one.authority(now)).collect()
     }
 
-    /// The longest lifetime of an X.509-SVID and of a JWT-SVID.
-    pub(crate) fn longest(&self) -> (Seconds, Seconds) {
+    /// The longest lifetime of anything that can be revoked, authorities of downstream
+    /// servers included.
+    pub(crate) fn longest(&self) -> Seconds {
         let plan = &self.0.parts.plan;
-        (plan.longest_x509, plan.longest_jwt)
+        let [x509, jwt] = [AuthorityProfile::X509, AuthorityProfile::Jwt];
+        plan.longest_signed(x509).max(plan.longest_signed(jwt))
+    }
+}
+
+#[cfg(test)]
+impl Authorities {
+    /// Keeps every rotation from its next step.
+    pub(crate) async fn step_under_way(&self) -> impl Drop + '_ {
+        self.0.rotors.lock().await
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Inner {
     jwt: ArcSwapOption<JwtAuthority>,
     access: ArcSwapOption<AccessAuthority>,
     status: ArcSwap<Vec<KeyStatus>>,
+    /// The X.509 keys that are in the bundle.
+    known: ArcSwap<Vec<lists::Known>>,
     /// One step of one rotation at a time; also guards the own bundle.
     rotors: tokio::sync::Mutex<Rotors>,
     /// An administrator moved a key; whoever holds something signed by it looks.

@@ -40,6 +40,7 @@ impl Authorities {
             jwt: ArcSwapOption::empty(),
             access: ArcSwapOption::empty(),
             status: ArcSwap::default(),
+            known: ArcSwap::default(),
             rotors: tokio::sync::Mutex::new(rotors),
             changed: Notify::new(),
             ledger: Ledger::default(),

@@ -10,19 +10,20 @@ use keys::SignError;
 use tokio::sync::Semaphore;
 
 use super::IssueRefusal;
-use crate::limits;
 
-/// The threads that may wait for a signer.
+/// The threads that may wait for a signer. Cheap to clone: the clones share them.
+#[derive(Clone)]
 pub(crate) struct FarAway {
     places: Arc<Semaphore>,
     patience: Duration,
 }
 
 impl FarAway {
-    /// Waits for one signature at most so long, its turn included.
-    pub(crate) fn new(patience: Duration) -> Self {
+    /// Waits for one signature at most so long, its turn included; so many threads may
+    /// wait for a signer at one time.
+    pub(crate) fn new(patience: Duration, places: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(limits::FAR_SIGNATURES)),
+            places: Arc::new(Semaphore::new(places)),
             patience,
         }
     }
@@ -30,7 +31,8 @@ impl FarAway {
     /// Signs, or says within the bound that it could not be.
     ///
     /// # Errors
-    /// [`IssueRefusal::Sign`] with what the signer said, if anything.
+    /// [`IssueRefusal::Away`] or [`IssueRefusal::Sign`] with what the signer said, if
+    /// anything.
     pub(crate) async fn sign<T: Send + 'static>(
         &self,
         sign: impl FnOnce() -> Result<T, IssueError> + Send + 'static,
@@ -55,8 +57,14 @@ impl FarAway {
         let places = Arc::clone(&self.places);
         let place = places.acquire_owned().await;
         let place = place.map_err(|_closed| gone("the server is stopping"))?;
+        // Dropped with this future, when its caller has given up.
+        let waited_for = Arc::new(());
+        let wanted = Arc::downgrade(&waited_for);
         let signed = tokio::task::spawn_blocking(move || {
-            let signed = sign();
+            let signed = match wanted.upgrade() {
+                Some(_still) => sign(),
+                None => Err(gone("nobody waits for it any more")),
+            };
             drop(place);
             signed
         });
@@ -68,9 +76,15 @@ impl FarAway {
 }
 
 /// What a caller is told of an error of signing, and whoever reads the log.
-pub(super) fn refusal(error: &IssueError) -> IssueRefusal {
+pub(crate) fn refusal(error: &IssueError) -> IssueRefusal {
     match error {
         IssueError::Sign(SignError::Unavailable(why)) => away(why),
+        IssueError::Sign(SignError::Refused(why)) => {
+            tracing::error!(%why, "signing key refuses to sign");
+            IssueRefusal::Sign(format!(
+                "the signing key refuses to sign: {why}; whoever keeps the key can say more"
+            ))
+        }
         error => {
             tracing::error!(%error, "signing failed after the record was made");
             IssueRefusal::Sign("it could not be signed; try again".into())

@@ -1,106 +1,14 @@
 //! A signer that is slow, away or wrong: issuance says so and is never wrong, other
 //! work goes on, and issuance is back when the signer is.
 
-use std::sync::{Condvar, Mutex};
-
-use keys::memory::MemoryKeys;
-use keys::{KeyStorage, KeyType, Protection, PublicKey, SignError, Signer, StorageError};
-use ring::rand::SecureRandom;
-
 use super::*;
 use crate::caller::Caller;
 use crate::failure::Kind;
+use crate::rig::far::{Far, Mood};
 use crate::rig::{ADMIN, Agent, Rig, subject_key};
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Mood {
-    Works,
-    /// Says that it cannot now.
-    Away,
-    /// Says nothing at all.
-    Hangs,
-    /// Gives a signature of something else.
-    Lies,
-}
-
-struct Far {
-    mood: Mutex<Mood>,
-    changed: Condvar,
-    keys: MemoryKeys,
-}
-
-impl Far {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            mood: Mutex::new(Mood::Works),
-            changed: Condvar::new(),
-            keys: MemoryKeys::new(),
-        })
-    }
-
-    fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-        self.changed.notify_all();
-    }
-}
-
-struct FarStorage(Arc<Far>);
-
-struct FarSigner(Arc<Far>, Arc<dyn Signer>);
-
-impl Signer for FarSigner {
-    fn public_key(&self) -> &PublicKey {
-        self.1.public_key()
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let mood = self.0.mood.lock().unwrap();
-        let hangs = |mood: &mut Mood| *mood == Mood::Hangs;
-        let mood = *self.0.changed.wait_while(mood, hangs).unwrap();
-        match mood {
-            Mood::Away => Err(SignError::Unavailable("nobody is at home".into())),
-            Mood::Lies => self.1.sign(b"something else"),
-            _ => self.1.sign(message),
-        }
-    }
-
-    fn is_remote(&self) -> bool {
-        true
-    }
-}
-
-impl KeyStorage for FarStorage {
-    fn create(
-        &self,
-        id: &str,
-        key_type: KeyType,
-        rng: &dyn SecureRandom,
-    ) -> Result<Arc<dyn Signer>, StorageError> {
-        let made = self.0.keys.create(id, key_type, rng)?;
-        Ok(Arc::new(FarSigner(Arc::clone(&self.0), made)))
-    }
-
-    fn load(&self, id: &str) -> Result<Option<Arc<dyn Signer>>, StorageError> {
-        let found = self.0.keys.load(id)?;
-        Ok(found.map(|key| Arc::new(FarSigner(Arc::clone(&self.0), key)) as Arc<dyn Signer>))
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StorageError> {
-        self.0.keys.remove(id)
-    }
-
-    fn list(&self) -> Result<Vec<String>, StorageError> {
-        self.0.keys.list()
-    }
-
-    fn protection(&self) -> Protection {
-        Protection::Pkcs11
-    }
-}
-
 async fn rig() -> (Rig, Arc<Far>, Agent, Arc<Entry>) {
-    let far = Far::new();
-    let rig = Rig::with_keys(Arc::new(FarStorage(Arc::clone(&far)))).await;
+    let (rig, far) = Rig::with_far_keys().await;
     let agent = rig.agent().await;
     let entry = rig.create(rig.entry(&agent.id, "web")).await;
     (rig, far, agent, entry)
@@ -187,4 +95,46 @@ async fn a_wrong_signature_never_leaves_the_server() {
         assert_eq!(item.unwrap_err().kind(), Kind::Unavailable);
     }
     assert_eq!(token(&rig).await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+/// What its caller no longer waits for is not signed later, when a thread is free.
+#[tokio::test]
+async fn nothing_is_signed_for_somebody_who_has_given_up() {
+    let far = FarAway::new(std::time::Duration::ZERO, 1);
+    let signed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (told, saw) = (Arc::clone(&signed), Arc::clone(&signed));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_time()
+        .build();
+    let (free, busy) = std::sync::mpsc::channel::<()>();
+    let outcome = std::thread::spawn(move || {
+        let runtime = runtime.unwrap();
+        let outcome = runtime.block_on(async {
+            let blocked = tokio::task::spawn_blocking(move || busy.recv());
+            let refused = far.sign(move || {
+                told.store(true, std::sync::atomic::Ordering::SeqCst);
+                Ok(())
+            });
+            let refused = refused.await;
+            free.send(()).unwrap();
+            let _ = blocked.await.unwrap();
+            // The only thread takes its work in order: what was queued is done by now.
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            refused
+        });
+        drop(runtime);
+        outcome
+    });
+    let outcome = outcome.join().unwrap();
+    assert_eq!(outcome.unwrap_err().kind(), Kind::Unavailable);
+    assert!(!saw.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[test]
+fn a_signer_that_refuses_is_quoted() {
+    let refused = keys::SignError::Refused("the key may not sign SHA-384".into());
+    let refusal = refusal(&authority::IssueError::Sign(refused));
+    assert_eq!(refusal.kind(), Kind::Unavailable);
+    assert!(refusal.to_string().contains("the key may not sign SHA-384"));
 }

@@ -26,7 +26,7 @@ use crate::failure::Failure;
 use crate::metrics::Meters;
 use crate::state::State;
 
-pub(crate) use far_away::FarAway;
+pub(crate) use far_away::{FarAway, refusal};
 pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
 pub(crate) use x509::not_revoked;

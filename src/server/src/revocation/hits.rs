@@ -51,8 +51,7 @@ impl Revocations {
 
     /// The longest lifetime of anything that can be revoked.
     pub(super) fn longest(&self) -> Seconds {
-        let (x509, jwt) = self.0.authorities.longest();
-        x509.max(jwt)
+        self.0.authorities.longest()
     }
 }
 

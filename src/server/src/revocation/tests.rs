@@ -1,6 +1,9 @@
 //! Revocations on a whole server: what is refused, what is issued, what a restart
 //! keeps, and what the signed list says.
 
+mod away;
+mod unreadable;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +18,6 @@ use crate::issue::{JwtRequest, JwtRight, X509Request, X509Right};
 use crate::limits;
 use crate::rig::{ADMIN, Rig, serial_of, subject_key};
 
-const SOON: Duration = Duration::from_secs(20);
-
 impl Rig {
     fn order(&self, kind: &str, value: &str) -> Order {
         Order {
@@ -29,7 +30,7 @@ impl Rig {
 
     async fn signed(&self) -> Arc<Signed> {
         let revocations = &self.server.revocations;
-        revocations.bring_up_to_date(SOON).await.unwrap();
+        revocations.bring_up_to_date().await.unwrap();
         revocations.signed().unwrap()
     }
 

@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use channel::LiveBundles;
-use identity::TrustDomain;
+use identity::{Timestamp, TrustDomain};
 use records::key;
 use registry::{Change, Registry, Touched};
 use store::{Position, Store, WatchError};
 use tokio::sync::watch;
 
-use super::stored::{Stored, decode};
+use super::stored::{Stored, decode, unread_revocation};
 use super::{Inner, State, View};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -37,10 +37,11 @@ impl State {
     /// Loads everything of the trust domain into memory.
     ///
     /// # Errors
-    /// The store cannot be read. A record that cannot be read is no error: it is
-    /// left out, logged and counted.
+    /// The store cannot be read, or it cannot be told what is revoked. Any other record
+    /// that cannot be read is no error: it is left out, logged and counted.
     pub(crate) async fn load(parts: Loading) -> Result<Self, Failure> {
-        let (view, position) = load_view(&parts.trust_domain, &parts.store).await?;
+        let (view, position) =
+            load_view(&parts.trust_domain, &parts.store, parts.clock.now()).await?;
         for bundle in view.registry.bundles() {
             parts.live_bundles.set(Arc::clone(bundle));
         }
@@ -72,15 +73,10 @@ impl State {
         let mut effects = Effects::default();
         {
             let mut guard = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
+            let whose = (&self.0.trust_domain, self.0.clock.now());
             for write in writes {
                 let value = write.value().map(AsRef::as_ref);
-                take(
-                    &self.0.trust_domain,
-                    &mut guard,
-                    write.key(),
-                    value,
-                    &mut effects,
-                );
+                take(whose, &mut guard, write.key(), value, &mut effects);
             }
             // Before anybody is told that the change is in force.
             if effects.revocations {
@@ -113,7 +109,8 @@ impl State {
     }
 
     async fn reload(&self) -> Result<Position, Failure> {
-        let (view, position) = load_view(&self.0.trust_domain, &self.0.store).await?;
+        let (view, position) =
+            load_view(&self.0.trust_domain, &self.0.store, self.0.clock.now()).await?;
         for bundle in view.registry.bundles() {
             self.0.live_bundles.set(Arc::clone(bundle));
         }
@@ -141,7 +138,11 @@ struct Effects {
 }
 
 /// Reads all records of the trust domain.
-async fn load_view(td: &TrustDomain, store: &Arc<dyn Store>) -> Result<(View, Position), Failure> {
+async fn load_view(
+    td: &TrustDomain,
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+) -> Result<(View, Position), Failure> {
     let loaded = store.load(&key::all(td)).await;
     let loaded =
         loaded.map_err(|error| Failure::unavailable(format!("state cannot be loaded: {error}")))?;
@@ -155,16 +156,31 @@ async fn load_view(td: &TrustDomain, store: &Arc<dyn Store>) -> Result<(View, Po
     };
     let mut effects = Effects::default();
     for (key, value) in &loaded.records {
-        take(td, &mut view, key, Some(value), &mut effects);
+        take((td, now), &mut view, key, Some(value), &mut effects);
         // Nobody listens yet; do not gather what nobody is told.
         effects = Effects::default();
     }
+    check_revocations(td, &view, now)?;
     Ok((view, loaded.position))
+}
+
+/// A server that does not know all that is revoked would accept some of it.
+fn check_revocations(td: &TrustDomain, view: &View, now: Timestamp) -> Result<(), Failure> {
+    let mut lost = view.poison.iter().filter(|(key, poison)| {
+        poison.is_revocation() && unread_revocation(td, key, now).is_none()
+    });
+    lost.next().map_or(Ok(()), |(_, poison)| {
+        Err(Failure::internal(format!(
+            "the stored record {} says what is revoked and cannot be read: {}; run the version of bulla that wrote \
+             it, or restore the data directory from a backup",
+            poison.key, poison.why
+        )))
+    })
 }
 
 /// Applies one record, or its deletion, to the view.
 fn take(
-    td: &TrustDomain,
+    (td, now): (&TrustDomain, Timestamp),
     view: &mut View,
     key: &[u8],
     value: Option<&[u8]>,
@@ -181,13 +197,13 @@ fn take(
             tracing::error!(
                 record = poison.key,
                 why = poison.why,
-                "stored record is left out"
+                "stored record cannot be read"
             );
-            // What was there before under this key can no longer be vouched for.
-            if let Ok(Stored::Registry(gone)) = decode(td, key, None)
-                // A revocation that was read before stays one.
-                && !matches!(gone, Change::DeleteRevocation(_))
-            {
+            if let Some(revocation) = unread_revocation(td, key, now) {
+                let still = Stored::Registry(Change::PutRevocation(Arc::new(revocation)));
+                take_good(view, still, effects);
+            } else if let Ok(Stored::Registry(gone)) = decode(td, key, None) {
+                // What was there before under this key can no longer be vouched for.
                 effects.touched.push(view.registry.apply(gone));
             }
             view.poison.insert(key.to_vec(), poison);

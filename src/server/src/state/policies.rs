@@ -24,7 +24,7 @@ impl State {
     /// in force again because of that.
     pub(crate) fn active_policy(&self) -> Result<Option<Arc<ActivationRecord>>, Failure> {
         let view = self.read();
-        let lost = view.poison.values().find(|p| p.key.contains("/policy/"));
+        let lost = view.poison.values().find(|poison| poison.is_policy());
         if let Some(lost) = lost {
             let text = format!(
                 "the stored record {} cannot be read: {}",

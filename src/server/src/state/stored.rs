@@ -1,14 +1,25 @@
 //! From the store's bytes to typed changes and back. A record that cannot be read
-//! is poison: it is named, counted and left out, and never stops the others.
+//! is poison: it is named, counted and left out, and never stops the others. Only of
+//! what is revoked nothing may be left out: see [`unread_revocation`].
 
 use std::sync::Arc;
 
-use identity::{EntryId, Node, Revoked, SpiffeId, TrustDomain};
+use identity::{EntryId, Node, Revocation, Revoked, SpiffeId, Timestamp, TrustDomain};
 use records::{
     ActivationRecord, BreakGlassRecord, JoinTokenRecord, RecordError, TokenLimitsRecord, key,
 };
 use registry::Change;
 use store::{Key, Value, Write};
+
+/// The kinds of records whose loss would let more through than before.
+const REVOCATION: &str = "revocation";
+const REVOCATION_LIST: &str = "revocation_list";
+const POLICY: &str = "policy";
+/// The path of a server's own ID.
+const SERVER_PATH: &str = "/spire/server";
+/// The end of the year 9999, where certificates end that have no end (RFC 5280
+/// section 4.1.2.5).
+const NEVER_SPENT: Timestamp = Timestamp(253_402_300_799);
 
 /// What one stored record means to the in-memory view.
 pub(crate) enum Stored {
@@ -32,6 +43,8 @@ pub(crate) enum Stored {
 /// A record that this program cannot use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Poison {
+    /// What its key says it is; nothing when the key is not ours.
+    pub(crate) kind: String,
     /// Its key, readable.
     pub(crate) key: String,
     /// What is wrong with it.
@@ -40,25 +53,62 @@ pub(crate) struct Poison {
 
 /// Reads one record, or the deletion of one (`value` is `None`).
 pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Result<Stored, Poison> {
-    let poison = |why: String| Poison {
+    let poison = |kind: &str, why: String| Poison {
+        kind: kind.to_owned(),
         key: key.escape_ascii().to_string(),
         why,
     };
-    let (kind, name) = split(td, key).ok_or_else(|| poison("its key is not ours".into()))?;
+    let (kind, name) = split(td, key).ok_or_else(|| poison("", "its key is not ours".into()))?;
     let stored = match (kind, value) {
         ("entry", value) => entry(td, name, value),
         ("node", value) => node(td, name, value),
         ("bundle", value) => bundle(name, value),
         ("token", value) => token(name, value),
-        ("revocation", value) => revocation(td, name, value),
-        ("revocation_list", value) => revocation_sequence(value),
+        (REVOCATION, value) => revocation(td, name, value),
+        (REVOCATION_LIST, value) => revocation_sequence(value),
         ("authority" | "upstream", _) => Ok(Stored::Authority),
-        ("policy", value) => policy(name, value),
+        (POLICY, value) => policy(name, value),
         ("limits", value) => limits(name, value),
         ("glass", value) => glass(name, value),
         (other, _) => Err(format!("its kind {other:?} is unknown")),
     };
-    stored.map_err(poison)
+    stored.map_err(|why| poison(kind, why))
+}
+
+impl Poison {
+    /// Whether it says something about the policy set in force.
+    pub(crate) fn is_policy(&self) -> bool {
+        self.kind == POLICY
+    }
+
+    /// Whether it says something about what is revoked.
+    pub(crate) fn is_revocation(&self) -> bool {
+        self.kind == REVOCATION || self.kind == REVOCATION_LIST
+    }
+}
+
+/// What a revocation comes to whose record cannot be read: its key still names what is
+/// revoked, and that is refused until an administrator lifts it. `None` when the key
+/// names nothing either.
+pub(crate) fn unread_revocation(
+    td: &TrustDomain,
+    key: &[u8],
+    now: Timestamp,
+) -> Option<Revocation> {
+    let Ok(Stored::Registry(Change::DeleteRevocation(what))) = decode(td, key, None) else {
+        return None;
+    };
+    // Agents could not reach a server whose own ID is refused for good, and such a
+    // revocation is never made.
+    let is_server = matches!(&what, Revoked::Id(id) if id.path() == SERVER_PATH);
+    let is_id = matches!(what, Revoked::Id(_));
+    Some(Revocation {
+        what,
+        at: now,
+        until: (is_server || !is_id).then_some(NEVER_SPENT),
+        authority: "".into(),
+        reason: "its record cannot be read, so it stays in force until it is lifted".into(),
+    })
 }
 
 /// `<td>/<kind>/<name>` as kind and name.

@@ -5,17 +5,18 @@
 use std::sync::{Arc, PoisonError};
 
 use authority::{AccessAuthority, DecisionMark, Jti, JwtAuthority, PreparedJwt, Scoped};
-use identity::{Entry, SpiffeId, Timestamp};
+use identity::{Entry, EntryId, SpiffeId, Timestamp};
 use policy::{
     BreakGlass, Caps, Decision, DecisionRecord, Limit, Principal, Profile, Refusal, RefusalCode,
     RequestContext, Wanted, admit,
 };
 
 use super::ask::{Ask, Mint, MintedToken, bound_without_end, confirmation, nothing_granted};
+use super::rates::{Asker, MayAsk};
 use super::{Active, Tokens};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::issue::{IssueRefusal, not_revoked};
+use crate::issue::{IssueRefusal, not_revoked, refusal};
 use crate::limits;
 
 /// The authority of the profile that was chosen.
@@ -29,6 +30,13 @@ struct Planned {
     signing: Signing,
     prepared: PreparedJwt,
     limited_by: Limit,
+}
+
+fn too_often() -> Failure {
+    Failure::new(
+        Kind::Exhausted,
+        "too many requests for tokens of this entry in one second; keep tokens and use them again",
+    )
 }
 
 /// A decision without a token.
@@ -114,58 +122,66 @@ impl Tokens {
             &decision,
         );
         let what = (&principal, &wanted, &decision);
-        match self.prepare(&active, what, &record, (&context, ask.svid_not_after))? {
-            Ok(planned) => self.record_and_sign(caller, planned, record).await,
-            Err(refused) => {
+        match self.prepare(&active, what, &record, (&context, ask.svid_not_after)) {
+            Err(refusal) => {
+                let whose = (&principal.entry_id, principal.spiffe_id.as_str());
+                Err(self.on_record(caller, whose, refusal).await)
+            }
+            Ok(Ok(planned)) => self.record_and_sign(caller, planned, record).await,
+            Ok(Err(refused)) => {
                 let record = record.failed(refused.error);
                 self.refused(caller, record, refused.retry_after).await
             }
         }
     }
 
-    /// The entry, if it is the agent's and it does not ask too often. Floods are
-    /// held back before anything is decided, recorded or signed.
+    /// The entry, if it is the agent's and it does not ask too often. Who may ask comes
+    /// first, so that nobody uses up another's turn. Floods are held back before anything
+    /// is decided or signed, with one record for each second.
     async fn authorised(
         &self,
         caller: &Caller,
         ask: &Ask,
         now: Timestamp,
     ) -> Result<Arc<Entry>, IssueRefusal> {
-        if !self
-            .rates()
-            .may_ask(&ask.entry, now, limits::MAX_MINTS_A_SECOND)
-        {
-            return Err(Failure::new(
-                Kind::Exhausted,
-                "too many requests for tokens of this entry in one second; keep tokens and use them again",
-            )
-            .into());
-        }
-        let found = self
-            .0
-            .parts
-            .state
-            .registry()
-            .is_authorised(&ask.agent, &ask.entry, now);
-        let revoked = found.as_ref().map(|entry| {
-            let revoked = not_revoked(&self.0.parts.state, &entry.spiffe_id);
-            revoked.map(|_after| Arc::clone(entry))
-        });
-        let refusal = match revoked {
-            Some(Ok(entry)) => return Ok(entry),
-            Some(Err(refusal)) => refusal,
-            None => IssueRefusal::NotAuthorised(ask.entry.clone()),
+        let state = &self.0.parts.state;
+        let found = state.registry().is_authorised(&ask.agent, &ask.entry, now);
+        let asker = match &found {
+            Some(_) => Asker::Entry(ask.entry.clone()),
+            None => Asker::Stranger(ask.agent.clone()),
         };
+        let may_ask = self
+            .rates()
+            .may_ask(&asker, now, limits::MAX_MINTS_A_SECOND);
+        let refusal = match (may_ask, found) {
+            (MayAsk::Yes, Some(entry)) => match not_revoked(state, &entry.spiffe_id) {
+                Ok(_after) => return Ok(entry),
+                Err(refusal) => refusal,
+            },
+            (MayAsk::Yes, None) => IssueRefusal::NotAuthorised(ask.entry.clone()),
+            (MayAsk::NoMore, _) => too_often().into(),
+            (MayAsk::StillNoMore, _) => return Err(too_often().into()),
+        };
+        Err(self.on_record(caller, (&ask.entry, ""), refusal).await)
+    }
+
+    /// Puts a refusal on record that is not the policies'.
+    async fn on_record(
+        &self,
+        caller: &Caller,
+        (entry, for_whom): (&EntryId, &str),
+        refusal: IssueRefusal,
+    ) -> IssueRefusal {
         let reason = refusal.to_string();
         let record = crate::audit::Refusal {
             kind: records::AuditKind::Decision,
             caller,
-            for_whom: "",
-            entry_id: ask.entry.as_str(),
+            for_whom,
+            entry_id: entry.as_str(),
             reason: &reason,
         };
         self.0.parts.audit.refuse(record).await;
-        Err(refusal)
+        refusal
     }
 
     fn deciding(&self) -> Result<Arc<Active>, Failure> {
@@ -328,6 +344,10 @@ impl Tokens {
             signing, prepared, ..
         } = planned;
         let parts = &self.0.parts;
+        let remote = match &signing {
+            Signing::Jwt(authority) => authority.is_remote(),
+            Signing::Access(authority) => authority.is_remote(),
+        };
         let (jti, ends) = (prepared.jti().to_string(), prepared.expires_at());
         let issued_at = prepared.issued_at();
         let record = record.minting(jti, ends, planned.limited_by);
@@ -340,27 +360,21 @@ impl Tokens {
         let receipt = receipts
             .pop()
             .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
-        let failed = |error: &dyn std::fmt::Display| {
+        let recorded = prepared.redeem(receipt).map_err(|error| {
             tracing::error!(%error, "signing failed after the record was made");
             IssueRefusal::Sign("the token could not be signed; try again".into())
-        };
-        let recorded = prepared.redeem(receipt).map_err(|e| failed(&e))?;
-        let remote = match &signing {
-            Signing::Jwt(authority) => authority.is_remote(),
-            Signing::Access(authority) => authority.is_remote(),
-        };
-        let sign = move || match signing {
+        })?;
+        let sign = move || match &signing {
             Signing::Jwt(authority) => authority.sign(recorded).map(|made| made.token),
             Signing::Access(authority) => authority.sign(recorded).map(|made| made.token),
         };
         let token = if remote {
-            let signed = tokio::task::spawn_blocking(sign).await;
-            signed.map_err(|e| failed(&e))?
+            parts.far.sign(sign).await?
         } else {
-            sign()
+            sign().map_err(|error| refusal(&error))?
         };
         let token = MintedToken {
-            token: token.map_err(|e| failed(&e))?,
+            token,
             issued_at,
             expires_at: ends,
         };

@@ -28,6 +28,7 @@ use crate::audit::Audit;
 use crate::authorities::Authorities;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::issue::FarAway;
 use crate::metrics::Meters;
 use crate::state::State;
 
@@ -62,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) meters: Meters,
+    /// Signing with keys that are kept elsewhere, bounded with everybody's.
+    pub(crate) far: FarAway,
     /// The longest life of any token.
     pub(crate) longest: Seconds,
     /// What access tokens name in `iss`.

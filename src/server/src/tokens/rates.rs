@@ -1,23 +1,60 @@
 //! How often: the buckets of `@rate`, the count of the last five minutes that
 //! policies see, and the guard against floods. Pure: the time is an argument.
-//! What has been idle long enough to be full again is forgotten.
+//! What has been idle long enough to be full again is forgotten; while there is no room
+//! for more counts, what would need one is refused.
 
 use std::collections::{HashMap, VecDeque};
 
-use identity::{EntryId, Timestamp};
+use identity::{EntryId, SpiffeId, Timestamp};
 use policy::Rate;
+
+use crate::limits;
 
 /// What policies see as `mints5m`.
 const WINDOW: i64 = 300;
 /// Counts of the window are kept in steps of so many seconds.
 const STEP: i64 = 10;
+/// What is idle is forgotten every so many seconds.
+const SWEEP: u32 = 60;
 
-/// All counts, by entry and audience.
-#[derive(Debug, Default)]
+/// All counts.
+#[derive(Debug)]
 pub(super) struct Rates {
     by_use: HashMap<(EntryId, Box<str>), Use>,
-    by_entry: HashMap<EntryId, (Timestamp, u32)>,
+    by_asker: HashMap<Asker, (Timestamp, u32)>,
     swept_at: i64,
+    /// The most counts of either sort.
+    most: usize,
+}
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    /// Those for an entry, by agents that are authorised for it.
+    Entry(EntryId),
+    /// Those of an agent for entries that are not its own: nobody else's count.
+    Stranger(SpiffeId),
+}
+
+/// Whether somebody may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MayAsk {
+    Yes,
+    /// No more in this second; the first to be told so in it.
+    NoMore,
+    /// As the one before.
+    StillNoMore,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            by_use: HashMap::new(),
+            by_asker: HashMap::new(),
+            swept_at: 0,
+            most: limits::MAX_RATE_COUNTS,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -30,15 +67,27 @@ struct Use {
 }
 
 impl Rates {
-    /// Whether an entry may ask once more in this second.
-    pub(super) fn may_ask(&mut self, entry: &EntryId, now: Timestamp, most: u32) -> bool {
+    /// Whether one more request may be decided in this second.
+    pub(super) fn may_ask(&mut self, asker: &Asker, now: Timestamp, most: u32) -> MayAsk {
         self.sweep(now);
-        let second = self.by_entry.entry(entry.clone()).or_insert((now, 0));
+        if !self.by_asker.contains_key(asker) {
+            if self.by_asker.len() >= self.most {
+                self.by_asker.retain(|_, (at, _)| *at == now);
+            }
+            if self.by_asker.len() >= self.most {
+                return MayAsk::StillNoMore;
+            }
+        }
+        let second = self.by_asker.entry(asker.clone()).or_insert((now, 0));
         if second.0 != now {
             *second = (now, 0);
         }
         second.1 = second.1.saturating_add(1);
-        second.1 <= most
+        match second.1.checked_sub(most) {
+            None | Some(0) => MayAsk::Yes,
+            Some(1) => MayAsk::NoMore,
+            Some(_) => MayAsk::StillNoMore,
+        }
     }
 
     /// Mints of an entry for an audience in the last five minutes.
@@ -57,10 +106,11 @@ impl Rates {
         rate: Option<Rate>,
         now: Timestamp,
     ) -> Result<(), u32> {
-        let used = self
-            .by_use
-            .entry((entry.clone(), audience.into()))
-            .or_default();
+        let key = (entry.clone(), audience.into());
+        if self.by_use.len() >= self.most && !self.by_use.contains_key(&key) {
+            return Err(SWEEP);
+        }
+        let used = self.by_use.entry(key).or_default();
         if let Some(rate) = rate {
             let now_ms = now.0.saturating_mul(1_000);
             let span_ms = i64::from(rate.per.0) * 1_000;
@@ -91,11 +141,11 @@ impl Rates {
 
     /// Forgets what no longer counts, once a minute.
     fn sweep(&mut self, now: Timestamp) {
-        if now.0 < self.swept_at.saturating_add(60) && now.0 >= self.swept_at {
+        if now.0 < self.swept_at.saturating_add(SWEEP.into()) && now.0 >= self.swept_at {
             return;
         }
         self.swept_at = now.0;
-        self.by_entry.retain(|_, (at, _)| at.0 >= now.0 - 1);
+        self.by_asker.retain(|_, (at, _)| at.0 >= now.0 - 1);
         self.by_use.retain(|_, used| {
             let counted = used
                 .steps
@@ -112,6 +162,10 @@ mod tests {
 
     fn entry(name: &str) -> EntryId {
         EntryId::parse(name).unwrap()
+    }
+
+    fn asker(name: &str) -> Asker {
+        Asker::Entry(entry(name))
     }
 
     #[test]
@@ -144,18 +198,39 @@ mod tests {
         assert_eq!(count(&rates, 1_299), 3);
         assert_eq!(count(&rates, 1_310), 1);
         assert_eq!(count(&rates, 1_470), 0);
-        assert!(rates.may_ask(&entry("x"), Timestamp(2_000), 1));
+        assert_eq!(rates.may_ask(&asker("x"), Timestamp(2_000), 1), MayAsk::Yes);
         assert!(rates.by_use.is_empty(), "what is idle takes no memory");
     }
 
     #[test]
     fn a_flood_of_one_entry_is_held_back() {
         let mut rates = Rates::default();
-        let mut asks = |name, at| rates.may_ask(&entry(name), Timestamp(at), 2);
+        let mut asks = |name, at| rates.may_ask(&asker(name), Timestamp(at), 2);
         assert_eq!(
-            [asks("e", 5), asks("e", 5), asks("e", 5)],
-            [true, true, false]
+            [asks("e", 5), asks("e", 5), asks("e", 5), asks("e", 5)],
+            [
+                MayAsk::Yes,
+                MayAsk::Yes,
+                MayAsk::NoMore,
+                MayAsk::StillNoMore
+            ]
         );
-        assert!(asks("f", 5) && asks("e", 6));
+        assert_eq!([asks("f", 5), asks("e", 6)], [MayAsk::Yes; 2]);
+    }
+
+    #[test]
+    fn counts_take_bounded_memory_and_what_finds_no_room_is_refused() {
+        let mut rates = Rates {
+            most: 2,
+            ..Rates::default()
+        };
+        let mut asks = |name, at| rates.may_ask(&asker(name), Timestamp(at), 9);
+        assert_eq!([asks("a", 5), asks("b", 5)], [MayAsk::Yes; 2]);
+        assert_eq!(asks("c", 5), MayAsk::StillNoMore);
+        assert_eq!(asks("a", 5), MayAsk::Yes, "whoever has a count goes on");
+        assert_eq!(asks("c", 6), MayAsk::Yes, "the next second has room");
+        let mut take = |name, at| rates.take(&entry(name), "x", None, Timestamp(at));
+        assert_eq!([take("a", 6), take("b", 6)], [Ok(()); 2]);
+        assert_eq!([take("c", 6), take("a", 6)], [Err(SWEEP), Ok(())]);
     }
 }

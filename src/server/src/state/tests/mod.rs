@@ -146,6 +146,25 @@ async fn a_poison_record_is_left_out_and_stops_nobody() {
     assert!(outcome[0].is_err());
 }
 
+/// A policy record that cannot be read stops every decision; another's whose name
+/// only looks like one stops none.
+#[tokio::test]
+async fn only_a_lost_policy_record_stops_decisions() {
+    let rig = Rig::memory().await;
+    let td = rig.server.state.trust_domain().clone();
+    let put = |key: Vec<u8>| {
+        let garbage = Write::Put(key.into(), b"garbage".as_slice().into());
+        rig.server.state.commit(Vec::new(), vec![garbage])
+    };
+    let node = rig.id("/spire/agent/policy/n1");
+    put(key::node(&td, &node)).await.unwrap();
+    assert_eq!(rig.server.state.poison().len(), 1);
+    assert!(rig.server.state.active_policy().is_ok());
+    put(key::activation(&td, 1)).await.unwrap();
+    let refused = rig.server.state.active_policy().unwrap_err();
+    assert!(refused.message().contains("history-"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_view_that_nobody_refreshes_authorises_nothing() {
     let rig = Rig::memory().await;

@@ -12,6 +12,7 @@ use crate::failure::Kind;
 use crate::issue::IssueRefusal;
 use crate::limits;
 use crate::revocation::Order;
+use crate::rig::far::Mood;
 use crate::rig::{ADMIN, Rig};
 use crate::tokens::Question;
 
@@ -192,7 +193,7 @@ async fn an_agent_mints_for_its_own_entries_only() {
 }
 
 #[tokio::test]
-async fn a_flood_is_turned_away_before_it_leaves_records() {
+async fn a_flood_is_turned_away_and_leaves_one_record_more() {
     let world = World::new().await;
     let most = usize::try_from(limits::MAX_MINTS_A_SECOND).unwrap();
     let mut turned_away = 0;
@@ -207,7 +208,46 @@ async fn a_flood_is_turned_away_before_it_leaves_records() {
             }
         }
     }
-    assert_eq!((turned_away, world.refused()), (20, most));
+    assert_eq!((turned_away, world.refused()), (20, most + 1));
+}
+
+#[tokio::test]
+async fn an_agent_without_the_entry_uses_up_nobodys_turn() {
+    let world = World::new().await;
+    let other = world.rig.agent().await;
+    let most = usize::try_from(limits::MAX_MINTS_A_SECOND).unwrap();
+    let mut kinds = Vec::new();
+    for _ in 0..most + 20 {
+        let mut foreign = world.ask(&["payments:charge"]);
+        foreign.agent = other.id.clone();
+        kinds.push(world.mint(foreign).await.unwrap_err().kind());
+    }
+    let denied = kinds.iter().filter(|kind| **kind == Kind::Denied).count();
+    assert_eq!((denied, kinds[most]), (most, Kind::Exhausted));
+    assert_eq!(world.refused(), most + 1, "one each, and one for the flood");
+    let mint = world.mint(world.ask(&["payments:charge"])).await.unwrap();
+    assert!(mint.token.is_some(), "in the same second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_is_away_or_hangs_makes_tokens_unavailable_within_the_bound() {
+    let (rig, far) = Rig::with_far_keys().await;
+    let world = World::without_policies(rig).await;
+    world.apply(super::files("")).await.1.unwrap();
+    for (mood, reason) in [
+        (Mood::Away, "nobody is at home"),
+        (Mood::Hangs, "did not answer within 1 s"),
+    ] {
+        far.set(mood);
+        let mint = world.mint(world.ask(&["payments:charge"]));
+        let minted = tokio::time::timeout(Duration::from_secs(20), mint).await;
+        far.set(Mood::Works);
+        let refusal = minted.expect("an answer").unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Unavailable);
+        assert!(refusal.to_string().contains(reason), "{refusal}");
+        let mint = world.mint(world.ask(&["payments:charge"])).await.unwrap();
+        assert!(mint.token.is_some());
+    }
 }
 
 #[tokio::test]
