@@ -67,7 +67,7 @@ pub struct PlanResponse {
     /// Files that differ: + new, - gone, ~ changed.
     #[prost(string, repeated, tag = "6")]
     pub files: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Registered workloads that would gain or lose a permission.
+    /// Registered workloads that would gain or lose a permission, losses first.
     #[prost(message, repeated, tag = "7")]
     pub changes: ::prost::alloc::vec::Vec<AccessChange>,
     /// Of those, how many there are when not all are listed.
@@ -76,6 +76,13 @@ pub struct PlanResponse {
     /// Whether it could be activated.
     #[prost(bool, tag = "9")]
     pub activatable: bool,
+    /// How many permissions of workloads are lost, listed or not.
+    #[prost(uint32, tag = "10")]
+    pub lost_total: u32,
+    /// Registered workloads beyond those that were looked at; what they would lose is
+    /// not known.
+    #[prost(uint32, tag = "11")]
+    pub unexamined: u32,
 }
 /// A workload that gains or loses a permission.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -72,13 +72,30 @@ fn stream(
     tokio_stream::iter(parts)
 }
 
+/// What has to be agreed to, if anything.
+fn question(plan: &PlanResponse) -> Option<String> {
+    let (lost, unseen) = (plan.lost_total, plan.unexamined);
+    match (lost, unseen) {
+        (0, 0) => None,
+        // Before the first set nobody had anything to lose.
+        (0, _) if plan.active.is_empty() => None,
+        (0, _) => Some(format!(
+            "{unseen} workloads were not looked at and may lose permissions; activate it?"
+        )),
+        (_, 0) => Some(format!(
+            "{lost} permissions of workloads are lost; activate it?"
+        )),
+        _ => Some(format!(
+            "{lost} permissions of workloads are lost, and {unseen} workloads were not looked at; activate it?"
+        )),
+    }
+}
+
 /// A loss of access is agreed to beforehand, or by a person at the terminal.
 fn agree(plan: &PlanResponse, yes: bool, out: &mut Output) -> Result<(), Failure> {
-    let lost = plan.changes.iter().filter(|change| !change.gained).count();
-    if lost == 0 || yes {
+    let Some(question) = question(plan).filter(|_| !yes) else {
         return Ok(());
-    }
-    let question = format!("{lost} permissions of workloads are lost; activate it?");
+    };
     if out.is_json() || !std::io::stdin().is_terminal() {
         return Err(
             Failure::refused(question).next("say --yes if it is meant, or look with --plan")
@@ -92,5 +109,32 @@ fn agree(plan: &PlanResponse, yes: bool, out: &mut Output) -> Result<(), Failure
     match (read, answer.trim()) {
         (Ok(_), "y" | "yes") => Ok(()),
         _ => Err(Failure::refused("not agreed to; nothing was changed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_and_what_is_not_known_is_agreed_to() {
+        let plan = |lost_total, unexamined, active: &str| PlanResponse {
+            lost_total,
+            unexamined,
+            active: active.into(),
+            ..PlanResponse::default()
+        };
+        assert_eq!(question(&plan(0, 0, "sha256:a")), None);
+        assert_eq!(question(&plan(0, 9, "")), None);
+        for (plan, said) in [
+            (
+                plan(3, 0, "sha256:a"),
+                "3 permissions of workloads are lost;",
+            ),
+            (plan(0, 9, "sha256:a"), "9 workloads were not looked at"),
+            (plan(3, 9, "sha256:a"), "lost, and 9 workloads"),
+        ] {
+            assert!(question(&plan).unwrap().contains(said));
+        }
     }
 }

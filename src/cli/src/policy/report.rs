@@ -37,6 +37,8 @@ fn value(plan: &PlanResponse) -> Value {
         "files": plan.files,
         "access": changes.collect::<Vec<_>>(),
         "access_changes": plan.changes_total,
+        "access_lost": plan.lost_total,
+        "workloads_unexamined": plan.unexamined,
     })
 }
 
@@ -78,6 +80,12 @@ pub(super) fn show(plan: &PlanResponse, out: &mut Output) -> Result<(), Failure>
         let more = total - shown;
         out.line(format!(
             "and {more} more changes of access; see them all with --json"
+        ))?;
+    }
+    if plan.unexamined > 0 {
+        out.line(format!(
+            "{} more workloads were not looked at; what they gain or lose is not shown",
+            plan.unexamined
         ))?;
     }
     Ok(out.line(format!(

@@ -103,8 +103,9 @@ fn plan(plan: &PolicyPlan) -> PlanResponse {
             policies: access.policies.clone(),
         }
     };
-    let gained = plan.gained.iter().map(change(true));
-    let changes = gained.chain(plan.lost.iter().map(change(false)));
+    // Losses first: they are never what a long list leaves out.
+    let lost = plan.lost.iter().map(change(false));
+    let changes = lost.chain(plan.gained.iter().map(change(true)));
     PlanResponse {
         digest: plan.digest.clone(),
         active: plan.active.clone(),
@@ -115,6 +116,8 @@ fn plan(plan: &PolicyPlan) -> PlanResponse {
         changes: changes.take(limits::MAX_PLAN_CHANGES).collect(),
         changes_total: count(plan.gained.len() + plan.lost.len()),
         activatable: plan.activatable(),
+        lost_total: count(plan.lost.len()),
+        unexamined: count(plan.unexamined),
     }
 }
 

@@ -16,11 +16,24 @@ pub(crate) const ASSUMPTIONS: [&str; 5] = [
     "no break-glass is in force, and no token was minted in the last five minutes",
 ];
 
+/// Whether workloads of an entry can have tokens at all.
+fn can_have(entry: &Entry, now: Timestamp) -> bool {
+    !entry.is_expired(now) && !entry.spiffe_id.is_reserved()
+}
+
 impl Tokens {
     /// The workloads of all entries that can have tokens, at most
     /// [`limits::MAX_CANDIDATES`].
     pub(super) fn candidates(&self) -> Vec<Principal> {
         self.candidates_where(|_| true)
+    }
+
+    /// How many entries that can have tokens are not among the candidates.
+    pub(super) fn beyond_candidates(&self) -> usize {
+        let now = self.0.parts.clock.now();
+        let registry = self.0.parts.state.registry();
+        let can = registry.entries().filter(|entry| can_have(entry, now));
+        can.count().saturating_sub(limits::MAX_CANDIDATES)
     }
 
     /// The workloads of the entries that a condition chooses.
@@ -29,8 +42,7 @@ impl Tokens {
         let now = self.0.parts.clock.now();
         let entries: Vec<_> = {
             let registry = state.registry();
-            let all = registry.entries();
-            let can = all.filter(|e| !e.is_expired(now) && !e.spiffe_id.is_reserved() && wanted(e));
+            let can = registry.entries().filter(|e| can_have(e, now) && wanted(e));
             can.take(limits::MAX_CANDIDATES).cloned().collect()
         };
         let principals = entries.iter().filter_map(|entry| {

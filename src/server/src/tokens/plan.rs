@@ -35,6 +35,8 @@ pub(crate) struct PolicyPlan {
     pub(crate) files: Vec<String>,
     pub(crate) gained: Vec<Access>,
     pub(crate) lost: Vec<Access>,
+    /// Workloads beyond those that were looked at.
+    pub(crate) unexamined: usize,
     /// Whether there are more changes than are listed.
     pub(crate) truncated: bool,
 }
@@ -72,9 +74,13 @@ impl Tokens {
         }
         let active = self.active();
         let candidates = self.candidates();
+        let unexamined = self.beyond_candidates();
         let context = self.supposed();
         let planned = tokio::task::spawn_blocking(move || {
-            let mut plan = PolicyPlan::default();
+            let mut plan = PolicyPlan {
+                unexamined,
+                ..PolicyPlan::default()
+            };
             let nothing = Sources::default();
             let held = active.as_deref();
             let old_sources = held.map_or(&nothing, |active| &active.sources);
