@@ -37,8 +37,6 @@ pub(crate) struct PolicyPlan {
     pub(crate) lost: Vec<Access>,
     /// Workloads beyond those that were looked at.
     pub(crate) unexamined: usize,
-    /// Whether there are more changes than are listed.
-    pub(crate) truncated: bool,
 }
 
 impl PolicyPlan {
@@ -108,7 +106,6 @@ impl Tokens {
             let empty = || Engine::load(&catalogue).ok();
             if let Some(old) = held.map(|active| active.engine.clone()).or_else(empty) {
                 let found = difference(&old, &engine, &candidates, &context);
-                plan.truncated = found.truncated;
                 (plan.gained, plan.lost) = (found.allowed, found.denied);
             }
             let loaded = plan.activatable().then_some((engine, sources));
