@@ -15,6 +15,8 @@ mod explain;
 pub mod failure;
 mod fetch;
 mod files;
+#[doc(hidden)]
+pub mod foreign;
 mod health;
 mod hook;
 mod import;

@@ -204,7 +204,7 @@ fn take_file(file: &Path, all: &mut Files, complaints: &mut Vec<String>) -> Resu
 }
 
 /// Reads one document; what is wrong comes with its line.
-pub(super) fn parse(text: &str) -> Result<Document, (u64, String)> {
+pub(crate) fn parse(text: &str) -> Result<Document, (u64, String)> {
     let options = options! {
         budget: budget! { max_nodes: 2_000_000, max_events: 8_000_000 },
         with_snippet: false,

@@ -1,7 +1,7 @@
 //! `bulla entry …`: registration entries.
 
 mod apply;
-mod document;
+pub(crate) mod document;
 mod export;
 mod limit;
 mod lint;

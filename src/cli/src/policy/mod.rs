@@ -4,7 +4,7 @@
 mod apply;
 mod break_glass;
 pub(crate) mod folder;
-mod import;
+pub(crate) mod import;
 mod offline;
 mod report;
 mod show;

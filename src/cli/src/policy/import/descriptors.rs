@@ -11,7 +11,7 @@ const READS: &[&str] = &[
     "Get", "List", "Watch", "Search", "Find", "Read", "Check", "Count", "Describe", "Lookup",
 ];
 
-pub(super) fn endpoints(bytes: &[u8]) -> Result<Vec<Found>, String> {
+pub(crate) fn endpoints(bytes: &[u8]) -> Result<Vec<Found>, String> {
     let set = FileDescriptorSet::decode(bytes)
         .map_err(|error| format!("it is no compiled set of descriptors: {error}"))?;
     let mut found = Vec::new();

@@ -2,8 +2,8 @@
 //! or its protobuf descriptors name. Which endpoints belong together is proposed;
 //! a reviewer decides.
 
-mod descriptors;
-mod openapi;
+pub(crate) mod descriptors;
+pub(crate) mod openapi;
 mod skeleton;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ const FILE_MAX: u64 = 32 << 20;
 
 /// One endpoint that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+pub(crate) struct Found {
     /// As the catalogue writes it.
     endpoint: String,
     grpc: bool,

@@ -11,7 +11,7 @@ const METHODS: &[&str] = &[
 /// Segments that say nothing of what an endpoint acts on.
 const PREFIXES: &[&str] = &["api", "rest"];
 
-pub(super) fn endpoints(bytes: &[u8]) -> Result<Vec<Found>, String> {
+pub(crate) fn endpoints(bytes: &[u8]) -> Result<Vec<Found>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("it is no text: {error}"))?;
     let document = parse(text)?;
     if document.get("openapi").is_none() && document.get("swagger").is_none() {
