@@ -11,7 +11,7 @@ fn folder(target: &str) -> PathBuf {
 }
 
 /// The kept inputs of a target, in order of their names.
-pub fn kept(target: &str) -> Vec<Vec<u8>> {
+pub(crate) fn kept(target: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder(target))
         .into_iter()
         .flatten()
@@ -25,19 +25,19 @@ pub fn kept(target: &str) -> Vec<Vec<u8>> {
 }
 
 /// A file of `tests/corpus`, by its name there.
-pub fn file(name: &str) -> Vec<u8> {
+pub(crate) fn file(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A file of the repository, by its path from the top.
-pub fn of_repository(path: &str) -> Vec<u8> {
+pub(crate) fn of_repository(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// Where a target's current input lies while it is tried, and stays if it fails.
-pub fn current(target: &str) -> PathBuf {
+pub(crate) fn current(target: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fuzz");
     std::fs::create_dir_all(&folder).unwrap();
     folder.join(format!("{target}.input"))

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
-use nix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::chance::Chance;
 use crate::mutate::{LONGEST, mutated};
@@ -15,7 +15,7 @@ use crate::targets::Target;
 use crate::corpus;
 
 /// The argument that tells a process of ours which target it is to run.
-pub const FLAG: &str = "--lane=";
+pub(crate) const FLAG: &str = "--lane=";
 
 /// The stack of a runtime worker: what overflows here would abort a server.
 const STACK_BYTES: usize = 2 << 20;
@@ -31,15 +31,15 @@ const MOST_KEPT: usize = 2_000;
 
 /// How long, and with which random choices.
 #[derive(Clone, Copy)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// How long each target runs.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// The seed of its random choices.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// Runs a target in a process of its own; returns what it tried, or how it failed.
-pub fn start(name: &str, plan: &Plan) -> Result<String, String> {
+pub(crate) fn start(name: &str, plan: &Plan) -> Result<String, String> {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg(format!("{FLAG}{name}"))
         .arg(format!("seconds={}", plan.time.as_secs()))
@@ -60,7 +60,7 @@ pub fn start(name: &str, plan: &Plan) -> Result<String, String> {
 }
 
 /// Runs a target here, until its time is over. Panics and aborts end the process.
-pub fn run(target: &'static Target, plan: &Plan) {
+pub(crate) fn run(target: &'static Target, plan: &Plan) {
     setrlimit(Resource::RLIMIT_AS, MEMORY_BYTES, MEMORY_BYTES).unwrap();
     let plan = *plan;
     let lane = std::thread::Builder::new()
@@ -78,14 +78,16 @@ fn tried(target: &Target, plan: &Plan) -> u64 {
     let current = File::create(corpus::current(target.name)).unwrap();
     let mut inputs = corpus::kept(target.name);
     inputs.extend((target.seeds)());
+    // The empty one also starts what a target needs, before its time runs.
+    inputs.push(Vec::new());
     let mut outcomes = HashSet::new();
     for input in &inputs {
         outcomes.insert(attempt(target, &current, input));
     }
     let mut chance = Chance::new(plan.seed);
-    let end = spent(ClockId::CLOCK_BOOTTIME) + plan.time;
+    let end = spent(ClockId::Boottime) + plan.time;
     let mut count = inputs.len() as u64;
-    while spent(ClockId::CLOCK_BOOTTIME) < end {
+    while spent(ClockId::Boottime) < end {
         let input = match target.generate {
             Some(generate) if chance.one_in(2) => generate(&mut chance),
             _ => mutated(&mut chance, &inputs, target.words),
@@ -104,9 +106,9 @@ fn attempt(target: &Target, current: &File, input: &[u8]) -> String {
     let input = &input[..input.len().min(LONGEST)];
     current.write_all_at(input, 0).unwrap();
     current.set_len(input.len() as u64).unwrap();
-    let before = spent(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    let before = spent(ClockId::ThreadCPUTime);
     let mut outcome = (target.run)(input);
-    let took = spent(ClockId::CLOCK_THREAD_CPUTIME_ID) - before;
+    let took = spent(ClockId::ThreadCPUTime) - before;
     assert!(took < MOST_TIME, "{} bytes took {took:?}", input.len());
     outcome.retain(|c| !c.is_ascii_digit());
     outcome.truncate(outcome.floor_char_boundary(96));
@@ -114,5 +116,7 @@ fn attempt(target: &Target, current: &File, input: &[u8]) -> String {
 }
 
 fn spent(clock: ClockId) -> Duration {
-    Duration::from(clock_gettime(clock).unwrap())
+    let time = clock_gettime(clock);
+    let (seconds, nanos) = (time.tv_sec.try_into(), time.tv_nsec.try_into());
+    Duration::new(seconds.unwrap(), nanos.unwrap())
 }

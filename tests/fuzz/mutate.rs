@@ -4,7 +4,7 @@ use crate::chance::Chance;
 
 /// The longest input that is made: longer than any bound under test but the
 /// largest files, short enough to try thousands a second.
-pub const LONGEST: usize = 96 << 10;
+pub(crate) const LONGEST: usize = 96 << 10;
 
 /// Pairs that formats nest: each is repeated to depths that no sender needs.
 const NESTS: &[(&[u8], &[u8])] = &[
@@ -21,7 +21,7 @@ const NESTS: &[(&[u8], &[u8])] = &[
 ];
 
 /// Makes a new input from one of `inputs`, with `words` of the format.
-pub fn mutated(chance: &mut Chance, inputs: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn mutated(chance: &mut Chance, inputs: &[Vec<u8>], words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = inputs
         .get(chance.below(inputs.len()))
         .cloned()

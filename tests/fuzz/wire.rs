@@ -35,22 +35,22 @@ const TEXTS: &[&str] = &[
 ];
 
 /// One RPC.
-pub struct Method {
+pub(crate) struct Method {
     /// Its path, such as `/spire.api.server.agent.v1.Agent/BanAgent`.
-    pub path: String,
+    pub(crate) path: String,
     input: String,
 }
 
 /// The services and messages of the product.
-pub struct Descriptors {
+pub(crate) struct Descriptors {
     /// Every RPC.
-    pub methods: Vec<Method>,
+    pub(crate) methods: Vec<Method>,
     messages: BTreeMap<String, DescriptorProto>,
     enums: BTreeMap<String, Vec<i32>>,
 }
 
 /// The descriptors, read once.
-pub fn descriptors() -> &'static Descriptors {
+pub(crate) fn descriptors() -> &'static Descriptors {
     static READ: OnceLock<Descriptors> = OnceLock::new();
     READ.get_or_init(|| {
         let set = FileDescriptorSet::decode(api::FILE_DESCRIPTOR_SET).unwrap();
@@ -93,7 +93,7 @@ impl Descriptors {
     }
 
     /// A random input of a method.
-    pub fn input(&self, method: &Method, chance: &mut Chance) -> Vec<u8> {
+    pub(crate) fn input(&self, method: &Method, chance: &mut Chance) -> Vec<u8> {
         let mut out = Vec::new();
         self.message(&method.input, DEEPEST, chance, &mut out);
         out

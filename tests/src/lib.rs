@@ -17,6 +17,7 @@ mod other_node;
 mod peers;
 mod pki;
 mod process;
+mod server_endpoint;
 mod wait;
 mod workload;
 
@@ -27,5 +28,6 @@ pub use other_node::{OtherNode, check};
 pub use peers::peer;
 pub use pki::Pki;
 pub use process::{Process, Ran, bulla, program};
+pub use server_endpoint::{ServerEndpoint, certification_request, unix, wire_id};
 pub use wait::{eventually, eventually_within};
 pub use workload::{with_header, workload_client};

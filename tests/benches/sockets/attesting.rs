@@ -6,7 +6,7 @@ use std::time::Instant;
 use bulla_tests::Domain;
 use tokio::task::JoinSet;
 
-use crate::agents::{Door, certification_request};
+use bulla_tests::{ServerEndpoint, certification_request};
 use crate::figures::Figure;
 use crate::observed::{Observed, raw_sign_rate};
 
@@ -15,7 +15,7 @@ const AT_ONCE: u32 = 16;
 
 pub(crate) async fn measure(domain: &Domain) {
     let server = Observed::server(domain);
-    let door = Door::of(domain).await;
+    let door = ServerEndpoint::of(domain).await;
     let mut nodes = Vec::new();
     for _ in 0..NODES {
         nodes.push((door.token(None).await, certification_request().0));

@@ -10,7 +10,7 @@ use bulla_tests::Domain;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use crate::agents::{unix, wire_id};
+use bulla_tests::{unix, wire_id};
 use crate::figures::Figure;
 use crate::observed::Observed;
 use crate::workloads::stream;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bulla_tests::{Domain, Settings};
 use serde_json::Value;
 
-use crate::agents::unix;
+use bulla_tests::unix;
 use crate::figures::Figure;
 use crate::observed::Observed;
 use crate::workloads::first_answer;

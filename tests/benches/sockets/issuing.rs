@@ -15,7 +15,7 @@ use bulla_tests::Domain;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SanType};
 use tonic::transport::Channel;
 
-use crate::agents::{Door, certification_request, unix, wire_id};
+use bulla_tests::{ServerEndpoint, certification_request, unix, wire_id};
 use crate::changes::create;
 use crate::load::Load;
 use crate::observed::Observed;
@@ -28,7 +28,7 @@ const BATCH: u32 = 50;
 pub(crate) async fn measure(domain: &Domain) {
     let server = Observed::server(domain);
     let admin = unix(&domain.admin_socket()).await;
-    let door = Door::of(domain).await;
+    let door = ServerEndpoint::of(domain).await;
     let agent = door.join("/bench-agent").await;
     let entry = create(&admin, "/issued", "/bench-agent").await;
     batches(server, &agent, &entry).await;

@@ -14,7 +14,6 @@
     reason = "a bench measures, prints and fails loudly"
 )]
 
-mod agents;
 mod attesting;
 mod changes;
 mod checking;

@@ -9,7 +9,7 @@ use api::token::mint_request::Binding;
 use api::token::tokens_client::TokensClient;
 use bulla_tests::Domain;
 
-use crate::agents::{Door, unix};
+use bulla_tests::{ServerEndpoint, unix};
 use crate::changes::create;
 use crate::load::Load;
 use crate::observed::Observed;
@@ -38,7 +38,7 @@ permit (principal in Path::"spiffe://example.org/scoped", action in [Action::"be
 pub(crate) async fn measure(domain: &Domain) {
     let server = Observed::server(domain);
     let admin = unix(&domain.admin_socket()).await;
-    let door = Door::of(domain).await;
+    let door = ServerEndpoint::of(domain).await;
     let agent = door.join("/scoped-agent").await;
     let mut entries = Vec::new();
     for n in 0..WORKLOADS {

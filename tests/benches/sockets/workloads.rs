@@ -6,7 +6,7 @@ use bulla_tests::{Domain, with_header};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use crate::agents::unix;
+use bulla_tests::unix;
 use crate::figures::Figure;
 use crate::load::Load;
 use crate::observed::Observed;

@@ -26,7 +26,7 @@ const WORDS: &[&[u8]] = &[
     b"\x01\x01\xff",
 ];
 
-pub const CHAIN: Target = Target {
+pub(crate) const CHAIN: Target = Target {
     name: "certificate_chain",
     reads: "X.509 chains of TLS peers, of /v1/check and of the crate verify",
     seeds: || {
@@ -51,7 +51,7 @@ pub const CHAIN: Target = Target {
     },
 };
 
-pub const REQUEST: Target = Target {
+pub(crate) const REQUEST: Target = Target {
     name: "certificate_request",
     reads: "CSRs of agents, administrators and downstream servers",
     seeds: || {
@@ -68,7 +68,7 @@ pub const REQUEST: Target = Target {
     run: |bytes| judged(SubjectKey::from_csr(bytes)),
 };
 
-pub const PUBLIC_KEY: Target = Target {
+pub(crate) const PUBLIC_KEY: Target = Target {
     name: "public_key",
     reads: "public keys that agents and downstream servers send",
     seeds: || {
@@ -88,7 +88,7 @@ pub const PUBLIC_KEY: Target = Target {
     },
 };
 
-pub const UPSTREAM: Target = Target {
+pub(crate) const UPSTREAM: Target = Target {
     name: "upstream_ca",
     reads: "certificates of an upstream authority, and those that it answers with",
     seeds: || vec![chain("good.roots.pem").concat(), chain("good.pem").concat()],

@@ -11,7 +11,7 @@ use crate::corpus;
 
 const EXAMPLE: &str = "deploy/policy-example";
 
-pub const POLICIES: Target = Target {
+pub(crate) const POLICIES: Target = Target {
     name: "policies",
     reads: "Cedar policies and guardrails of an uploaded policy set",
     seeds: || {
@@ -58,7 +58,7 @@ unless { principal has x && ip("10.0.0.0/8").isLoopback() || datetime("2026-01-0
     },
 };
 
-pub const POLICY_TESTS: Target = Target {
+pub(crate) const POLICY_TESTS: Target = Target {
     name: "policy_tests",
     reads: "tests of an uploaded policy set, in JSON, and what their requests evaluate to",
     seeds: || vec![corpus::of_repository(&format!("{EXAMPLE}/tests/payments.json"))],
@@ -88,7 +88,7 @@ pub const POLICY_TESTS: Target = Target {
     },
 };
 
-pub const CATALOGUE: Target = Target {
+pub(crate) const CATALOGUE: Target = Target {
     name: "catalogue",
     reads: "catalogue files of an uploaded policy set, JSON Schemas inside them included",
     seeds: || {
@@ -117,7 +117,7 @@ pub const CATALOGUE: Target = Target {
     },
 };
 
-pub const ENTRIES: Target = Target {
+pub(crate) const ENTRIES: Target = Target {
     name: "entries",
     reads: "files of registration entries",
     seeds: || {
@@ -129,7 +129,7 @@ pub const ENTRIES: Target = Target {
     run: |bytes| judged(cli::foreign::entries(&String::from_utf8_lossy(bytes))),
 };
 
-pub const CONFIGURATION: Target = Target {
+pub(crate) const CONFIGURATION: Target = Target {
     name: "configuration",
     reads: "configuration files of server and agent",
     seeds: || ["deploy/server.toml", "deploy/agent.toml"].map(corpus::of_repository).to_vec(),
@@ -145,7 +145,7 @@ pub const CONFIGURATION: Target = Target {
     },
 };
 
-pub const OPENAPI: Target = Target {
+pub(crate) const OPENAPI: Target = Target {
     name: "openapi",
     reads: "OpenAPI documents that a catalogue is begun from",
     seeds: || vec![corpus::of_repository("src/agent/src/json_api/openapi.json")],
@@ -154,7 +154,7 @@ pub const OPENAPI: Target = Target {
     run: |bytes| judged(cli::foreign::openapi(bytes)),
 };
 
-pub const DESCRIPTORS: Target = Target {
+pub(crate) const DESCRIPTORS: Target = Target {
     name: "descriptors",
     reads: "protobuf descriptors that a catalogue is begun from",
     seeds: || vec![api::FILE_DESCRIPTOR_SET[..20_000.min(api::FILE_DESCRIPTOR_SET.len())].to_vec()],
@@ -163,7 +163,7 @@ pub const DESCRIPTORS: Target = Target {
     run: |bytes| judged(cli::foreign::descriptors(bytes)),
 };
 
-pub const BUNDLE: Target = Target {
+pub(crate) const BUNDLE: Target = Target {
     name: "bundle_document",
     reads: "SPIFFE bundle documents, federated ones included",
     seeds: || {
@@ -193,7 +193,7 @@ pub const BUNDLE: Target = Target {
     },
 };
 
-pub const REVOCATION_LIST: Target = Target {
+pub(crate) const REVOCATION_LIST: Target = Target {
     name: "revocation_list",
     reads: "signed lists of what is revoked",
     seeds: || {

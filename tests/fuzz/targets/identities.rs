@@ -4,7 +4,7 @@ use identity::{EntryId, Selector, SpiffeId, TrustDomain};
 
 use super::{Target, judged};
 
-pub const NAMES: Target = Target {
+pub(crate) const NAMES: Target = Target {
     name: "names",
     reads: "SPIFFE IDs, trust domains, selectors and entry IDs of every API and file",
     seeds: || {

@@ -13,24 +13,24 @@ mod tokens;
 use crate::chance::Chance;
 
 /// One parser, or a few that read the same bytes.
-pub struct Target {
+pub(crate) struct Target {
     /// Its name, on the command line and as a folder of the corpus.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What reaches it, and from whom: one line for people.
-    pub reads: &'static str,
+    pub(crate) reads: &'static str,
     /// Inputs to begin with, besides those kept in the corpus.
-    pub seeds: fn() -> Vec<Vec<u8>>,
+    pub(crate) seeds: fn() -> Vec<Vec<u8>>,
     /// Words of the format, which mutations insert.
-    pub words: &'static [&'static [u8]],
+    pub(crate) words: &'static [&'static [u8]],
     /// Makes well-formed inputs at random, where the format is described by a schema.
-    pub generate: Option<fn(&mut Chance) -> Vec<u8>>,
+    pub(crate) generate: Option<fn(&mut Chance) -> Vec<u8>>,
     /// Parses one input and says how it was judged. It must not panic, whatever
     /// the input.
-    pub run: fn(&[u8]) -> String,
+    pub(crate) run: fn(&[u8]) -> String,
 }
 
 /// The targets, in the order in which they run.
-pub static ALL: &[Target] = &[
+pub(crate) static ALL: &[Target] = &[
     running::SERVER,
     running::WORKLOAD_API,
     running::JSON_API,
@@ -62,12 +62,12 @@ pub static ALL: &[Target] = &[
 ];
 
 /// The target with a name.
-pub fn named(name: &str) -> &'static Target {
+pub(crate) fn named(name: &str) -> &'static Target {
     let found = ALL.iter().find(|target| target.name == name);
     found.unwrap_or_else(|| panic!("no fuzz target is named {name}"))
 }
 
 /// How something was judged, for targets whose result says it well enough.
-pub fn judged<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
+pub(crate) fn judged<T, E: std::fmt::Display>(result: Result<T, E>) -> String {
     result.map_or_else(|error| error.to_string(), |_| "accepted".to_owned())
 }

@@ -19,7 +19,7 @@ impl VerifyHost for Host {
     }
 }
 
-pub const X509_POP: Target = Target {
+pub(crate) const X509_POP: Target = Target {
     name: "x509pop_evidence",
     reads: "evidence of the x509pop attestor: a chain, then an answer to a challenge",
     seeds: || {
@@ -49,7 +49,7 @@ pub const X509_POP: Target = Target {
     },
 };
 
-pub const JOIN_TOKEN: Target = Target {
+pub(crate) const JOIN_TOKEN: Target = Target {
     name: "join_token_evidence",
     reads: "join tokens that strangers present",
     seeds: || vec![b"2f6a8f3e-7c55-4f3a-9a2c-1d7c4b9a0e11".to_vec(), b"a".repeat(64)],

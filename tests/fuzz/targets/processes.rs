@@ -13,7 +13,7 @@ use super::{Target, judged};
 
 const ID: &str = "4c01db0b339c4c01db0b339c4c01db0b339c4c01db0b339c4c01db0b339c0001";
 
-pub const CONTROL_GROUPS: Target = Target {
+pub(crate) const CONTROL_GROUPS: Target = Target {
     name: "control_groups",
     reads: "names of control groups, which workloads may choose in part",
     seeds: || {
@@ -43,7 +43,7 @@ pub const CONTROL_GROUPS: Target = Target {
     },
 };
 
-pub const CONTAINER: Target = Target {
+pub(crate) const CONTAINER: Target = Target {
     name: "container_answer",
     reads: "what a container engine answers about a container",
     seeds: || {
@@ -59,7 +59,7 @@ pub const CONTAINER: Target = Target {
     run: |bytes| judged(Container::from_json(bytes, &ContainerId::parse(ID).unwrap())),
 };
 
-pub const PLUGIN_LINE: Target = Target {
+pub(crate) const PLUGIN_LINE: Target = Target {
     name: "plugin_line",
     reads: "the first line that an external attestor prints",
     seeds: || vec![b"1|1|unix|/run/plugin/p.sock|grpc|".to_vec()],
@@ -71,7 +71,7 @@ pub const PLUGIN_LINE: Target = Target {
     },
 };
 
-pub const HTTP2_FRAMES: Target = Target {
+pub(crate) const HTTP2_FRAMES: Target = Target {
     name: "http2_frames",
     reads: "the first frames of local gRPC clients, whose :authority may be a path",
     seeds: || {

@@ -26,7 +26,7 @@ const MOST_KIB: usize = 600 << 10;
 /// How long one call may take; streams are given up after it.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-pub const SERVER: Target = Target {
+pub(crate) const SERVER: Target = Target {
     name: "server_api",
     reads: "every RPC of the server, as an administrator calls it on the admin socket",
     seeds: Vec::new,
@@ -38,7 +38,7 @@ pub const SERVER: Target = Target {
     },
 };
 
-pub const WORKLOAD_API: Target = Target {
+pub(crate) const WORKLOAD_API: Target = Target {
     name: "workload_api",
     reads: "every RPC that the agent serves, as a workload calls it",
     seeds: Vec::new,
@@ -50,7 +50,7 @@ pub const WORKLOAD_API: Target = Target {
     },
 };
 
-pub const JSON_API: Target = Target {
+pub(crate) const JSON_API: Target = Target {
     name: "json_api",
     reads: "HTTP/1.1 requests on the workload socket: paths, queries, headers and bodies",
     seeds: || {
@@ -115,8 +115,8 @@ fn running() -> &'static Running {
         let _entry = domain.register("/web", ["--selector", "unix:uid:0"]);
         let runtime = Runtime::new().unwrap();
         let connect = |socket: std::path::PathBuf| {
-            let channel = uds_channel(&socket, &ChannelOptions::default());
-            runtime.block_on(channel).unwrap()
+            let options = ChannelOptions::default();
+            runtime.block_on(uds_channel(&socket, &options)).unwrap()
         };
         Running {
             server: connect(domain.admin_socket()),
@@ -133,7 +133,7 @@ impl Running {
     fn check(&self) {
         let mut count = self.count.lock().unwrap();
         *count += 1;
-        let mut domain = self.domain.lock().unwrap();
+        let domain = &mut *self.domain.lock().unwrap();
         for process in [&mut domain.server, &mut domain.agent] {
             let process = process.as_mut().unwrap();
             if let Some(status) = process.ended() {

@@ -4,7 +4,7 @@ use identity::TrustDomain;
 
 use super::{Target, judged};
 
-pub const RECORDS: Target = Target {
+pub(crate) const RECORDS: Target = Target {
     name: "stored_records",
     reads: "records of the store and the journal",
     seeds: || {
@@ -25,13 +25,13 @@ pub const RECORDS: Target = Target {
             judged(records::decode_token_limits(bytes)),
             judged(records::decode_break_glass(bytes)),
             judged(records::decode_revocation_sequence(bytes)),
-            judged(records::Audit::decode(bytes)),
+            judged(records::AuditRecord::decode(bytes)),
         ]
         .join("; ")
     },
 };
 
-pub const JOURNAL: Target = Target {
+pub(crate) const JOURNAL: Target = Target {
     name: "journal_segment",
     reads: "a segment of the journal, in an archive that somebody brings",
     seeds: || {

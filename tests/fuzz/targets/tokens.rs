@@ -24,7 +24,7 @@ const WORDS: &[&[u8]] = &[
     b"eyJhbGciOiJub25lIn0",
 ];
 
-pub const JWT_SVID: Target = Target {
+pub(crate) const JWT_SVID: Target = Target {
     name: "jwt_svid",
     reads: "JWT-SVIDs given to ValidateJWTSVID, /v1/check and the crate verify",
     seeds: tokens,
@@ -37,7 +37,7 @@ pub const JWT_SVID: Target = Target {
     },
 };
 
-pub const SCOPED_TOKEN: Target = Target {
+pub(crate) const SCOPED_TOKEN: Target = Target {
     name: "scoped_token",
     reads: "access tokens and scoped JWT-SVIDs given to /v1/check and the enforcement layer",
     seeds: tokens,
@@ -61,7 +61,7 @@ pub const SCOPED_TOKEN: Target = Target {
     },
 };
 
-pub const DPOP: Target = Target {
+pub(crate) const DPOP: Target = Target {
     name: "dpop",
     reads: "DPoP proofs that a caller sends beside a token bound to a key",
     seeds: || {

@@ -1,4 +1,5 @@
-//! A client that attests with a join token and then calls as an agent.
+//! Clients of a test server: as nobody, as an administrator, and as an agent that
+//! has attested with a join token.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,14 +12,15 @@ use api::agent::{
 use api::bundle::GetBundleRequest;
 use api::bundle::bundle_client::BundleClient;
 use api::types::{AttestationData, Spiffeid, X509svid};
-use bulla_tests::Domain;
 use channel::{ChannelOptions, Expect, LiveBundles, LiveIdentity};
 use identity::{PrivateKeyDer, SpiffeId, Timestamp};
 use rcgen::{CertificateParams, KeyPair};
 use tonic::transport::Channel;
 
+use crate::domain::Domain;
+
 /// A certification request for a new key, and the key.
-pub(crate) fn certification_request() -> (Vec<u8>, KeyPair) {
+pub fn certification_request() -> (Vec<u8>, KeyPair) {
     let key = KeyPair::generate().unwrap();
     let request = CertificateParams::default()
         .serialize_request(&key)
@@ -27,30 +29,31 @@ pub(crate) fn certification_request() -> (Vec<u8>, KeyPair) {
 }
 
 /// A connection to a Unix socket.
-pub(crate) async fn unix(path: &std::path::Path) -> Channel {
+pub async fn unix(path: &std::path::Path) -> Channel {
     channel::uds_channel(path, &ChannelOptions::default())
         .await
         .unwrap()
 }
 
-/// An ID of the bench's trust domain, as it goes over the wire.
-pub(crate) fn wire_id(path: &str) -> Spiffeid {
+/// An ID of the tests' trust domain, as it goes over the wire.
+pub fn wire_id(path: &str) -> Spiffeid {
     Spiffeid {
         trust_domain: Domain::NAME.into(),
         path: path.into(),
     }
 }
 
-/// Where agents go, and by what they recognise it.
+/// A server's address, the bundle that it is recognised by, and its admin socket.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub struct ServerEndpoint {
     address: String,
     bundles: Arc<LiveBundles>,
     admin: Channel,
 }
 
-impl Door {
-    pub(crate) async fn of(domain: &Domain) -> Self {
+impl ServerEndpoint {
+    /// Of a domain's server.
+    pub async fn of(domain: &Domain) -> Self {
         let admin = unix(&domain.admin_socket()).await;
         let port = std::fs::read_to_string(domain.path("port")).unwrap();
         let bundle = BundleClient::new(admin.clone())
@@ -68,7 +71,7 @@ impl Door {
     }
 
     /// A join token, for an agent that is also known as `alias`.
-    pub(crate) async fn token(&self, alias: Option<&str>) -> String {
+    pub async fn token(&self, alias: Option<&str>) -> String {
         let request = CreateJoinTokenRequest {
             ttl: 600,
             token: String::new(),
@@ -80,7 +83,7 @@ impl Door {
     }
 
     /// A connection to the server, as nobody or with an identity.
-    pub(crate) async fn connect(&self, identity: Option<Arc<LiveIdentity>>) -> Channel {
+    pub async fn connect(&self, identity: Option<Arc<LiveIdentity>>) -> Channel {
         let server = format!("spiffe://{}/spire/server", Domain::NAME);
         let expect = Expect {
             server: SpiffeId::parse(&server).unwrap(),
@@ -97,7 +100,7 @@ impl Door {
     }
 
     /// Attests with a token, over a connection of its own.
-    pub(crate) async fn attest(&self, token: String, csr: Vec<u8>) -> X509svid {
+    pub async fn attest(&self, token: String, csr: Vec<u8>) -> X509svid {
         let params = attest_agent_request::Params {
             data: Some(AttestationData {
                 r#type: "join_token".into(),
@@ -118,7 +121,7 @@ impl Door {
     }
 
     /// Joins, and connects as the agent that came to be.
-    pub(crate) async fn join(&self, alias: &str) -> Channel {
+    pub async fn join(&self, alias: &str) -> Channel {
         let (csr, key) = certification_request();
         let svid = self.attest(self.token(Some(alias)).await, csr).await;
         let chain: Vec<Arc<[u8]>> = svid.cert_chain.iter().map(|c| c[..].into()).collect();
