@@ -2,7 +2,6 @@
 //! has attested with a join token.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use api::agent::agent_client::AgentClient;
 use api::agent::{
@@ -13,7 +12,7 @@ use api::bundle::GetBundleRequest;
 use api::bundle::bundle_client::BundleClient;
 use api::types::{AttestationData, Spiffeid, X509svid};
 use channel::{ChannelOptions, Expect, LiveBundles, LiveIdentity};
-use identity::{PrivateKeyDer, SpiffeId, Timestamp};
+use identity::{PrivateKeyDer, SpiffeId};
 use rcgen::{CertificateParams, KeyPair};
 use tonic::transport::Channel;
 
@@ -54,8 +53,13 @@ pub struct ServerEndpoint {
 impl ServerEndpoint {
     /// Of a domain's server.
     pub async fn of(domain: &Domain) -> Self {
-        let admin = unix(&domain.admin_socket()).await;
-        let port = std::fs::read_to_string(domain.path("port")).unwrap();
+        let address = format!("127.0.0.1:{}", domain.port());
+        Self::at(&domain.admin_socket(), address).await
+    }
+
+    /// Of a server with an admin socket and an address.
+    pub async fn at(admin_socket: &std::path::Path, address: String) -> Self {
+        let admin = unix(admin_socket).await;
         let bundle = BundleClient::new(admin.clone())
             .get_bundle(GetBundleRequest::default())
             .await
@@ -64,7 +68,7 @@ impl ServerEndpoint {
         let bundles = LiveBundles::empty();
         bundles.set(Arc::new(api::convert::bundle_from_wire(&bundle).unwrap()));
         Self {
-            address: format!("127.0.0.1:{}", port.trim()),
+            address,
             bundles,
             admin,
         }
@@ -72,35 +76,58 @@ impl ServerEndpoint {
 
     /// A join token, for an agent that is also known as `alias`.
     pub async fn token(&self, alias: Option<&str>) -> String {
+        self.try_token(alias).await.unwrap()
+    }
+
+    /// As [`Self::token`], for tests in which it may fail.
+    ///
+    /// # Errors
+    /// What the server said.
+    pub async fn try_token(&self, alias: Option<&str>) -> Result<String, String> {
         let request = CreateJoinTokenRequest {
             ttl: 600,
             token: String::new(),
             agent_id: alias.map(wire_id),
         };
         let mut client = AgentClient::new(self.admin.clone());
-        let token = client.create_join_token(request).await.unwrap();
-        token.into_inner().value
+        let token = client.create_join_token(request).await;
+        let token = token.map_err(|status| status.to_string())?;
+        Ok(token.into_inner().value)
     }
 
     /// A connection to the server, as nobody or with an identity.
     pub async fn connect(&self, identity: Option<Arc<LiveIdentity>>) -> Channel {
+        self.try_connect(identity).await.unwrap()
+    }
+
+    /// As [`Self::connect`], for tests in which it may fail.
+    ///
+    /// # Errors
+    /// The server does not accept the connection.
+    pub async fn try_connect(
+        &self,
+        identity: Option<Arc<LiveIdentity>>,
+    ) -> Result<Channel, channel::ConnectError> {
         let server = format!("spiffe://{}/spire/server", Domain::NAME);
         let expect = Expect {
             server: SpiffeId::parse(&server).unwrap(),
             bundles: Arc::clone(&self.bundles),
         };
-        let clock = channel::Clock::new(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            Timestamp(i64::try_from(since.as_secs()).unwrap())
-        });
+        let clock = channel::Clock::new(crate::now);
         let config = channel::client_config(identity, expect, clock).unwrap();
-        channel::tls_channel(&self.address, config, &ChannelOptions::default())
-            .await
-            .unwrap()
+        channel::tls_channel(&self.address, config, &ChannelOptions::default()).await
     }
 
     /// Attests with a token, over a connection of its own.
     pub async fn attest(&self, token: String, csr: Vec<u8>) -> X509svid {
+        self.try_attest(token, csr).await.unwrap()
+    }
+
+    /// As [`Self::attest`], for tests in which it may fail.
+    ///
+    /// # Errors
+    /// What the server or the connection said.
+    pub async fn try_attest(&self, token: String, csr: Vec<u8>) -> Result<X509svid, String> {
         let params = attest_agent_request::Params {
             data: Some(AttestationData {
                 r#type: "join_token".into(),
@@ -111,12 +138,15 @@ impl ServerEndpoint {
         let request = AttestAgentRequest {
             step: Some(attest_agent_request::Step::Params(params)),
         };
-        let mut client = AgentClient::new(self.connect(None).await);
-        let answer = client.attest_agent(tokio_stream::once(request)).await;
-        let message = answer.unwrap().into_inner().message().await.unwrap();
-        match message.unwrap().step.unwrap() {
-            attest_agent_response::Step::Result(result) => result.svid.unwrap(),
-            attest_agent_response::Step::Challenge(_) => panic!("join tokens know no challenge"),
+        let channel = self.try_connect(None).await.map_err(|error| format!("{error:?}"))?;
+        let answer = AgentClient::new(channel).attest_agent(tokio_stream::once(request)).await;
+        let mut stream = answer.map_err(|status| status.to_string())?.into_inner();
+        let message = stream.message().await.map_err(|status| status.to_string())?;
+        match message.and_then(|message| message.step) {
+            Some(attest_agent_response::Step::Result(result)) => {
+                result.svid.ok_or_else(|| "no SVID".to_owned())
+            }
+            _ => Err("no result".to_owned()),
         }
     }
 
