@@ -89,9 +89,16 @@ mod tests {
         let rotation = duties.add("rotation", s(10), Weight::Vital, s(31));
         rotation.failed(s(40), "away");
         assert!(!duties.is_ready(s(42)));
-        assert_eq!(duties.asks_for_restart(s(42)), None, "a new start would not help");
+        assert_eq!(
+            duties.asks_for_restart(s(42)),
+            None,
+            "a new start would not help"
+        );
         let stuck = duties.asks_for_restart(s(51)).unwrap();
-        assert_eq!((stuck.name.as_str(), stuck.condition), ("rotation", Condition::Stuck));
+        assert_eq!(
+            (stuck.name.as_str(), stuck.condition),
+            ("rotation", Condition::Stuck)
+        );
     }
 
     #[test]
@@ -107,7 +114,9 @@ mod tests {
     #[test]
     fn a_standing_survives_json() {
         let duties = Duties::default();
-        duties.add("rotation", s(10), Weight::Vital, s(0)).lost("gone");
+        duties
+            .add("rotation", s(10), Weight::Vital, s(0))
+            .lost("gone");
         let standing = duties.standings(s(1)).remove(0);
         let text = serde_json::to_string(&standing).unwrap();
         assert!(text.contains(r#""condition":"lost""#), "{text}");

@@ -158,7 +158,9 @@ impl State {
 }
 
 fn clipped(mut why: String) -> String {
-    let end = (0..=MAX_ERROR_BYTES).rev().find(|at| why.is_char_boundary(*at));
+    let end = (0..=MAX_ERROR_BYTES)
+        .rev()
+        .find(|at| why.is_char_boundary(*at));
     why.truncate(end.unwrap_or_default());
     why
 }
