@@ -150,6 +150,7 @@ fn every_command_shows_examples() {
         &["agent"],
         &["dev"],
         &["healthcheck"],
+        &["limits"],
     ] {
         let mut command = bulla();
         command.args(words).arg("--help");
