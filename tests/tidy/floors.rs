@@ -15,6 +15,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("aws_kms", &["identity", "keys"]),
     ("store", &[]),
     ("journal", &[]),
+    ("duty", &[]),
     ("authority", &["identity", "keys", "journal"]),
     ("verify", &["identity", "policy"]),
     ("registry", &["identity"]),
@@ -40,6 +41,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "aws_kms",
             "store",
             "journal",
+            "duty",
             "authority",
             "verify",
             "registry",
@@ -58,6 +60,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             "identity",
             "keys",
+            "duty",
             "verify",
             "policy",
             "contract",
@@ -75,8 +78,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "identity", "keys", "verify", "policy", "pdp", "channel", "api", "records", "journal",
-            "server", "agent",
+            "identity", "keys", "duty", "verify", "policy", "pdp", "channel", "api", "records",
+            "journal", "server", "agent",
         ],
     ),
     ("bulla-tests", &["identity", "channel", "api"]),
@@ -86,6 +89,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "identity",
     "keys",
+    "duty",
     "authority",
     "registry",
     "policy",
