@@ -14,6 +14,7 @@ mod declarative;
 mod dev;
 mod entries;
 mod explain;
+mod federation;
 mod files;
 mod guides;
 mod hsm;

@@ -193,6 +193,13 @@ pub mod bulla {
             include!("gen/bulla.token.v1.rs");
         }
     }
+    /// Service package `bulla.trust.v1`.
+    pub mod trust {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.trust.v1.rs");
+        }
+    }
     /// Service package `bulla.workload.v1`.
     pub mod workload {
         /// Version 1.

@@ -25,6 +25,7 @@ pub use generated::bulla::revocation::v1 as revocation;
 pub use generated::bulla::server::v1 as info;
 pub use generated::bulla::sync::v1 as sync;
 pub use generated::bulla::token::v1 as token;
+pub use generated::bulla::trust::v1 as trust;
 pub use generated::bulla::workload::v1 as workload_tokens;
 pub use generated::envoy::config::core::v3 as envoy_core;
 pub use generated::envoy::extensions::transport_sockets::tls::v3 as envoy_tls;

@@ -40,6 +40,12 @@ impl PreparedX509 {
         &self.leaf.spiffe_id
     }
 
+    /// The certified key, DER SubjectPublicKeyInfo.
+    #[must_use]
+    pub fn spki_der(&self) -> &[u8] {
+        self.leaf.key.spki_der()
+    }
+
     /// Start of validity.
     #[must_use]
     pub const fn not_before(&self) -> Timestamp {

@@ -1,5 +1,8 @@
 //! `bulla bundle …`: the trust domain's public authorities.
 
+mod federated;
+mod owners;
+
 use std::path::Path;
 
 use identity::{Bundle, TrustDomain, X509AuthorityCertificate};
@@ -22,7 +25,12 @@ use crate::wire::types;
 /// The server is away, or its bundle cannot be read.
 pub(crate) async fn run(command: BundleCommand, out: &mut Output) -> Result<(), Failure> {
     match command {
-        BundleCommand::Show { format, admin } => {
+        BundleCommand::Show {
+            owners: true,
+            admin,
+            ..
+        } => owners::show(&admin, out).await,
+        BundleCommand::Show { format, admin, .. } => {
             let bundle = get(&admin).await?;
             match format.as_str() {
                 "pem" => Ok(out.line(authorities_pem(&bundle).trim_end())?),
@@ -31,16 +39,24 @@ pub(crate) async fn run(command: BundleCommand, out: &mut Output) -> Result<(), 
             }
         }
         BundleCommand::Append { file, admin } => append(&file, &admin, out).await,
+        BundleCommand::Remove { id, plan, admin } => owners::remove(id, plan, &admin, out).await,
+        BundleCommand::Set {
+            trust_domain,
+            file,
+            admin,
+        } => federated::set(&trust_domain, &file, &admin, out).await,
+        BundleCommand::List { admin } => federated::list(&admin, out).await,
+        BundleCommand::Delete {
+            trust_domain,
+            dissociate,
+            admin,
+        } => federated::delete(trust_domain, dissociate, &admin, out).await,
     }
 }
 
 async fn append(file: &Path, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
     let own = get(admin).await?.trust_domain;
-    let unusable = |why: String| Failure::usage(format!("{}: {why}", file.display()));
-    let trust_domain = TrustDomain::parse(&own).map_err(|error| unusable(error.to_string()))?;
-    let bytes = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
-    let added = read(trust_domain, &bytes).map_err(unusable)?;
-    let added = api::convert::bundle_to_wire(&added, None);
+    let added = from_file(&own, file)?;
     let request = AppendBundleRequest {
         x509_authorities: added.x509_authorities,
         jwt_authorities: added.jwt_authorities,
@@ -49,6 +65,21 @@ async fn append(file: &Path, admin: &AdminSocket, out: &mut Output) -> Result<()
     let mut client = BundleClient::new(connect(admin).await?);
     let bundle = client.append_bundle(request).await?.into_inner();
     summary(&bundle, out)
+}
+
+/// The bundle of a trust domain that a file holds.
+fn from_file(trust_domain: &str, file: &Path) -> Result<types::Bundle, Failure> {
+    let unusable = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+    let trust_domain = TrustDomain::parse(trust_domain)
+        .map_err(|error| Failure::usage(format!("{trust_domain:?}: {error}")))?;
+    let most = verify::bundle_format::MAX_DOCUMENT_BYTES;
+    let size = std::fs::metadata(file).map_err(|error| unusable(error.to_string()))?;
+    if size.len() > u64::try_from(most).unwrap_or(u64::MAX) {
+        return Err(unusable(format!("it has more than {most} bytes")));
+    }
+    let bytes = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let bundle = read(trust_domain, &bytes).map_err(unusable)?;
+    Ok(api::convert::bundle_to_wire(&bundle, None))
 }
 
 /// Reads PEM certificates or a SPIFFE bundle document.

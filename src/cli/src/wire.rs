@@ -13,5 +13,6 @@ pub(crate) use api::localauthority;
 pub(crate) use api::policy as policy_v1;
 pub(crate) use api::revocation as revocation_v1;
 pub(crate) use api::token as token_v1;
+pub(crate) use api::trust as trust_v1;
 pub(crate) use api::types;
 pub(crate) use api::workload;

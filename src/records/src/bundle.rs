@@ -6,7 +6,7 @@ use identity::{
 use prost::Message;
 
 use crate::RecordError;
-use crate::envelope::{BUNDLE, open, seal};
+use crate::envelope::{BUNDLE, OWNERS_SCHEMA, open_any, seal, seal_as};
 use crate::error::damaged;
 
 #[derive(Clone, PartialEq, Message)]
@@ -50,19 +50,36 @@ struct JwtBody {
 /// # Errors
 /// [`RecordError::TooLarge`]: it does not fit into one record.
 pub fn encode_bundle(bundle: &Bundle) -> Result<Vec<u8>, RecordError> {
+    seal(BUNDLE, &body_of_bundle(bundle))
+}
+
+/// Encodes the server's own part of the own bundle. What others brought is in records
+/// of their own ([`crate::TrustRecord`]), so programs that know of none refuse this one.
+///
+/// # Errors
+/// [`RecordError::TooLarge`]: it does not fit into one record.
+pub fn encode_own_bundle(bundle: &Bundle) -> Result<Vec<u8>, RecordError> {
+    seal_as(
+        BUNDLE,
+        OWNERS_SCHEMA,
+        OWNERS_SCHEMA,
+        &body_of_bundle(bundle),
+    )
+}
+
+fn body_of_bundle(bundle: &Bundle) -> BundleBody {
     let x509 = bundle.x509_authorities.iter().map(|a| X509Body {
         der: a.der.to_vec(),
         tainted: a.tainted,
     });
-    let body = BundleBody {
+    BundleBody {
         trust_domain: bundle.trust_domain.as_str().into(),
         x509: x509.collect(),
         jwt: bundle.jwt_authorities.iter().map(body_of).collect(),
         sequence: bundle.sequence,
         refresh_hint: bundle.refresh_hint.map(|s| s.0),
         access: bundle.access_keys.iter().map(body_of).collect(),
-    };
-    seal(BUNDLE, &body)
+    }
 }
 
 /// Decodes a bundle.
@@ -70,20 +87,30 @@ pub fn encode_bundle(bundle: &Bundle) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// The bytes are no bundle record.
 pub fn decode_bundle(bytes: &[u8]) -> Result<Bundle, RecordError> {
-    let body: BundleBody = open(BUNDLE, bytes)?;
+    decode_own_bundle(bytes).map(|(bundle, _owned)| bundle)
+}
+
+/// Decodes the own bundle, and says whether it holds the server's own part alone: one
+/// written before authorities had owners holds everybody's.
+///
+/// # Errors
+/// The bytes are no bundle record.
+pub fn decode_own_bundle(bytes: &[u8]) -> Result<(Bundle, bool), RecordError> {
+    let (body, schema): (BundleBody, u32) = open_any(BUNDLE, bytes)?;
     let trust_domain = TrustDomain::parse(&body.trust_domain).map_err(|e| damaged(BUNDLE, &e))?;
     let x509 = body.x509.into_iter().map(|a| X509AuthorityCertificate {
         der: a.der.into(),
         tainted: a.tainted,
     });
-    Ok(Bundle {
+    let bundle = Bundle {
         trust_domain,
         x509_authorities: x509.collect(),
         jwt_authorities: body.jwt.into_iter().map(key_of).collect(),
         access_keys: body.access.into_iter().map(key_of).collect(),
         sequence: body.sequence,
         refresh_hint: body.refresh_hint.map(Seconds),
-    })
+    };
+    Ok((bundle, schema >= OWNERS_SCHEMA))
 }
 
 fn body_of(key: &JwtAuthorityKey) -> JwtBody {

@@ -1,7 +1,7 @@
 //! The envelope around every record: kind, schema, oldest writer, body.
 //!
 //! Rules, decided once:
-//! - `schema` says in which layout the body was written; [`SCHEMA`] is ours.
+//! - `schema` says in which layout the body was written; [`SCHEMA`] is the newest of ours.
 //! - `min_writer` says from which schema on a program may read *and overwrite*
 //!   the record. A writer raises it when it adds a field that an older program
 //!   would misjudge or lose. A program below it refuses the record.
@@ -14,8 +14,15 @@ use prost::Message;
 
 use crate::RecordError;
 
-/// The layout this program writes, and the newest it fully understands.
-pub const SCHEMA: u32 = 1;
+/// The newest layout that this program fully understands.
+pub const SCHEMA: u32 = 2;
+
+/// The layout of every record but those whose module says otherwise.
+pub(crate) const FIRST_SCHEMA: u32 = 1;
+
+/// The layout of the own bundle since authorities have owners: an older program would
+/// take the authorities that other records hold out of the bundle.
+pub(crate) const OWNERS_SCHEMA: u32 = 2;
 
 /// The largest record, envelope included: under the store's 32 KiB a value.
 pub const MAX_RECORD_BYTES: usize = 32_000;
@@ -50,6 +57,10 @@ pub(crate) const AUTHORITY: Kind = Kind {
 pub(crate) const AUDIT: Kind = Kind {
     number: 6,
     name: "audit",
+};
+pub(crate) const TRUST: Kind = Kind {
+    number: 7,
+    name: "owned authorities",
 };
 pub(crate) const REVOCATION: Kind = Kind {
     number: 20,
@@ -89,9 +100,9 @@ struct Envelope {
     body: Vec<u8>,
 }
 
-/// Wraps a body in this program's envelope.
+/// Wraps a body in an envelope of the first layout.
 pub(crate) fn seal<M: Message>(kind: Kind, body: &M) -> Result<Vec<u8>, RecordError> {
-    seal_as(kind, SCHEMA, SCHEMA, body)
+    seal_as(kind, FIRST_SCHEMA, FIRST_SCHEMA, body)
 }
 
 pub(crate) fn seal_as<M: Message>(
@@ -118,6 +129,14 @@ pub(crate) fn seal_as<M: Message>(
 
 /// Opens an envelope of the expected kind and decodes its body.
 pub(crate) fn open<M: Message + Default>(kind: Kind, bytes: &[u8]) -> Result<M, RecordError> {
+    open_any(kind, bytes).map(|(body, _schema)| body)
+}
+
+/// As [`open`], with the layout in which the body was written.
+pub(crate) fn open_any<M: Message + Default>(
+    kind: Kind,
+    bytes: &[u8],
+) -> Result<(M, u32), RecordError> {
     let damaged = |what: String| RecordError::Damaged {
         kind: kind.name,
         what,
@@ -145,5 +164,5 @@ pub(crate) fn open<M: Message + Default>(kind: Kind, bytes: &[u8]) -> Result<M, 
     if envelope.schema <= SCHEMA && body.encoded_len() != envelope.body.len() {
         return Err(damaged("it has fields that its schema does not".into()));
     }
-    Ok(body)
+    Ok((body, envelope.schema))
 }

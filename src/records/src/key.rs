@@ -3,7 +3,7 @@
 
 use identity::{EntryId, Revoked, SpiffeId, TrustDomain};
 
-use crate::AuthorityProfile;
+use crate::{AuthorityProfile, TrustOwner};
 
 /// Where all records of a trust domain are: `<td>/`.
 #[must_use]
@@ -65,6 +65,25 @@ pub fn bundles(td: &TrustDomain) -> Vec<u8> {
 #[must_use]
 pub fn upstream(td: &TrustDomain, server: u8) -> Vec<u8> {
     join(td, &["upstream", &server.to_string()])
+}
+
+/// One of the further records of what is known of the authority above a server, for
+/// what does not fit into the first: `<td>/upstream/<server number>/<part>`.
+#[must_use]
+pub fn upstream_part(td: &TrustDomain, server: u8, part: usize) -> Vec<u8> {
+    join(td, &["upstream", &server.to_string(), &part.to_string()])
+}
+
+/// The authorities in the own bundle that one owner brought: `<td>/trust/<owner>`.
+#[must_use]
+pub fn trust(td: &TrustDomain, owner: &TrustOwner) -> Vec<u8> {
+    join(td, &["trust", &owner.name()])
+}
+
+/// The prefix of the authorities of all owners.
+#[must_use]
+pub fn trusts(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["trust", ""])
 }
 
 /// The public half of a signing authority: `<td>/authority/<profile>/<id>`.

@@ -22,12 +22,13 @@ mod revocation;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trust;
 
 pub use audit::{Audit, AuditKind, AuditOutcome, AuditRecord, Caller};
 pub use authority::{
     AuthorityProfile, AuthorityRecord, AuthorityState, decode_authority, encode_authority,
 };
-pub use bundle::{decode_bundle, encode_bundle};
+pub use bundle::{decode_bundle, decode_own_bundle, encode_bundle, encode_own_bundle};
 pub use entry::{decode_entry, encode_entry};
 pub use envelope::{MAX_RECORD_BYTES, SCHEMA};
 pub use error::RecordError;
@@ -44,3 +45,4 @@ pub use revocation::{
     decode_revocation, decode_revocation_sequence, encode_revocation, encode_revocation_sequence,
 };
 pub use token::{JoinTokenRecord, decode_token, encode_token};
+pub use trust::{Owned, TrustOwner, TrustRecord, decode_trust, encode_trust};

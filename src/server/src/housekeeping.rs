@@ -74,6 +74,7 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
             // It may be the server's own SVID. The sender lives in the state.
             _changed = revocations.changed() => svid = rotate(&server, svid).await,
             () = server.authorities.changed() => svid = rotate(&server, svid).await,
+            () = server.state.orphaned() => drop_orphans(&server).await,
             () = tokio::time::sleep(wait) => svid = rotate(&server, svid).await,
             () = schedule.sweep.notified() => sweep(&server).await,
         }
@@ -112,6 +113,14 @@ pub(crate) async fn rotate(server: &Server, svid: ServerSvid) -> ServerSvid {
     }
 }
 
+/// Deletes the records of authorities whose owners are gone. The next sweep tries
+/// again; they are shown to nobody meanwhile.
+async fn drop_orphans(server: &Server) {
+    if let Err(failure) = server.authorities.drop_orphans().await {
+        tracing::warn!(%failure, "authorities whose owners are gone could not be deleted yet");
+    }
+}
+
 /// Removes what has expired.
 pub(crate) async fn sweep(server: &Server) {
     match server.attestation.sweep_tokens().await {
@@ -123,7 +132,7 @@ pub(crate) async fn sweep(server: &Server) {
         probe_journal(server).await;
     }
     if let Err(failure) = server.authorities.prune_expired().await {
-        tracing::warn!(%failure, "expired keys of others could not be removed");
+        tracing::warn!(%failure, "expired authorities of others could not be removed");
     }
     match server.revocations.sweep().await {
         Ok(0) => {}

@@ -178,8 +178,47 @@ pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(5);
 pub const UPSTREAM_PAUSE_SECONDS: (u32, u32) = (5, 300);
 /// The longest that a downstream server's JWT key may stay published, in seconds.
 pub const MAX_DOWNSTREAM_KEY_SECONDS: u32 = 366 * 86_400;
-/// The longest key id that a downstream server may publish, in bytes.
-pub const MAX_KEY_ID_BYTES: usize = 256;
+/// The longest key id that anybody may bring into the own bundle, in bytes.
+pub const MAX_KEY_ID_BYTES: usize = 64;
+/// The longest SPIFFE ID, address or reason that is kept beside an authority, in bytes.
+pub const MAX_OWNER_TEXT_BYTES: usize = 256;
+/// The most JWT keys that one downstream entry may have published at one time.
+pub const MAX_DOWNSTREAM_KEYS: usize = 32;
+/// The most bytes of those keys, with their ids.
+pub const MAX_DOWNSTREAM_KEY_BYTES: usize = 20 << 10;
+/// As [`MAX_DOWNSTREAM_KEYS`], where they are published above as well: what this server
+/// may publish there is shared by all below it, and its own keys keep a part.
+pub const MAX_FORWARDED_KEYS_OF_ONE: usize = 12;
+/// The most JWT keys of all downstream entries that are published above.
+pub const MAX_FORWARDED_KEYS: usize = 24;
+/// The most downstream entries that may have published keys at one time.
+pub const MAX_DOWNSTREAM_OWNERS: usize = 128;
+/// The most bytes of the keys of all downstream entries: every agent is sent them.
+pub const MAX_ALL_DOWNSTREAM_KEY_BYTES: usize = 256 << 10;
+/// The most X.509 authorities that administrators may have appended: agents take 64,
+/// and the server's own need room.
+pub const MAX_APPENDED_ROOTS: usize = 20;
+/// The most JWT keys that administrators may have appended.
+pub const MAX_APPENDED_KEYS: usize = 64;
+/// The largest certificate of an authority in the own bundle, in bytes.
+pub const MAX_ROOT_BYTES: usize = 4_096;
+/// The most roots that are kept of an authority above.
+pub const MAX_UPSTREAM_ROOTS: usize = 16;
+/// The most bytes of those roots: half of the record of the own part, of which the
+/// server's own keys need the rest.
+pub const MAX_UPSTREAM_ROOT_BYTES: usize = 16_000;
+/// The most records of JWT keys that an authority above publishes.
+pub const MAX_UPSTREAM_PARTS: usize = 16;
+/// The most bytes of keys in each.
+pub const UPSTREAM_PART_BYTES: usize = 28_000;
+/// Those who look up at one time whether a certificate was issued here.
+pub const ISSUANCE_LOOKS: usize = 2;
+/// How long a caller waits for a place among them.
+pub const ISSUANCE_LOOK_WAIT: Duration = Duration::from_secs(5);
+/// The most answers to that question that are remembered.
+pub const MAX_KNOWN_ISSUANCES: usize = 8_192;
+/// By how much the record of an issuance and the certificate's own times may differ.
+pub const ISSUANCE_SLACK: Seconds = Seconds(60);
 /// Calls in progress at one time for one address without a certificate, and for all such
 /// addresses together. More wait.
 pub const MAX_CALLS_OF_AN_ADDRESS: usize = 64;

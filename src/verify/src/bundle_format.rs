@@ -68,13 +68,18 @@ pub fn encode_jwt_keys(bundle: &Bundle) -> String {
     Value::Object(Map::from_iter([("keys".to_owned(), keys)])).to_string()
 }
 
-/// Writes the keys of JWT-SVIDs and of access tokens as a JWK Set for verifiers that
-/// know OAuth and OIDC alone: `use` is `sig`, `alg` is the key's one. What is no
-/// longer to be relied on is left out.
+/// Writes keys as a JWK Set for verifiers that know OAuth and OIDC alone: `use` is
+/// `sig`, `alg` is the key's one. What is no longer to be relied on is left out.
+///
+/// Such verifiers take whatever signature fits the `kid`, for access tokens as well: give
+/// the issuer's own keys alone, never those that somebody else brought into a bundle. Of
+/// several keys with one id the first is written.
 #[must_use]
-pub fn encode_web_keys(bundle: &Bundle) -> String {
-    let all = bundle.jwt_authorities.iter().chain(&bundle.access_keys);
-    let keys = all.filter(|key| !key.tainted).filter_map(|key| {
+pub fn encode_web_keys<'a>(keys: impl IntoIterator<Item = &'a JwtAuthorityKey>) -> String {
+    let mut key_ids = BTreeSet::new();
+    let keys = keys.into_iter();
+    let keys = keys.filter(|key| key_ids.insert(Arc::clone(&key.key_id)));
+    let keys = keys.filter(|key| !key.tainted).filter_map(|key| {
         let mut jwk = jwt_key(key)?;
         let alg = match jwk.get("crv").and_then(Value::as_str) {
             Some("P-256") => "ES256",

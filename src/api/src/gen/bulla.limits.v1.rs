@@ -149,9 +149,12 @@ pub mod limits_client {
                     )
                 })?;
             let codec = crate::codec::LeanCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/bulla.limits.v1.Limits/Show");
+            let path = http::uri::PathAndQuery::from_static(
+                "/bulla.limits.v1.Limits/Show",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("bulla.limits.v1.Limits", "Show"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("bulla.limits.v1.Limits", "Show"));
             self.inner.unary(req, path, codec).await
         }
     }

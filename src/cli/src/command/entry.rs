@@ -188,6 +188,10 @@ pub struct EntryUpdate {
     /// New DNS names, replacing all old ones.
     #[arg(long = "dns-name", value_name = "NAME")]
     pub dns_names: Vec<String>,
+    /// New trust domains whose bundles the workload also receives, replacing all old
+    /// ones; an empty one alone removes all.
+    #[arg(long, value_name = "TRUST-DOMAIN")]
+    pub federates_with: Vec<String>,
     /// A new hint.
     #[arg(long, value_name = "TEXT")]
     pub hint: Option<String>,

@@ -88,11 +88,16 @@ pub enum BundleCommand {
     #[command(after_help = "Examples:
   bulla bundle show
   bulla bundle show --format pem > ca.pem
-  bulla bundle show --format spiffe")]
+  bulla bundle show --format spiffe
+  bulla bundle show --owners")]
     Show {
         /// text: a summary; pem: the X.509 authorities; spiffe: the SPIFFE bundle document.
         #[arg(long, default_value = "text", value_parser = ["text", "pem", "spiffe"])]
         format: String,
+        /// Show who brought each authority, since when, until when and why; those of
+        /// federated bundles too.
+        #[arg(long, conflicts_with = "format")]
+        owners: bool,
         /// The server to talk to.
         #[command(flatten)]
         admin: AdminSocket,
@@ -106,6 +111,57 @@ The second adds to a SPIRE server's bundle, for which SPIRE's own command line h
     Append {
         /// PEM certificates or a SPIFFE bundle document.
         file: PathBuf,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Take an authority out of the trust domain's own bundle that somebody brought: an
+    /// administrator or a downstream server. The server's own keys are revoked instead.
+    #[command(after_help = "Examples:
+  bulla bundle show --owners
+  bulla bundle remove 8f3a... --plan
+  bulla bundle remove 8f3a...")]
+    Remove {
+        /// Subject key ID or SHA-256 of an X.509 authority, or the key ID of a JWT key.
+        id: String,
+        /// Only say what would be removed.
+        #[arg(long)]
+        plan: bool,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Set the bundle of a federated trust domain, replacing what was there.
+    #[command(after_help = "Example:
+  bulla bundle set other.example other.json
+  bulla entry update ID --federates-with other.example")]
+    Set {
+        /// The trust domain.
+        trust_domain: String,
+        /// PEM certificates or a SPIFFE bundle document.
+        file: PathBuf,
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// List the federated trust domains.
+    #[command(after_help = "Example:
+  bulla bundle list")]
+    List {
+        /// The server to talk to.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
+    /// Delete the bundle of a federated trust domain.
+    #[command(after_help = "Examples:
+  bulla bundle delete other.example
+  bulla bundle delete other.example --dissociate")]
+    Delete {
+        /// The trust domain.
+        trust_domain: String,
+        /// Let entries no longer federate with it, instead of refusing while any does.
+        #[arg(long)]
+        dissociate: bool,
         /// The server to talk to.
         #[command(flatten)]
         admin: AdminSocket,

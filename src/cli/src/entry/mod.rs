@@ -247,6 +247,7 @@ fn changed(id: &str, change: EntryUpdate) -> Result<(types::Entry, types::EntryM
         x509_svid_ttl: change.x509_ttl.is_some(),
         jwt_svid_ttl: change.jwt_ttl.is_some(),
         dns_names: !change.dns_names.is_empty(),
+        federates_with: !change.federates_with.is_empty(),
         hint: change.hint.is_some(),
         expires_at: change.expires_at.is_some(),
         ..types::EntryMask::default()
@@ -259,6 +260,11 @@ fn changed(id: &str, change: EntryUpdate) -> Result<(types::Entry, types::EntryM
         .iter()
         .map(|s| wire_selector(s))
         .collect::<Result<_, _>>()?;
+    // An empty one asks for none at all.
+    let federates_with = change
+        .federates_with
+        .into_iter()
+        .filter(|td| !td.is_empty());
     let entry = types::Entry {
         id: id.into(),
         spiffe_id: change.spiffe_id.as_deref().map(wire_id).transpose()?,
@@ -267,6 +273,7 @@ fn changed(id: &str, change: EntryUpdate) -> Result<(types::Entry, types::EntryM
         x509_svid_ttl: change.x509_ttl.unwrap_or_default(),
         jwt_svid_ttl: change.jwt_ttl.unwrap_or_default(),
         dns_names: change.dns_names,
+        federates_with: federates_with.collect(),
         hint: change.hint.unwrap_or_default(),
         expires_at: change.expires_at.unwrap_or_default(),
         ..types::Entry::default()
@@ -334,5 +341,18 @@ mod tests {
             }
         );
         assert!(changed("e", EntryUpdate::default()).is_err());
+    }
+
+    #[test]
+    fn e3_an_update_sets_and_clears_federation() {
+        let with = |domains: &[&str]| EntryUpdate {
+            federates_with: domains.iter().map(ToString::to_string).collect(),
+            ..EntryUpdate::default()
+        };
+        let (entry, mask) = changed("e", with(&["a.test", "b.test"])).unwrap();
+        assert!(mask.federates_with);
+        assert_eq!(entry.federates_with, ["a.test", "b.test"]);
+        let (entry, mask) = changed("e", with(&[""])).unwrap();
+        assert!(mask.federates_with && entry.federates_with.is_empty());
     }
 }

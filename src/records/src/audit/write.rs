@@ -7,7 +7,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 use super::wire::{CALLER_ANONYMOUS, CALLER_LOCAL, CALLER_SERVER, CALLER_SPIFFE};
 use super::{AuditKind, AuditOutcome, Caller};
 use crate::RecordError;
-use crate::envelope::{AUDIT, MAX_RECORD_BYTES, SCHEMA};
+use crate::envelope::{AUDIT, FIRST_SCHEMA, MAX_RECORD_BYTES};
 
 /// One audit record to be written. Empty texts and zeros are absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl<'a> Audit<'a> {
         let body: usize = fields.iter().map(|(tag, value)| value.size(*tag)).sum();
         let header = [
             (1, Value::Number(u64::from(AUDIT.number))),
-            (2, Value::Number(u64::from(SCHEMA))),
-            (3, Value::Number(u64::from(SCHEMA))),
+            (2, Value::Number(u64::from(FIRST_SCHEMA))),
+            (3, Value::Number(u64::from(FIRST_SCHEMA))),
         ];
         let size: usize = header.iter().map(|(tag, value)| value.size(*tag)).sum();
         let bytes = size + 1 + encoded_len_varint(body as u64) + body;

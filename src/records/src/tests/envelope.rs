@@ -37,7 +37,7 @@ fn a_record_that_only_newer_programs_may_write_is_refused_in_plain_words() {
     assert_eq!(error, expected);
     assert_eq!(
         error.to_string(),
-        "entry record needs schema 2 or newer, this program knows 1; it was written by a newer version: upgrade this server, nothing was changed"
+        "entry record needs schema 3 or newer, this program knows 2; it was written by a newer version: upgrade this server, nothing was changed"
     );
 }
 

@@ -4,12 +4,13 @@ use identity::{EntryFields, Selector, Selectors, TrustDomain};
 use proptest::prelude::*;
 
 use super::values::{
-    any_authority, any_bundle, any_entry, any_node, any_revocation, any_token, td,
+    any_authority, any_bundle, any_entry, any_node, any_revocation, any_token, any_trust, td,
 };
 use crate::{
     MAX_RECORD_BYTES, RecordError, decode_authority, decode_bundle, decode_entry, decode_node,
-    decode_revocation, decode_revocation_sequence, decode_token, encode_authority, encode_bundle,
-    encode_entry, encode_node, encode_revocation, encode_revocation_sequence, encode_token,
+    decode_own_bundle, decode_revocation, decode_revocation_sequence, decode_token, decode_trust,
+    encode_authority, encode_bundle, encode_entry, encode_node, encode_own_bundle,
+    encode_revocation, encode_revocation_sequence, encode_token, encode_trust,
 };
 
 proptest! {
@@ -26,6 +27,17 @@ proptest! {
     #[test]
     fn bundles_round_trip(bundle in any_bundle()) {
         prop_assert_eq!(decode_bundle(&encode_bundle(&bundle)?)?, bundle);
+    }
+
+    #[test]
+    fn own_bundles_round_trip(bundle in any_bundle()) {
+        prop_assert_eq!(decode_own_bundle(&encode_own_bundle(&bundle)?)?, (bundle.clone(), true));
+        prop_assert_eq!(decode_own_bundle(&encode_bundle(&bundle)?)?, (bundle, false));
+    }
+
+    #[test]
+    fn owned_authorities_round_trip(trust in any_trust()) {
+        prop_assert_eq!(decode_trust(&encode_trust(&trust)?, &td())?, trust);
     }
 
     #[test]
@@ -50,6 +62,7 @@ proptest! {
         let _ = decode_entry(&bytes, &td());
         let _ = decode_node(&bytes);
         let _ = decode_bundle(&bytes);
+        let _ = decode_trust(&bytes, &td());
         let _ = decode_token(&bytes);
         let _ = decode_authority(&bytes);
         let _ = decode_revocation(&bytes, &td());

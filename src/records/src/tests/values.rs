@@ -7,7 +7,10 @@ use identity::{
 };
 use proptest::prelude::*;
 
-use crate::{AuthorityProfile, AuthorityRecord, AuthorityState, JoinTokenRecord};
+use crate::{
+    AuthorityProfile, AuthorityRecord, AuthorityState, JoinTokenRecord, Owned, TrustOwner,
+    TrustRecord,
+};
 
 pub(super) fn td() -> TrustDomain {
     TrustDomain::parse("example.org").unwrap()
@@ -223,4 +226,34 @@ pub(super) fn any_revocation() -> impl Strategy<Value = Revocation> {
             }
         },
     )
+}
+
+pub(super) fn any_trust() -> impl Strategy<Value = TrustRecord> {
+    let owner = prop_oneof![
+        Just(TrustOwner::Administrator),
+        Just(TrustOwner::Unrecorded),
+        "[a-zA-Z0-9._-]{1,40}".prop_map(|id| TrustOwner::Entry(EntryId::parse(&id).unwrap())),
+    ];
+    let how = (any_time(), "\\PC{0,12}", "\\PC{0,12}");
+    (owner, prop::option::of(any_id()), any_bundle(), how).prop_map(
+        |(owner, spiffe_id, bundle, (since, by, why))| {
+            let x509 = bundle.x509_authorities.into_iter();
+            let jwt = bundle.jwt_authorities.into_iter();
+            TrustRecord {
+                owner,
+                spiffe_id,
+                x509: x509.map(|it| owned(it, since, &by, &why)).collect(),
+                jwt: jwt.map(|it| owned(it, since, &by, &why)).collect(),
+            }
+        },
+    )
+}
+
+fn owned<T>(authority: T, since: Timestamp, by: &str, why: &str) -> Owned<T> {
+    Owned {
+        authority,
+        since,
+        by: by.to_owned(),
+        why: why.to_owned(),
+    }
 }

@@ -8,7 +8,6 @@ use authority::upstream::{Anchored, Given, Granted, Holding, is_worth_it, needs_
 use identity::{JwtAuthorityKey, Seconds, Timestamp};
 use keys::Signer;
 use records::{AuthorityProfile, AuthorityRecord};
-use store::Value;
 
 use super::rows::Rotor;
 use super::{Authorities, Rotors};
@@ -21,8 +20,8 @@ use crate::upstream::Look;
 pub(super) struct Above {
     /// What of it stands, or is to stand, in the own bundle.
     pub(super) known: Given,
-    /// The record of that, as stored.
-    pub(super) value: Option<Value>,
+    /// Whether there are records of that.
+    pub(super) is_stored: bool,
     /// What it publishes now; `None` while it is away.
     pub(super) given: Option<Given>,
     /// What signs intermediates, when it is known.
@@ -61,6 +60,13 @@ impl Rotor {
              nobody could see its taint; replace the upstream CA and taint its root \
              (`bulla keys taint upstream`)",
         )
+    }
+
+    /// Whether the root that a key leads to is tainted.
+    pub(super) fn is_below_tainted_root(&self, row: &AuthorityRecord) -> bool {
+        let anchor = anchored(row, false).map(|anchored| anchored.anchor);
+        let mut roots = self.above.known.x509.iter();
+        roots.any(|root| root.tainted && Some(&root.der) == anchor.as_ref())
     }
 
     /// Whether a key's root is that of the key that signs, so that everybody has it.
@@ -134,7 +140,7 @@ impl Authorities {
         if self.0.upstream.is_none() {
             // Roots of an upstream of earlier stay while something leads to them.
             rotors.x509.above.given = Some(Given::default());
-            if rotors.x509.above.value.is_some() {
+            if rotors.x509.above.is_stored {
                 self.edit_x509_bundle(&mut rotors.x509, None).await?;
             }
             return Ok(Event::Tick);

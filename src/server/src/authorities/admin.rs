@@ -99,6 +99,7 @@ impl Authorities {
         self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
         let rotor = rotors.of(order.profile);
+        self.read_again(rotor).await?;
         rotor.above.retry_at = None;
         let mut plan = self.plan_in(rotor, order)?;
         if !plan.refused_because.is_empty() {

@@ -1,7 +1,6 @@
-//! The own trust bundle: this server's authorities put in, tainted, taken out;
-//! everybody else's left as they are. Its sequence only grows.
-
-use std::sync::Arc;
+//! The server's own part of the own trust bundle: its authorities put in, tainted,
+//! taken out. What others bring has records of its own, so that nobody else can take
+//! the space that the server's keys need. The sequence only grows.
 
 use authority::rotation::{Phase, Slot};
 use identity::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
@@ -12,7 +11,6 @@ use super::Authorities;
 use super::rows::Rotor;
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::limits;
 use crate::state::stored;
 
 /// What is asked for beside putting every live key in.
@@ -58,7 +56,7 @@ impl Authorities {
             };
             return self.edit_x509_bundle(rotor, without).await;
         }
-        self.change_own_bundle(&Caller::Server, None, |bundle| {
+        self.change_own_bundle(&Caller::Server, Also::default(), |bundle| {
             for key in &rotor.state.keys {
                 let Some(row) = rotor.row(key.slot) else {
                     continue;
@@ -75,101 +73,44 @@ impl Authorities {
         .await
     }
 
-    /// Adds authorities of others (a downstream server's) to the own bundle.
+    /// Changes the server's own part of the own bundle. `also` is committed with the
+    /// change, and without one.
     ///
     /// # Errors
-    /// The bundle would be too large, or it cannot be done now.
-    pub(crate) async fn append_to_bundle(
-        &self,
-        caller: &Caller,
-        x509: Vec<X509AuthorityCertificate>,
-        jwt: Vec<JwtAuthorityKey>,
-    ) -> Result<(), Failure> {
-        let _one_at_a_time = self.0.rotors.lock().await;
-        self.change_own_bundle(caller, None, |bundle| {
-            for authority in x509 {
-                if !bundle
-                    .x509_authorities
-                    .iter()
-                    .any(|held| held.der == authority.der)
-                {
-                    bundle.x509_authorities.push(authority);
-                }
-            }
-            for authority in jwt {
-                if !bundle
-                    .jwt_authorities
-                    .iter()
-                    .any(|held| held.key_id == authority.key_id)
-                {
-                    bundle.jwt_authorities.push(authority);
-                }
-            }
-        })
-        .await
-    }
-
-    /// `also` is committed with the change, and without one.
+    /// The own part would be too large, or it cannot be done now.
     pub(super) async fn change_own_bundle(
         &self,
         caller: &Caller,
-        also: Option<(Condition, Write)>,
+        also: Also,
         change: impl FnOnce(&mut Bundle),
     ) -> Result<(), Failure> {
         let parts = &self.0.parts;
-        let td = parts.state.trust_domain();
-        let key: Key = key::bundle(td, td).into();
-        let before = parts
-            .state
-            .store()
-            .get(&key)
-            .await
-            .map_err(Failure::unavailable)?;
-        let (mut bundle, condition) = match before {
-            Some(value) => {
-                let bundle = records::decode_bundle(&value).map_err(Failure::internal)?;
-                (bundle, Condition::Equals(Arc::clone(&key), value))
-            }
-            None => (
-                Bundle::empty(td.clone()),
-                Condition::Absent(Arc::clone(&key)),
-            ),
-        };
+        let (mut bundle, condition) = self.own_row().await?;
         let was = bundle.clone();
         change(&mut bundle);
         bundle.refresh_hint = (parts.plan.propagation.0 != 0).then_some(parts.plan.propagation);
-        if bundle == was && also.is_none() {
+        if bundle == was && also.writes.is_empty() {
             return Ok(());
         }
-        if bundle
-            .x509_authorities
-            .len()
-            .max(bundle.jwt_authorities.len())
-            .max(bundle.access_keys.len())
-            > limits::MAX_BUNDLE_AUTHORITIES
-        {
-            return Err(Failure::invalid(format!(
-                "the bundle would have more than {} authorities of one kind",
-                limits::MAX_BUNDLE_AUTHORITIES
-            )));
-        }
-        let (mut conditions, mut writes) = (Vec::new(), Vec::new());
-        if bundle != was {
-            bundle.sequence = was.sequence.saturating_add(1);
-            let (_, put) = stored::put_bundle(td, &bundle).map_err(Failure::invalid)?;
-            conditions.push(condition);
-            writes.push(put);
-        }
-        if let Some((condition, write)) = also {
-            conditions.push(condition);
-            writes.push(write);
-        }
+        // What is shown may be ahead: what an owner brought goes with it at once.
+        let td = parts.state.trust_domain();
+        let shown = parts.state.registry().bundle(td).map_or(0, |b| b.sequence);
+        bundle.sequence = was.sequence.max(shown).saturating_add(1);
+        let put = stored::put_own_bundle(&bundle).map_err(Failure::invalid)?;
+        let Also {
+            mut conditions,
+            mut writes,
+            detail,
+        } = also;
+        conditions.push(condition);
+        writes.push(put);
         let detail = format!(
-            "sequence {}: {} X.509 and {} JWT authorities, {} access keys",
+            "sequence {}: own part of {} X.509 and {} JWT authorities, {} access keys{}{detail}",
             bundle.sequence,
             bundle.x509_authorities.len(),
             bundle.jwt_authorities.len(),
-            bundle.access_keys.len()
+            bundle.access_keys.len(),
+            if detail.is_empty() { "" } else { "; " },
         );
         let mut record = parts.audit.record(AuditKind::BundleChange, caller);
         record.for_whom = td.as_str();
@@ -180,6 +121,40 @@ impl Authorities {
             .record_and_commit(caller, vec![draft], conditions, writes)
             .await?;
         Ok(())
+    }
+
+    /// The own part as it is stored, and the condition that it still is.
+    pub(super) async fn own_row(&self) -> Result<(Bundle, Condition), Failure> {
+        let state = &self.0.parts.state;
+        let td = state.trust_domain();
+        let key: Key = key::bundle(td, td).into();
+        let value = state.store().get(&key).await;
+        let Some(value) = value.map_err(Failure::unavailable)? else {
+            return Ok((Bundle::empty(td.clone()), Condition::Absent(key)));
+        };
+        let (bundle, is_own) = records::decode_own_bundle(&value).map_err(Failure::internal)?;
+        if !is_own {
+            return Err(Failure::internal(
+                "the stored bundle was written by an older version while this one runs; restart this server",
+            ));
+        }
+        Ok((bundle, Condition::Equals(key, value)))
+    }
+}
+
+/// What is committed together with a change of the own bundle.
+#[derive(Default)]
+pub(super) struct Also {
+    pub(super) conditions: Vec<Condition>,
+    pub(super) writes: Vec<Write>,
+    /// What the decision record says of it.
+    pub(super) detail: String,
+}
+
+impl Also {
+    pub(super) fn add(&mut self, condition: Condition, write: Write) {
+        self.conditions.push(condition);
+        self.writes.push(write);
     }
 }
 

@@ -8,7 +8,7 @@ use records::{AuditKind, AuthorityProfile, AuthorityRecord, key};
 use store::{Condition, Key, Value, Write};
 
 use super::rows::Rotor;
-use super::{Authorities, Rotors};
+use super::{Authorities, Rotors, above_rows, start};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 
@@ -51,6 +51,7 @@ impl Authorities {
     ) -> Result<(), Failure> {
         let mut rotors = self.0.rotors.lock().await;
         let rotor = rotors.of(profile);
+        self.read_again(rotor).await?;
         let event = event(rotor)?;
         let done = self.drive(rotor, caller, event).await;
         self.show(&rotors);
@@ -64,6 +65,7 @@ impl Authorities {
         caller: &Caller,
         event: Event,
     ) -> Result<(), Failure> {
+        self.read_again(rotor).await?;
         let mut event = event;
         for _ in 0..MAX_STEPS {
             let now = self.0.parts.clock.now();
@@ -127,14 +129,45 @@ impl Authorities {
             stored.push((slot, row, value));
         }
         let state = &self.0.parts.state;
-        state
-            .record_and_commit(caller, drafts, conditions, writes)
-            .await?;
+        let committed = state.record_and_commit(caller, drafts, conditions, writes);
+        if let Err(failure) = committed.await {
+            // It may have happened all the same, or somebody else was first.
+            rotor.is_stale = true;
+            return Err(failure.into());
+        }
         for (slot, row, value) in stored {
             rotor.fresh.remove(&slot);
             rotor.rows.insert(slot, (row, value));
         }
         rotor.state = next;
+        Ok(())
+    }
+
+    /// After a commit that failed: takes the rows from the store, so that everything is
+    /// decided anew on what is there. As long as they cannot be read nothing is decided.
+    pub(super) async fn read_again(&self, rotor: &mut Rotor) -> Result<(), Failure> {
+        if !rotor.is_stale {
+            return Ok(());
+        }
+        let parts = &self.0.parts;
+        let server = parts.plan.server_number.to_string();
+        let rows = start::stored_rows(parts).await?;
+        if rotor.profile == AuthorityProfile::X509 {
+            above_rows::restore(parts, rotor).await?;
+        }
+        rotor.forget_rows();
+        for (row, value) in rows {
+            if row.server == server && row.profile == rotor.profile {
+                rotor.restore(row, value).map_err(Failure::internal)?;
+            }
+        }
+        rotor.settle();
+        start::load_keys(parts, rotor).await?;
+        rotor.is_stale = false;
+        tracing::warn!(
+            profile = rotor.profile.as_str(),
+            "signing keys were read again from the store after a commit that failed"
+        );
         Ok(())
     }
 

@@ -5,14 +5,20 @@
 //! recorded commit, so a crash between any two of them is mended by the next tick.
 
 mod above;
+mod above_rows;
 mod admin;
 mod alarm;
 mod blocking;
 mod bundle;
 mod drive;
 mod effects;
+mod issued;
+mod kids;
 mod ledger;
 mod lists;
+mod migrate;
+mod owned;
+mod owners;
 mod recount;
 mod report;
 mod rows;
@@ -38,10 +44,13 @@ use crate::state::State;
 use crate::upstream::Upstream;
 
 pub(crate) use alarm::UpstreamState;
+pub(crate) use issued::{Shown, key_detail};
+pub(crate) use owners::{Listed, Owner};
 pub(crate) use report::{Act, KeyReport, Order, Plan as ActPlan};
 pub(crate) use status::KeyStatus;
 
 use alarm::Alarm;
+use issued::Issued;
 use ledger::Ledger;
 use rows::Rotor;
 
@@ -61,6 +70,7 @@ pub(crate) struct Inner {
     /// An administrator moved a key; whoever holds something signed by it looks.
     changed: Notify,
     ledger: Ledger,
+    issued: Issued,
     /// The authority above, when there is one, and how it is.
     upstream: Option<Upstream>,
     alarm: Alarm,
@@ -182,14 +192,24 @@ impl Authorities {
 
     /// Whether an X.509 key of this server is still in use or in the bundle.
     pub(crate) fn is_live(&self, id: &str) -> bool {
-        if self.x509().is_some_and(|active| active.id() == id) {
-            return true;
+        self.x509_status(id).is_some() || self.x509().is_some_and(|active| active.id() == id)
+    }
+
+    /// Whether what an X.509 key of this server signed may give its holder a role: the
+    /// key is live, and neither it nor the root above it is tainted.
+    pub(crate) fn is_relied_on(&self, id: &str) -> bool {
+        match self.x509_status(id) {
+            Some(key) => key.is_relied_on,
+            // It has just begun to sign.
+            None => self.x509().is_some_and(|active| active.id() == id),
         }
+    }
+
+    fn x509_status(&self, id: &str) -> Option<KeyStatus> {
         let status = self.status();
-        let mut keys = status
-            .iter()
-            .filter(|key| key.profile == AuthorityProfile::X509);
-        keys.any(|key| key.id == id)
+        let mut keys = status.iter();
+        let found = keys.find(|key| key.profile == AuthorityProfile::X509 && key.id == id);
+        found.cloned()
     }
 
     /// Notes something that a key is about to sign.
@@ -261,5 +281,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unknown_tests;
 #[cfg(test)]
 mod upstream_tests;

@@ -211,7 +211,7 @@ fn chosen<'a>(rotor: &'a Rotor, order: Order<'_>) -> Result<&'a rotation::Key, F
 }
 
 /// When a key was made: certificates begin a little earlier.
-fn made_at(row: &AuthorityRecord) -> Timestamp {
+pub(super) fn made_at(row: &AuthorityRecord) -> Timestamp {
     match row.profile {
         AuthorityProfile::X509 => row.not_before.plus(BACKDATE),
         AuthorityProfile::Jwt | AuthorityProfile::Access => row.not_before,

@@ -28,6 +28,9 @@ pub(super) struct Rotor {
     pub(super) public_since: BTreeMap<Slot, Duration>,
     /// What is known of the authority above; of X.509 alone.
     pub(super) above: Above,
+    /// Whether the rows may be others than these: a commit failed, or nobody knows what
+    /// became of it. They are read again before anything is decided on them.
+    pub(super) is_stale: bool,
 }
 
 /// A revoked key's row says that its last expiry was before all time.
@@ -44,6 +47,7 @@ impl Rotor {
             signers: BTreeMap::new(),
             public_since: BTreeMap::new(),
             above: Above::default(),
+            is_stale: false,
         }
     }
 
@@ -59,7 +63,16 @@ impl Rotor {
         Ok(())
     }
 
+    /// Forgets the rows, to take them in again from the store. Keys that were made and
+    /// have a row by then are no longer fresh.
+    pub(super) fn forget_rows(&mut self) {
+        self.rows.clear();
+        self.state.keys.clear();
+    }
+
     pub(super) fn settle(&mut self) {
+        let rows = &self.rows;
+        self.fresh.retain(|slot, _| !rows.contains_key(slot));
         self.state.keys.sort_by_key(|key| key.slot);
     }
 

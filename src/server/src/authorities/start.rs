@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use authority::rotation::Policy;
-use authority::upstream::Given;
 use identity::Seconds;
 use records::{AuthorityProfile, AuthorityRecord, AuthorityState, key};
+use store::Value;
 use tokio::sync::Notify;
 
 use super::alarm::Alarm;
+use super::issued::Issued;
 use super::ledger::Ledger;
 use super::rows::Rotor;
-use super::{Authorities, Inner, Parts, Plan, Rotors, blocking};
+use super::{Authorities, Inner, Parts, Plan, Rotors, above_rows, blocking, migrate};
 use crate::failure::Failure;
 use crate::upstream::{self, Upstream};
 
@@ -31,6 +32,7 @@ impl Authorities {
             access: rotor(AuthorityProfile::Access),
         };
         restore(&parts, &mut rotors).await?;
+        migrate::own_bundle(&parts, &rotors.x509).await?;
         for rotor in rotors.all_mut() {
             rotor.settle();
             load_keys(&parts, rotor).await?;
@@ -44,6 +46,7 @@ impl Authorities {
             rotors: tokio::sync::Mutex::new(rotors),
             changed: Notify::new(),
             ledger: Ledger::default(),
+            issued: Issued::default(),
             upstream: above(&parts),
             alarm: Alarm::default(),
             parts,
@@ -81,19 +84,23 @@ fn policy(plan: &Plan, profile: AuthorityProfile) -> Policy {
     Policy::for_lifetime(lifetime, plan.propagation)
 }
 
-async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {
+/// Every server's signing keys, as stored.
+pub(super) async fn stored_rows(parts: &Parts) -> Result<Vec<(AuthorityRecord, Value)>, Failure> {
     let prefix = key::authorities(parts.state.trust_domain());
-    let loaded = parts
-        .state
-        .store()
-        .load(&prefix)
-        .await
-        .map_err(Failure::unavailable)?;
-    let server = parts.plan.server_number.to_string();
-    for (key, value) in loaded.records {
+    let loaded = parts.state.store().load(&prefix).await;
+    let records = loaded.map_err(Failure::unavailable)?.records.into_iter();
+    let rows = records.map(|(key, value)| {
         // A signing key's row that cannot be read stops the start: guessing is worse.
-        let row: AuthorityRecord = records::decode_authority(&value)
+        let row = records::decode_authority(&value)
             .map_err(|error| Failure::internal(format!("{}: {error}", key.escape_ascii())))?;
+        Ok((row, value))
+    });
+    rows.collect()
+}
+
+async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {
+    let server = parts.plan.server_number.to_string();
+    for (row, value) in stored_rows(parts).await? {
         if row.server == server {
             rotors
                 .of(row.profile)
@@ -101,27 +108,10 @@ async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {
                 .map_err(Failure::internal)?;
         }
     }
-    restore_above(parts, &mut rotors.x509).await
+    above_rows::restore(parts, &mut rotors.x509).await
 }
 
-/// What is known of the authority above, from earlier.
-async fn restore_above(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
-    let key = key::upstream(parts.state.trust_domain(), parts.plan.server_number);
-    let value = parts.state.store().get(&key).await;
-    let Some(value) = value.map_err(Failure::unavailable)? else {
-        return Ok(());
-    };
-    let known = records::decode_bundle(&value)
-        .map_err(|error| Failure::internal(format!("{}: {error}", key.escape_ascii())))?;
-    rotor.above.known = Given {
-        x509: known.x509_authorities,
-        jwt: known.jwt_authorities,
-    };
-    rotor.above.value = Some(value);
-    Ok(())
-}
-
-async fn load_keys(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
+pub(super) async fn load_keys(parts: &Parts, rotor: &mut Rotor) -> Result<(), Failure> {
     for key in &rotor.state.keys {
         let Some(row) = rotor.row(key.slot).cloned() else {
             continue;

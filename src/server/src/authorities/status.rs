@@ -31,6 +31,8 @@ pub(crate) struct KeyStatus {
     pub spki: Arc<[u8]>,
     /// Whether it is no longer to be relied on.
     pub tainted: bool,
+    /// Whether neither it nor the root above it is tainted.
+    pub is_relied_on: bool,
     /// SHA-256 of an X.509 authority's certificate: what agents pin.
     pub certificate_sha256: Option<[u8; 32]>,
     /// The id of the upstream's root that it leads to, when it leads to one.
@@ -60,6 +62,7 @@ impl Inner {
                     .map_or("unknown", |s| s.public_key().key_type().name()),
                 spki: row.spki.as_slice().into(),
                 tainted: key.tainted,
+                is_relied_on: !key.tainted && !rotor.is_below_tainted_root(row),
                 upstream: (row.chain.len() > 1)
                     .then(|| row.chain.last().map(|der| subject_key_id(der)))
                     .flatten(),

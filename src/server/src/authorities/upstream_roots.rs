@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use authority::rotation::{Phase, Slot};
 use authority::upstream::{Given, Holding, follow, shown};
-use identity::{Bundle, JwtAuthorityKey, Timestamp};
-use records::{AuditKind, AuthorityProfile, key};
+use identity::Timestamp;
+use records::{AuditKind, AuthorityProfile};
 use ring::digest::{SHA256, digest};
-use store::{Condition, Key, Value, Write};
 use x509_parser::extensions::ParsedExtension;
 
 use super::report::{Act, Plan};
 use super::rows::Rotor;
-use super::{Authorities, bundle};
+use super::{Authorities, above_rows, bundle};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 
@@ -56,12 +55,12 @@ impl Authorities {
         known: Given,
         without: Option<Slot>,
     ) -> Result<(), Failure> {
+        let known = above_rows::bounded(known, &rotor.anchored(without));
         let roots = shown(&known, &rotor.anchored(without));
-        let value = self.encode_known(rotor, &known)?;
-        let also = value.as_ref().map(|value| self.write_known(rotor, value));
+        let also = self.write_known(rotor, &known).await?;
         let before = rotor.above.known.clone();
         let rotor_now = &*rotor;
-        self.change_own_bundle(caller, also, |own| {
+        let done = self.change_own_bundle(caller, also, |own| {
             for key in &rotor_now.state.keys {
                 let Some(row) = rotor_now.row(key.slot).filter(|row| row.chain.len() < 2) else {
                     continue;
@@ -86,41 +85,14 @@ impl Authorities {
                     None => own.x509_authorities.push(root.clone()),
                 }
             }
-            follow_jwt(own, &before, &known);
-        })
-        .await?;
+        });
+        if let Err(failure) = done.await {
+            // It may have been committed all the same: what is stored counts.
+            rotor.is_stale = true;
+            return Err(failure);
+        }
         rotor.above.known = known;
-        if value.is_some() {
-            rotor.above.value = value;
-        }
         Ok(())
-    }
-
-    /// The record of what is known, when it is another than the stored one.
-    fn encode_known(&self, rotor: &Rotor, known: &Given) -> Result<Option<Value>, Failure> {
-        if *known == Given::default() && rotor.above.value.is_none() {
-            return Ok(None);
-        }
-        let mut record = Bundle::empty(self.0.parts.state.trust_domain().clone());
-        record.x509_authorities = known.x509.clone();
-        record.jwt_authorities = known.jwt.clone();
-        let value = records::encode_bundle(&record).map_err(Failure::invalid)?;
-        let same = rotor
-            .above
-            .value
-            .as_ref()
-            .is_some_and(|stored| **stored == *value);
-        Ok((!same).then(|| value.into()))
-    }
-
-    fn write_known(&self, rotor: &Rotor, value: &Value) -> (Condition, Write) {
-        let parts = &self.0.parts;
-        let key: Key = key::upstream(parts.state.trust_domain(), parts.plan.server_number).into();
-        let condition = match &rotor.above.value {
-            Some(before) => Condition::Equals(Arc::clone(&key), Arc::clone(before)),
-            None => Condition::Absent(Arc::clone(&key)),
-        };
-        (condition, Write::Put(key, Arc::clone(value)))
     }
 
     /// The upstream's roots, as they stand here.
@@ -142,6 +114,7 @@ impl Authorities {
         self.0.parts.audit.check_clock()?;
         let mut rotors = self.0.rotors.lock().await;
         let rotor = &mut rotors.x509;
+        self.read_again(rotor).await?;
         let root = roots_of(rotor).into_iter().find(|root| root.id == id);
         let root = root.ok_or_else(|| {
             Failure::not_found("no root of the upstream authority has that id; see the key states")
@@ -243,79 +216,6 @@ impl Authorities {
         let draft = audit.draft(&record)?;
         audit.append(vec![draft]).await.map(|_| ())
     }
-
-    /// Publishes a downstream server's JWT key: above first, when there is something,
-    /// so that it is nowhere until it can be everywhere.
-    ///
-    /// # Errors
-    /// The key id is another key's, the bundle is full, or it cannot be done now.
-    pub(crate) async fn publish_of_downstream(
-        &self,
-        caller: &Caller,
-        key: JwtAuthorityKey,
-    ) -> Result<(), Failure> {
-        let taken = |known: &Bundle| {
-            let mut keys = known.jwt_authorities.iter();
-            keys.any(|held| held.key_id == key.key_id && held.spki != key.spki)
-        };
-        let state = &self.0.parts.state;
-        let own = state.registry().bundle(state.trust_domain()).cloned();
-        if own.is_some_and(|own| taken(&own)) {
-            return Err(Failure::new(
-                Kind::Exists,
-                "jwt_authority.key_id: another key of the trust domain has it",
-            ));
-        }
-        if let Some(upstream) = self.0.upstream.as_ref() {
-            let published = upstream.publish(&key).await;
-            self.0.alarm.published(&published, self.0.parts.clock.now());
-            published.map_err(Failure::unavailable)?;
-        }
-        self.append_to_bundle(caller, Vec::new(), vec![key]).await
-    }
-
-    /// Takes JWT keys of others out of the own bundle that have expired.
-    ///
-    /// # Errors
-    /// It cannot be done now.
-    pub(crate) async fn prune_expired(&self) -> Result<(), Failure> {
-        let now = self.0.parts.clock.now();
-        let rotors = self.0.rotors.lock().await;
-        let own = |kid: &str| rotors.jwt.slot_named(kid).is_some();
-        let skew = rotors.jwt.policy.removal_skew;
-        let over = |key: &JwtAuthorityKey| {
-            let expired = key.expires_at.is_some_and(|end| end.plus(skew) < now);
-            expired && !own(&key.key_id)
-        };
-        let state = &self.0.parts.state;
-        let any = {
-            let registry = state.registry();
-            let bundle = registry.bundle(state.trust_domain());
-            bundle.is_some_and(|bundle| bundle.jwt_authorities.iter().any(over))
-        };
-        if !any {
-            return Ok(());
-        }
-        self.change_own_bundle(&Caller::Server, None, |bundle| {
-            bundle.jwt_authorities.retain(|key| !over(key));
-        })
-        .await
-    }
-}
-
-/// The upstream's JWT keys: those of the whole trust domain but this server's own.
-fn follow_jwt(own: &mut Bundle, before: &Given, known: &Given) {
-    own.jwt_authorities.retain(|held| {
-        let named = |key: &JwtAuthorityKey| key.key_id == held.key_id;
-        !before.jwt.iter().any(named) || known.jwt.iter().any(named)
-    });
-    for key in &known.jwt {
-        let mut held = own.jwt_authorities.iter_mut();
-        match held.find(|held| held.key_id == key.key_id) {
-            Some(held) => *held = key.clone(),
-            None => own.jwt_authorities.push(key.clone()),
-        }
-    }
 }
 
 fn roots_of(rotor: &Rotor) -> Vec<RootStatus> {
@@ -349,7 +249,7 @@ pub(super) fn subject_key_id(der: &[u8]) -> String {
     id.unwrap_or_else(|| hex::encode(digest(&SHA256, der)))
 }
 
-fn ends(der: &[u8]) -> Timestamp {
+pub(super) fn ends(der: &[u8]) -> Timestamp {
     let parsed = x509_parser::parse_x509_certificate(der).ok();
     let end = parsed.map(|(_, certificate)| certificate.validity().not_after.timestamp());
     Timestamp(end.unwrap_or_default())

@@ -14,7 +14,7 @@ use tonic::Status;
 use super::origin::{Certified, Origin};
 use super::{Admitted, Cost, Roles, table};
 use crate::attest::{AgentDenied, Attestation};
-use crate::authorities::Authorities;
+use crate::authorities::{Authorities, Shown};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::failure::{Failure, Kind};
@@ -44,7 +44,14 @@ struct Standing {
     caller: Caller,
     roles: Roles,
     fault: Option<AgentDenied>,
+    /// Why it has fewer roles than its entries give.
+    less_because: Option<&'static str>,
 }
+
+/// What is told of a role that entries give and the certificate does not carry.
+const TAINTED: &str = "its certificate was signed by a key that is tainted; it is to be renewed";
+const NOT_ISSUED: &str =
+    "no record says that this server issued its certificate for this key; it is to be renewed";
 
 impl Gate {
     /// A gate over the state; `own_uid` is the user the server runs as.
@@ -117,6 +124,7 @@ impl Gate {
             caller,
             roles,
             fault: None,
+            less_because: None,
         })
     }
 
@@ -131,6 +139,7 @@ impl Gate {
             caller: Caller::Spiffe(id.clone()),
             roles: Roles::NONE,
             fault: None,
+            less_because: None,
         };
         let ours = id.is_member_of(self.state.trust_domain());
         let revoked = self.state.revoked();
@@ -159,8 +168,14 @@ impl Gate {
                 Err(denied) => standing.fault = Some(denied),
             }
         } else {
-            match self.workload(id, now) {
-                Ok(roles) => standing.roles = roles,
+            let roles = match self.workload(id, now) {
+                Ok(roles) => roles,
+                Err(failure) => return Err(failed(standing.caller, &failure)),
+            };
+            standing.roles = Roles::WORKLOAD;
+            match self.against_role(&certified, roles).await {
+                Ok(None) => standing.roles = roles,
+                Ok(why) => standing.less_because = why,
                 Err(failure) => return Err(failed(standing.caller, &failure)),
             }
         }
@@ -171,11 +186,44 @@ impl Gate {
     /// revoked while its connection was open may still renew on it, until that
     /// connection ends: only the certificate on record for its node is admitted.
     fn signed_here(&self, certified: &Certified<'_>) -> bool {
-        certified.peer.is_none_or(|peer| {
-            let signer = peer.signed_by(|chain| self.authorities.signer_of(chain.first()?));
-            let is_agent = certified.spiffe_id.is_agent();
-            signer.is_some_and(|id| is_agent || self.authorities.is_live(id))
-        })
+        if certified.leaf.is_none() {
+            return true;
+        }
+        let is_agent = certified.spiffe_id.is_agent();
+        let signer = self.signer(certified);
+        signer.is_some_and(|id| is_agent || self.authorities.is_live(&id))
+    }
+
+    /// The key of this server that signed the certificate.
+    fn signer(&self, certified: &Certified<'_>) -> Option<Box<str>> {
+        match certified.peer {
+            Some(peer) => {
+                let signer = peer.signed_by(|chain| self.authorities.signer_of(chain.first()?));
+                signer.map(Into::into)
+            }
+            None => self.authorities.signer_of(certified.leaf?),
+        }
+    }
+
+    /// Why the certificate does not carry what its ID's entries give beyond a
+    /// workload's role: a stolen key could have signed it. `None` when it does.
+    async fn against_role(
+        &self,
+        certified: &Certified<'_>,
+        roles: Roles,
+    ) -> Result<Option<&'static str>, Failure> {
+        let Some(leaf) = certified.leaf.filter(|_| roles != Roles::WORKLOAD) else {
+            return Ok(None);
+        };
+        let signer = self.signer(certified);
+        if !signer.is_some_and(|id| self.authorities.is_relied_on(&id)) {
+            return Ok(Some(TAINTED));
+        }
+        let Some(shown) = Shown::of(leaf, certified.spiffe_id) else {
+            return Ok(Some(NOT_ISSUED));
+        };
+        let is_issued = self.authorities.is_issued(shown).await?;
+        Ok((!is_issued).then_some(NOT_ISSUED))
     }
 
     /// The roles that entries give to a workload's ID.
@@ -227,10 +275,13 @@ fn refusal(allowed: Roles, origin: &Origin, standing: &Standing) -> Status {
             // Not offered on the network at all.
             Status::unimplemented("this method is served on the admin socket alone")
         }
-        _ => Kind::Denied.status(format!(
-            "only {allowed} callers may call this method; this one is {}",
-            standing.roles
-        )),
+        _ => {
+            let (colon, why) = standing.less_because.map_or(("", ""), |why| (": ", why));
+            Kind::Denied.status(format!(
+                "only {allowed} callers may call this method; this one is {}{colon}{why}",
+                standing.roles
+            ))
+        }
     }
 }
 

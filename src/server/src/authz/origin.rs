@@ -21,6 +21,9 @@ pub(crate) enum Origin {
     /// As `Peer`, where a test has no TLS.
     #[cfg(test)]
     Test(TestPeer),
+    /// As `Test`, with the leaf that was shown.
+    #[cfg(test)]
+    TestLeaf(TestPeer, Arc<[u8]>),
 }
 
 /// A TLS peer made up by a test.
@@ -41,6 +44,8 @@ pub(crate) struct Certified<'a> {
     pub(crate) not_after: Timestamp,
     /// The connection's peer; `None` where a test has no TLS.
     pub(crate) peer: Option<&'a Peer>,
+    /// The leaf that was shown; `None` where a test has no TLS.
+    pub(crate) leaf: Option<&'a [u8]>,
 }
 
 impl Origin {
@@ -72,6 +77,16 @@ impl Origin {
                 not_before: peer.not_before(),
                 not_after: peer.not_after(),
                 peer: Some(peer),
+                leaf: peer.chain().first().map(AsRef::as_ref),
+            }),
+            #[cfg(test)]
+            Self::TestLeaf(peer, leaf) => Some(Certified {
+                spiffe_id: &peer.spiffe_id,
+                serial: &peer.serial,
+                not_before: Timestamp(0),
+                not_after: peer.not_after,
+                peer: None,
+                leaf: Some(leaf),
             }),
             #[cfg(test)]
             Self::Test(peer) => Some(Certified {
@@ -81,6 +96,7 @@ impl Origin {
                 not_before: Timestamp(0),
                 not_after: peer.not_after,
                 peer: None,
+                leaf: None,
             }),
             Self::Local { .. } | Self::Address(_) => None,
         }

@@ -71,6 +71,8 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/bulla.token.v1.Explain/WhatCan", ADMINS),
     ("/bulla.token.v1.Explain/WhoCan", ADMINS),
     ("/bulla.token.v1.Tokens/Mint", AGENTS),
+    ("/bulla.trust.v1.Trust/Owners", ADMINS),
+    ("/bulla.trust.v1.Trust/Remove", ADMINS),
     ("/grpc.health.v1.Health/Check", LOCAL),
     ("/grpc.health.v1.Health/List", LOCAL),
     ("/grpc.health.v1.Health/Watch", LOCAL),

@@ -15,6 +15,8 @@ use super::table::TABLE;
 use super::*;
 use crate::rig::{ADMIN, Agent, Rig, START, csr, serial_of};
 
+mod forged;
+
 const OWN_UID: u32 = 1000;
 const RENEW: &str = "/spire.api.server.agent.v1.Agent/RenewAgent";
 const COUNT: &str = "/spire.api.server.agent.v1.Agent/CountAgents";

@@ -23,6 +23,7 @@ mod svid;
 mod sync;
 mod token_limits;
 mod tokens;
+mod trust;
 mod trustdomain;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ use api::svid::svid_server::SvidServer;
 use api::sync::sync_server::SyncServer;
 use api::token::explain_server::ExplainServer;
 use api::token::tokens_server::TokensServer;
+use api::trust::trust_server::TrustServer;
 use api::trustdomain::trust_domain_server::TrustDomainServer;
 use tonic::service::{Routes, RoutesBuilder};
 
@@ -106,6 +108,8 @@ fn routes(server: Arc<Server>) -> RoutesBuilder {
     routes.add_service(RevocationsServer::new(revocations).max_decoding_message_size(most));
     let fleet = fleet::FleetService::new(Arc::clone(&server));
     routes.add_service(FleetServer::new(fleet).max_decoding_message_size(most));
+    let trust = trust::TrustService::new(Arc::clone(&server));
+    routes.add_service(TrustServer::new(trust).max_decoding_message_size(most));
     let trust_domain = trustdomain::TrustDomainService;
     routes.add_service(TrustDomainServer::new(trust_domain).max_decoding_message_size(most));
     let tokens = tokens::TokensService::new(Arc::clone(&server));

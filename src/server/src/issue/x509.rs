@@ -10,6 +10,7 @@ use records::{AuditKind, AuditOutcome};
 
 use super::far_away::refusal;
 use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
+use crate::authorities::key_detail;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;
@@ -272,6 +273,13 @@ impl Issuer {
         record.not_after = prepared.not_after().0;
         record.authority_id = plan.authority.id();
         let minted = kind == AuditKind::MintX509;
+        // Whoever shows it to act as more than a workload is held to this very key.
+        let gives_role = plan
+            .entry
+            .as_ref()
+            .is_some_and(|entry| entry.admin || entry.downstream);
+        let key = (minted || gives_role).then(|| key_detail(prepared.spki_der()));
+        record.detail = key.as_deref().unwrap_or_default();
         let id = plan.authority.id();
         self.0
             .authorities

@@ -188,13 +188,14 @@ async fn oauth(State(published): State<Published>) -> Response {
     document(&published, "application/json", body.to_string())
 }
 
-/// The keys of both profiles: tokens name theirs in `kid`, and `typ` tells the
-/// profiles apart.
+/// This server's own keys of both profiles: tokens name theirs in `kid`, and `typ` tells
+/// the profiles apart. Keys that others brought into the bundle are not among them: a
+/// verifier would accept access tokens that they sign.
 async fn keys(State(published): State<Published>) -> Response {
-    let state = &published.server.state;
-    let own = state.registry().bundle(state.trust_domain()).cloned();
-    let own =
-        own.unwrap_or_else(|| Arc::new(identity::Bundle::empty(state.trust_domain().clone())));
-    let body = verify::bundle_format::encode_web_keys(&own);
+    let own = published.server.state.own_part();
+    let keys = own
+        .iter()
+        .flat_map(|own| own.jwt_authorities.iter().chain(&own.access_keys));
+    let body = verify::bundle_format::encode_web_keys(keys);
     document(&published, "application/jwk-set+json", body)
 }

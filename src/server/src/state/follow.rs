@@ -42,6 +42,10 @@ impl State {
     pub(crate) async fn load(parts: Loading) -> Result<Self, Failure> {
         let (view, position) =
             load_view(&parts.trust_domain, &parts.store, parts.clock.now()).await?;
+        let orphaned = tokio::sync::Notify::new();
+        if view.trust.has_orphans() {
+            orphaned.notify_one();
+        }
         for bundle in view.registry.bundles() {
             parts.live_bundles.set(Arc::clone(bundle));
         }
@@ -50,6 +54,7 @@ impl State {
         let state = Self(Arc::new(Inner {
             revocation_sequence: watch::Sender::new(revoked.sequence()),
             revoked: ArcSwap::new(revoked),
+            orphaned,
             trust_domain: parts.trust_domain,
             store: parts.store,
             view: RwLock::new(view),
@@ -78,6 +83,7 @@ impl State {
                 let value = write.value().map(AsRef::as_ref);
                 take(whose, &mut guard, write.key(), value, &mut effects);
             }
+            settle_trust(&mut guard, whose.1, &mut effects);
             // Before anybody is told that the change is in force.
             if effects.revocations {
                 self.take_revocations(&guard);
@@ -106,16 +112,23 @@ impl State {
         if effects.policy {
             self.0.activated.send_replace(());
         }
+        if effects.orphans {
+            self.0.orphaned.notify_one();
+        }
     }
 
     async fn reload(&self) -> Result<Position, Failure> {
-        let (view, position) =
+        let (mut view, position) =
             load_view(&self.0.trust_domain, &self.0.store, self.0.clock.now()).await?;
-        for bundle in view.registry.bundles() {
-            self.0.live_bundles.set(Arc::clone(bundle));
-        }
         {
             let mut guard = self.0.view.write().unwrap_or_else(PoisonError::into_inner);
+            keep_sequence(&mut view.registry, &guard.registry);
+            for bundle in view.registry.bundles() {
+                self.0.live_bundles.set(Arc::clone(bundle));
+            }
+            if view.trust.has_orphans() {
+                self.0.orphaned.notify_one();
+            }
             *guard = view;
             self.take_revocations(&guard);
             self.0.applied.send_replace(position);
@@ -135,6 +148,36 @@ struct Effects {
     /// Another policy set is active.
     policy: bool,
     revocations: bool,
+    /// An owner of authorities is gone whose record is still there.
+    orphans: bool,
+}
+
+/// Composes the own bundle again when something of it may have changed.
+fn settle_trust(view: &mut View, now: Timestamp, effects: &mut Effects) {
+    let composes = view.trust.is_changed();
+    let shown = view.registry.bundle(view.registry.trust_domain()).cloned();
+    if let Some(change) = view.trust.settle(&view.registry, shown.as_ref(), now) {
+        effects.bundles.push(change.clone());
+        effects.touched.push(view.registry.apply(change));
+    }
+    effects.orphans |= composes && view.trust.has_orphans();
+}
+
+/// The own bundle of a view that was loaded again has a sequence number that is not
+/// lower than before, and a higher one when it is another.
+fn keep_sequence(loaded: &mut Registry, before: &Registry) {
+    let td = before.trust_domain();
+    let (Some(now), Some(shown)) = (loaded.bundle(td), before.bundle(td)) else {
+        return;
+    };
+    let mut bundle = identity::Bundle::clone(now);
+    bundle.sequence = shown.sequence;
+    if bundle != **shown {
+        bundle.sequence = now.sequence.max(shown.sequence.saturating_add(1));
+    } else {
+        bundle.sequence = now.sequence.max(shown.sequence);
+    }
+    loaded.apply(Change::PutBundle(Arc::new(bundle)));
 }
 
 /// Reads all records of the trust domain.
@@ -148,6 +191,7 @@ async fn load_view(
         loaded.map_err(|error| Failure::unavailable(format!("state cannot be loaded: {error}")))?;
     let mut view = View {
         registry: Registry::new(td.clone()),
+        trust: super::trust::Trust::default(),
         tokens: HashMap::new(),
         activations: BTreeMap::new(),
         limits: HashMap::new(),
@@ -160,6 +204,7 @@ async fn load_view(
         // Nobody listens yet; do not gather what nobody is told.
         effects = Effects::default();
     }
+    settle_trust(&mut view, now, &mut effects);
     check_revocations(td, &view, now)?;
     Ok((view, loaded.position))
 }
@@ -202,9 +247,18 @@ fn take(
             if let Some(revocation) = unread_revocation(td, key, now) {
                 let still = Stored::Registry(Change::PutRevocation(Arc::new(revocation)));
                 take_good(view, still, effects);
-            } else if let Ok(Stored::Registry(gone)) = decode(td, key, None) {
+            } else {
                 // What was there before under this key can no longer be vouched for.
-                effects.touched.push(view.registry.apply(gone));
+                match decode(td, key, None) {
+                    Ok(Stored::Registry(gone)) => {
+                        view.trust.note(&gone);
+                        effects.touched.push(view.registry.apply(gone));
+                    }
+                    Ok(
+                        gone @ (Stored::OwnBundle(_) | Stored::Upstream(..) | Stored::Trust(..)),
+                    ) => take_good(view, gone, effects),
+                    _ => {}
+                }
             }
             view.poison.insert(key.to_vec(), poison);
             metrics::set(metrics::POISON_RECORDS, metrics::number(view.poison.len()));
@@ -215,6 +269,7 @@ fn take(
 fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
     match stored {
         Stored::Registry(change) => {
+            view.trust.note(&change);
             let bundle = matches!(change, Change::PutBundle(_) | Change::DeleteBundle(_));
             if bundle {
                 effects.bundles.push(change.clone());
@@ -262,6 +317,9 @@ fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
         Stored::Glass(id, None) => {
             view.glass.remove(&id);
         }
+        Stored::OwnBundle(own) => view.trust.take_own(own),
+        Stored::Upstream(name, keys) => view.trust.take_above(name, keys),
+        Stored::Trust(owner, record) => view.trust.take_owner(owner, record),
         Stored::Authority | Stored::PolicyChunk => {}
     }
 }

@@ -17,6 +17,7 @@ mod polled;
 mod revocations;
 pub(crate) mod stored;
 mod touched;
+mod trust;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,6 +75,8 @@ struct Inner {
     revoked: ArcSwap<Revocations>,
     /// The sequence number of its list.
     revocation_sequence: watch::Sender<u64>,
+    /// An owner of authorities is gone whose record is still there.
+    orphaned: tokio::sync::Notify,
     audit: Audit,
     clock: Clock,
     entropy: Entropy,
@@ -83,6 +86,7 @@ struct Inner {
 /// Everything that is in memory, as of one position.
 pub(crate) struct View {
     pub(crate) registry: Registry,
+    pub(crate) trust: trust::Trust,
     pub(crate) tokens: HashMap<[u8; 32], JoinTokenRecord>,
     /// Activations of policy sets by number: the last one is in force.
     pub(crate) activations: BTreeMap<u64, Arc<ActivationRecord>>,

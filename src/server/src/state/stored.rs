@@ -4,9 +4,12 @@
 
 use std::sync::Arc;
 
-use identity::{EntryId, Node, Revocation, Revoked, SpiffeId, Timestamp, TrustDomain};
+use identity::{
+    Bundle, EntryId, JwtAuthorityKey, Node, Revocation, Revoked, SpiffeId, Timestamp, TrustDomain,
+};
 use records::{
-    ActivationRecord, BreakGlassRecord, JoinTokenRecord, RecordError, TokenLimitsRecord, key,
+    ActivationRecord, BreakGlassRecord, JoinTokenRecord, RecordError, TokenLimitsRecord,
+    TrustOwner, TrustRecord, key,
 };
 use registry::Change;
 use store::{Key, Value, Write};
@@ -27,9 +30,15 @@ pub(crate) enum Stored {
     Registry(Change),
     /// A join token appeared (or vanished).
     Token([u8; 32], Option<JoinTokenRecord>),
-    /// A signing authority's public half, or what is known of one above this server:
-    /// read by `authorities`, not by the view.
+    /// A signing authority's public half: read by `authorities`, not by the view.
     Authority,
+    /// The server's own part of the own bundle.
+    OwnBundle(Option<Bundle>),
+    /// JWT keys that an authority above publishes, by the name of the record. Its roots
+    /// are read by `authorities`, which puts them into the own part.
+    Upstream(String, Option<Vec<JwtAuthorityKey>>),
+    /// What one owner brought into the own bundle.
+    Trust(TrustOwner, Option<TrustRecord>),
     /// A policy set was activated (or the activation forgotten).
     Activation(u64, Option<ActivationRecord>),
     /// A part of a policy set: read when the set is loaded.
@@ -62,11 +71,13 @@ pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Resu
     let stored = match (kind, value) {
         ("entry", value) => entry(td, name, value),
         ("node", value) => node(td, name, value),
-        ("bundle", value) => bundle(name, value),
+        ("bundle", value) => bundle(td, name, value),
+        ("trust", value) => trust(td, name, value),
+        ("upstream", value) => upstream(name, value),
         ("token", value) => token(name, value),
         (REVOCATION, value) => revocation(td, name, value),
         (REVOCATION_LIST, value) => revocation_sequence(value),
-        ("authority" | "upstream", _) => Ok(Stored::Authority),
+        ("authority", _) => Ok(Stored::Authority),
         (POLICY, value) => policy(name, value),
         ("limits", value) => limits(name, value),
         ("glass", value) => glass(name, value),
@@ -142,9 +153,12 @@ fn node(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, St
     Ok(Stored::Registry(Change::PutNode(Arc::new(node))))
 }
 
-fn bundle(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+fn bundle(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
     let of = TrustDomain::parse(name).map_err(text)?;
     let Some(bytes) = value else {
+        if of == *td {
+            return Ok(Stored::OwnBundle(None));
+        }
         return Ok(Stored::Registry(Change::DeleteBundle(of)));
     };
     let bundle = records::decode_bundle(bytes).map_err(text)?;
@@ -154,7 +168,26 @@ fn bundle(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
             bundle.trust_domain
         ));
     }
+    if of == *td {
+        return Ok(Stored::OwnBundle(Some(bundle)));
+    }
     Ok(Stored::Registry(Change::PutBundle(Arc::new(bundle))))
+}
+
+fn upstream(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let known = value.map(records::decode_bundle).transpose();
+    let keys = known.map_err(text)?.map(|known| known.jwt_authorities);
+    Ok(Stored::Upstream(name.to_owned(), keys))
+}
+
+fn trust(td: &TrustDomain, name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
+    let owner = TrustOwner::parse(name).ok_or("its key names no owner")?;
+    let record = value.map(|bytes| records::decode_trust(bytes, td));
+    let record = record.transpose().map_err(text)?;
+    if record.as_ref().is_some_and(|record| record.owner != owner) {
+        return Err("it says it is another owner's".into());
+    }
+    Ok(Stored::Trust(owner, record))
 }
 
 fn token(name: &str, value: Option<&[u8]>) -> Result<Stored, String> {
@@ -265,14 +298,18 @@ pub(crate) fn put_token(
 }
 
 /// The write that stores a bundle, with its key.
-pub(crate) fn put_bundle(
-    td: &TrustDomain,
-    bundle: &identity::Bundle,
-) -> Result<(Key, Write), RecordError> {
+pub(crate) fn put_bundle(td: &TrustDomain, bundle: &Bundle) -> Result<(Key, Write), RecordError> {
     put(
         key::bundle(td, &bundle.trust_domain),
         records::encode_bundle(bundle)?,
     )
+}
+
+/// The write that stores the server's own part of the own bundle.
+pub(crate) fn put_own_bundle(bundle: &Bundle) -> Result<Write, RecordError> {
+    let td = &bundle.trust_domain;
+    let value = records::encode_own_bundle(bundle)?;
+    put(key::bundle(td, td), value).map(|(_, write)| write)
 }
 
 /// The write that stores an activation, with its key.

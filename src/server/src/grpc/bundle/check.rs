@@ -33,12 +33,7 @@ pub(super) fn authorities(bundle: &Bundle) -> Result<(), Failure> {
 
 /// A key that a downstream server publishes says when it goes, so that it does.
 pub(super) fn downstream_key(key: &JwtAuthorityKey, now: Timestamp) -> Result<(), Failure> {
-    if key.key_id.is_empty() || key.key_id.len() > limits::MAX_KEY_ID_BYTES {
-        return Err(Failure::invalid(format!(
-            "jwt_authority.key_id: it must have 1 to {} bytes",
-            limits::MAX_KEY_ID_BYTES
-        )));
-    }
+    key_id(key)?;
     let latest = now.plus(Seconds(limits::MAX_DOWNSTREAM_KEY_SECONDS));
     match key.expires_at {
         Some(end) if end > now && end <= latest => Ok(()),
@@ -46,6 +41,17 @@ pub(super) fn downstream_key(key: &JwtAuthorityKey, now: Timestamp) -> Result<()
             "jwt_authority.expires_at: it must be in the future, and at most 366 days away",
         )),
     }
+}
+
+/// A key id of the own bundle: small, for it is in every copy of the bundle.
+pub(super) fn key_id(key: &JwtAuthorityKey) -> Result<(), Failure> {
+    if key.key_id.is_empty() || key.key_id.len() > limits::MAX_KEY_ID_BYTES {
+        return Err(Failure::invalid(format!(
+            "jwt_authority.key_id: it must have 1 to {} bytes",
+            limits::MAX_KEY_ID_BYTES
+        )));
+    }
+    Ok(())
 }
 
 fn certificate(der: &[u8]) -> Result<(), &'static str> {

@@ -124,8 +124,14 @@ impl BundleService {
         let key = added.jwt_authorities.into_iter().next();
         let key = key.ok_or_else(|| Failure::invalid("jwt_authority: it is required"))?;
         check::downstream_key(&key, self.server.clock.now())?;
+        let Caller::Spiffe(id) = caller else {
+            return Err(Failure::new(
+                Kind::Denied,
+                "only downstream servers publish keys",
+            ));
+        };
         let authorities = &self.server.authorities;
-        authorities.publish_of_downstream(caller, key).await
+        authorities.publish_of_downstream(caller, id, key).await
     }
 
     async fn delete_one(
@@ -192,6 +198,9 @@ impl BundleRpc for BundleService {
         }
         let added = bundle_from_wire(&wire)?;
         check::authorities(&added)?;
+        for key in &added.jwt_authorities {
+            check::key_id(key)?;
+        }
         let authorities = &self.server.authorities;
         authorities
             .append_to_bundle(&caller, added.x509_authorities, added.jwt_authorities)

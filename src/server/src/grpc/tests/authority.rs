@@ -77,6 +77,25 @@ async fn a_rotation_by_hand() {
 }
 
 #[tokio::test]
+async fn d3_tainting_a_prepared_key_answers_with_it() {
+    let rig = Rig::memory().await;
+    let mut client = LocalAuthorityClient::new(channel(&rig, Who::Local).await);
+    let prepared = client.prepare_x509_authority(PrepareX509AuthorityRequest {});
+    let prepared = prepared.await.unwrap().into_inner().prepared_authority;
+    let prepared = prepared.unwrap();
+    let taint = TaintX509AuthorityRequest {
+        authority_id: prepared.authority_id.clone(),
+    };
+    let tainted = client.taint_x509_authority(taint).await.unwrap();
+    assert_eq!(tainted.into_inner().tainted_authority, Some(prepared));
+    assert_eq!(
+        slots(&mut client).await[1],
+        None,
+        "it signed nothing, so it is gone"
+    );
+}
+
+#[tokio::test]
 async fn unknown_keys_and_profiles_are_refused() {
     let rig = Rig::memory().await;
     let mut client = LocalAuthorityClient::new(channel(&rig, Who::Local).await);

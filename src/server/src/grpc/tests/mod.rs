@@ -19,6 +19,7 @@ mod sync_end;
 mod sync_random;
 mod tokens;
 mod tools;
+mod trust;
 
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
