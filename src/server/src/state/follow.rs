@@ -57,6 +57,7 @@ impl State {
             activated: watch::Sender::new(()),
             fresh_ms: AtomicU64::new(0),
             admin_writes: tokio::sync::Mutex::new(()),
+            row_locks: super::decide::RowLocks::new(),
             subscribers: Arc::default(),
             pollers: super::polled::Pollers::default(),
             live_bundles: parts.live_bundles,
@@ -202,10 +203,15 @@ fn take(
             if let Some(revocation) = unread_revocation(td, key, now) {
                 let still = Stored::Registry(Change::PutRevocation(Arc::new(revocation)));
                 take_good(view, still, effects);
-            } else if let Ok(Stored::Registry(gone)) = decode(td, key, None) {
+            } else {
                 // What was there before under this key can no longer be vouched for.
-                effects.touched.push(view.registry.apply(gone));
+                match decode(td, key, None) {
+                    Ok(Stored::Registry(gone)) => effects.touched.push(view.registry.apply(gone)),
+                    Ok(gone) => take_good(view, gone, effects),
+                    Err(_names_nothing) => {}
+                }
             }
+            effects.policy |= poison.activation().is_some();
             view.poison.insert(key.to_vec(), poison);
             metrics::set(metrics::POISON_RECORDS, metrics::number(view.poison.len()));
         }
