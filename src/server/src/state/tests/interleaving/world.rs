@@ -2,6 +2,7 @@
 //! what they leave behind, read off the store.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use channel::LiveBundles;
 use contract::{Exchange, Facts, Limits, NodeKey, Verdict, Verify, VerifyError, VerifyHost};
@@ -63,6 +64,8 @@ struct Side {
 pub(super) struct World {
     rig: Arc<Rig>,
     sides: [Side; 2],
+    /// How many cases there were: each has a node of its own.
+    cases: AtomicUsize,
 }
 
 /// What one run is about.
@@ -108,11 +111,13 @@ impl World {
         Self {
             rig: Arc::new(rig),
             sides,
+            cases: AtomicUsize::new(0),
         }
     }
 
     /// A node with its entry; `by_proof` when it may attest again by itself.
-    pub(super) async fn case(&self, by_proof: bool, number: usize) -> Case {
+    pub(super) async fn case(&self, by_proof: bool) -> Case {
+        let number = self.cases.fetch_add(1, Ordering::Relaxed);
         let side = &self.sides[0];
         let (evidence, csr) = match by_proof {
             true => (format!("n{number}"), csr()),
@@ -149,8 +154,11 @@ impl World {
         schedule: &[usize],
     ) -> ([Answer; 2], Arc<Gate>) {
         let gate = Gate::new(schedule);
+        // Which key used a token up is known to the server where it did.
+        let asks_again = operations[1] == Op::Attest && !case.by_proof;
         let task = |which: usize| {
-            let side = self.sides[if apart { which } else { 0 }].clone();
+            let side = if asks_again { 1 - which } else { which };
+            let side = self.sides[if apart { side } else { 0 }].clone();
             let (rig, case, gate) = (Arc::clone(&self.rig), Arc::clone(case), Arc::clone(&gate));
             let operation = operations[which];
             tokio::spawn(async move {
