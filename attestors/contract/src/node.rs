@@ -106,6 +106,12 @@ pub struct Exchange {
     rounds: u32,
     /// The verifier's own notes, such as the challenge it has sent.
     pub notes: Zeroizing<Vec<u8>>,
+    /// Which node the evidence so far says it is from. Unproven: a certificate is
+    /// shown before its key has signed anything. A verifier sets it before it
+    /// returns a challenge, as soon as the evidence names a node, so that the
+    /// server can refuse a banned node and count open challenges by node. The node
+    /// key of the [`Facts`] must then be the same one.
+    pub claimed: Option<NodeKey>,
 }
 
 impl Exchange {

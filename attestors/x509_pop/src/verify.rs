@@ -54,6 +54,7 @@ impl X509PopVerifier {
             state.notes.extend(length.to_be_bytes());
             state.notes.extend(der);
         }
+        state.claimed = Some(node_key(&certificates)?);
         let nonce = Nonce {
             nonce: Bytes(nonce.to_vec()),
         };
@@ -103,15 +104,20 @@ impl X509PopVerifier {
         let cas = chain::check(&certificates, &self.roots, now)?;
         let der = certificates.first().map(Vec::as_slice).unwrap_or_default();
         let leaf = chain::parse(der)?;
-        let node_key = NodeKey::new(&[&chain::fingerprint(der)])
-            .map_err(|error| VerifyError::Unavailable(error.to_string()))?;
         Ok(Verdict::Facts(Facts {
-            node_key,
+            node_key: node_key(&certificates)?,
             selectors: chain::selectors(&leaf, &cas, self.trust_domain.as_str()),
             can_reattest: true,
             consume: None,
         }))
     }
+}
+
+/// The node, by the fingerprint of its certificate.
+fn node_key(certificates: &[Vec<u8>]) -> Result<NodeKey, VerifyError> {
+    let der = certificates.first().map(Vec::as_slice).unwrap_or_default();
+    NodeKey::new(&[&chain::fingerprint(der)])
+        .map_err(|error| VerifyError::Unavailable(error.to_string()))
 }
 
 /// What both sides sign and verify, before the hash: nonce, then the node's nonce.

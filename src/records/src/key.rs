@@ -105,6 +105,12 @@ pub fn policy_chunk(td: &TrustDomain, digest: &str, index: u32) -> Vec<u8> {
     join(td, &["policy", &format!("set-{digest}-{index:05}")])
 }
 
+/// The prefix of all chunks of policy sets.
+#[must_use]
+pub fn policy_chunks(td: &TrustDomain) -> Vec<u8> {
+    join(td, &["policy", "set-"])
+}
+
 /// One activation of a policy set: `<td>/policy/history-<number>`.
 #[must_use]
 pub fn activation(td: &TrustDomain, number: u64) -> Vec<u8> {

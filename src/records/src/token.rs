@@ -19,6 +19,8 @@ pub struct JoinTokenRecord {
     pub agent_alias: Option<SpiffeId>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Which administrator created it; empty in records of older versions.
+    pub created_by: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -31,6 +33,8 @@ struct TokenBody {
     agent_alias: Option<String>,
     #[prost(int64, tag = "4")]
     created_at: i64,
+    #[prost(string, tag = "5")]
+    created_by: String,
 }
 
 /// Encodes a join token's record.
@@ -43,6 +47,7 @@ pub fn encode_token(token: &JoinTokenRecord) -> Result<Vec<u8>, RecordError> {
         expires_at: token.expires_at.0,
         agent_alias: token.agent_alias.as_ref().map(|id| id.as_str().into()),
         created_at: token.created_at.0,
+        created_by: token.created_by.clone(),
     };
     seal(TOKEN, &body)
 }
@@ -63,5 +68,6 @@ pub fn decode_token(bytes: &[u8]) -> Result<JoinTokenRecord, RecordError> {
         expires_at: Timestamp(body.expires_at),
         agent_alias: agent_alias.transpose().map_err(|e| bad(&e))?,
         created_at: Timestamp(body.created_at),
+        created_by: body.created_by,
     })
 }

@@ -22,6 +22,8 @@ pub struct Registry {
     expiring: BTreeSet<(Timestamp, EntryId)>,
     pub(crate) nodes: BTreeMap<SpiffeId, Arc<Node>>,
     pub(crate) nodes_by_selector: FactIndex<SpiffeId>,
+    /// How many nodes each attestor has attested.
+    nodes_by_attestor: BTreeMap<String, usize>,
     bundles: BTreeMap<TrustDomain, Arc<Bundle>>,
     pub(crate) revocations: Revocations,
 }
@@ -49,6 +51,7 @@ impl Registry {
             expiring: BTreeSet::new(),
             nodes: BTreeMap::new(),
             nodes_by_selector: FactIndex::default(),
+            nodes_by_attestor: BTreeMap::new(),
             bundles: BTreeMap::new(),
             revocations: Revocations::default(),
         }
@@ -143,6 +146,11 @@ impl Registry {
     fn put_node(&mut self, node: Arc<Node>) -> Touched {
         let id = node.id.clone();
         let old = self.nodes.insert(id.clone(), node.clone());
+        if let Some(old) = &old {
+            self.forget_attestor(&old.attestor);
+        }
+        let count = self.nodes_by_attestor.entry(node.attestor.to_string());
+        *count.or_default() += 1;
         // A renewal changes serials and dates, not what the agent may have.
         if let Some(old) = old {
             if old.selectors == node.selectors {
@@ -163,7 +171,23 @@ impl Registry {
             return Touched::nobody();
         };
         self.nodes_by_selector.remove(id, &node.selectors);
+        self.forget_attestor(&node.attestor);
         Touched::Agents([id.clone()].into())
+    }
+
+    fn forget_attestor(&mut self, attestor: &str) {
+        if let Some(count) = self.nodes_by_attestor.get_mut(attestor) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.nodes_by_attestor.remove(attestor);
+            }
+        }
+    }
+
+    /// How many nodes an attestor has attested, banned ones included.
+    #[must_use]
+    pub fn nodes_of(&self, attestor: &str) -> usize {
+        self.nodes_by_attestor.get(attestor).copied().unwrap_or(0)
     }
 
     /// The entry of that id.

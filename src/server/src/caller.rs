@@ -32,6 +32,16 @@ impl Caller {
         Self::Anonymous(address.to_string().into())
     }
 
+    /// Whom the caller's share of something is counted for: the same text each time,
+    /// whichever process or connection it comes by.
+    #[must_use]
+    pub(crate) fn principal(&self) -> String {
+        match self {
+            Self::Local { uid, .. } => format!("uid:{uid}"),
+            other => other.to_string(),
+        }
+    }
+
     /// The caller as decision records hold it; borrows, formats nothing.
     #[must_use]
     pub(crate) fn for_record(&self) -> records::Caller<'_> {

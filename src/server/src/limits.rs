@@ -12,8 +12,9 @@ pub const MAX_BATCH: usize = 500;
 pub const MAX_APPLY: usize = 10_000;
 /// Of the changes that cannot be applied, so many are told.
 pub const MAX_APPLY_FAULTS: usize = 8;
-/// Conditions and writes of one commit: two for each change, one for its limits, and room for others.
-pub const MAX_COMMIT_OPERATIONS: usize = 3 * MAX_APPLY + 48;
+/// Conditions and writes of one commit: for each change two of its entry and two of the
+/// entry's limits, and room for others.
+pub const MAX_COMMIT_OPERATIONS: usize = 4 * MAX_APPLY + 48;
 /// Bytes of keys and values of one commit: about 1,600 for each change.
 pub const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// The most entries in one page of a list.
@@ -38,6 +39,11 @@ pub const SIGNER_LEAD_MS: u64 = 250;
 pub const KEY_STORAGE_PATIENCE: Duration = Duration::from_secs(60);
 /// The most unused join tokens at one time.
 pub const MAX_JOIN_TOKENS: usize = 100_000;
+/// Of those, made by one administrator.
+pub const MAX_JOIN_TOKENS_EACH: usize = 50_000;
+/// Of all attested nodes, those of one attestor: an authority of nodes' certificates
+/// that was stolen does not keep nodes with join tokens out.
+pub const MAX_NODES_OF_AN_ATTESTOR: usize = 150_000;
 /// The most attested nodes.
 pub const MAX_NODES: usize = 200_000;
 /// The most registration entries.
@@ -52,14 +58,20 @@ pub const MAX_BUNDLE_BYTES: usize = 30 << 10;
 pub const MAX_AGENT_VERSION_BYTES: usize = 64;
 /// The longest reason kept in a decision record, in bytes.
 pub const MAX_REASON_BYTES: usize = 512;
-/// The most audiences in one JWT-SVID.
-pub const MAX_AUDIENCES: usize = 16;
-/// The longest audience, in bytes.
-pub const MAX_AUDIENCE_BYTES: usize = 2_048;
 /// The oldest view that may still authorise anything; older fails as unavailable.
 pub const MAX_VIEW_AGE: Duration = Duration::from_secs(5);
 /// How often the follower proves that it is at the head of the change log.
 pub const VIEW_PROBE: Duration = Duration::from_secs(1);
+/// How often a decision is taken again when another writer changed its rows first.
+pub const DECIDE_TRIES: u32 = 16;
+/// The longest pause before the first of these, in milliseconds; it doubles each time,
+pub const DECIDE_PAUSE_MS: u64 = 2;
+/// so many times.
+pub const DECIDE_DOUBLINGS: u32 = 6;
+/// Locks that decisions on rows take turns by; rows share them.
+pub const ROW_LOCKS: usize = 256;
+/// How often a ban is tried again whose outcome is not known.
+pub const BAN_TRIES: u32 = 5;
 /// How long a writer waits for its own change to come back through the log.
 pub const APPLY_WAIT: Duration = Duration::from_secs(5);
 /// How often the outcome of a commit is asked for before it stays unknown.
@@ -88,6 +100,13 @@ pub const ATTEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const ATTEST_QUEUE_WAIT: Duration = Duration::from_secs(10);
 /// The most attestations that wait for a slot; more are sent away at once.
 pub const MAX_ATTEST_QUEUE: usize = 4_096;
+/// The most challenges of attestations that wait for their answer: each keeps up to
+/// 17 KiB of evidence.
+pub const MAX_CHALLENGES: usize = 1_024;
+/// Of those, for one address or one certificate that connects.
+pub const MAX_CHALLENGES_OF_A_SOURCE: usize = 256;
+/// Of those, for one node.
+pub const MAX_CHALLENGES_OF_A_NODE: usize = 4;
 /// How long calls in flight may take once shutdown began.
 pub const DRAIN: Duration = Duration::from_secs(6);
 /// How long everything else of a shutdown may take (store, journal).
@@ -133,6 +152,8 @@ pub const MAX_STRANGER_RECORDS: u32 = 100;
 pub const MAX_POLICY_BYTES: usize = 8 << 20;
 /// The most activations of policy sets that are kept, with the sets they name.
 pub const MAX_ACTIVATIONS: usize = 50;
+/// Parts of policy sets that no activation names, forgotten with one activation.
+pub const MAX_CHUNKS_FORGOTTEN: usize = 5_000;
 /// The most registered workloads a plan or a question who can looks at.
 pub const MAX_CANDIDATES: usize = 2_000;
 /// The most changes of access that a plan lists.
@@ -151,8 +172,12 @@ pub const MAX_TICKET_BYTES: usize = 256;
 pub const GLASS_WAITS: Seconds = Seconds(3_600);
 /// How long break-glass that has ended is kept in the list; the log keeps it longer.
 pub const GLASS_KEPT: Seconds = Seconds(7 * 86_400);
-/// The most break-glass that is kept.
+/// The most break-glass that is kept; of what has ended, the oldest goes first.
 pub const MAX_BREAK_GLASS: usize = 1_000;
+/// The most break-glass that is open at one time, approved or not.
+pub const MAX_OPEN_GLASS: usize = 500;
+/// Of that, asked for by one person.
+pub const MAX_OPEN_GLASS_EACH: usize = 20;
 /// The most audiences that limit one entry's tokens.
 pub const MAX_LIMIT_AUDIENCES: usize = 64;
 /// Connections on the public listener at one time.

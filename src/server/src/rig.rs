@@ -373,17 +373,27 @@ impl Rig {
         commit.await.unwrap();
     }
 
-    /// An attestation on the same state with claims of its own.
+    /// An attestation of its own on the same state, as another server's would be.
     pub(crate) fn another_attestation(&self) -> crate::attest::Attestation {
+        let attestors = crate::attest::attestors(&self.settings).unwrap();
+        self.attestation_of(self.server.state.clone(), attestors)
+    }
+
+    /// An attestation on a state, with attestors of a test's choice.
+    pub(crate) fn attestation_of(
+        &self,
+        state: crate::state::State,
+        attestors: Vec<Box<dyn contract::Verify>>,
+    ) -> crate::attest::Attestation {
         let server = &self.server;
         crate::attest::Attestation::new(
-            server.state.clone(),
+            state,
             server.issuer.clone(),
             server.audit.clone(),
             (self.clock.clone(), server.entropy.clone()),
             crate::metrics::Meters::new(),
             crate::server::terms(&self.settings),
-            crate::attest::attestors(&self.settings).unwrap(),
+            attestors,
         )
     }
 }

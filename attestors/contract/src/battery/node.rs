@@ -93,7 +93,14 @@ fn attest(prover: &mut dyn Prove, verifier: &dyn Verify, now: Timestamp) -> (Fac
         };
         messages.push(evidence.as_bytes().to_vec());
         match advance(verifier, evidence.as_bytes(), &mut exchange, now, &host) {
-            Ok(Verdict::Facts(facts)) => return (facts, messages),
+            Ok(Verdict::Facts(facts)) => {
+                let claimed = exchange.claimed.as_ref();
+                assert!(
+                    claimed.is_none_or(|claimed| *claimed == facts.node_key),
+                    "the evidence claimed one node and proved another"
+                );
+                return (facts, messages);
+            }
             Ok(Verdict::Challenge(bytes)) => challenge = Some(bytes),
             Err(error) => unreachable!("honest evidence was refused: {error}"),
         }

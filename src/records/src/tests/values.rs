@@ -165,13 +165,15 @@ pub(super) fn any_token() -> impl Strategy<Value = JoinTokenRecord> {
         any_time(),
         prop::option::of(any_id()),
         any_time(),
+        "[ -~]{0,40}",
     )
         .prop_map(
-            |(sha256, expires_at, agent_alias, created_at)| JoinTokenRecord {
+            |(sha256, expires_at, agent_alias, created_at, created_by)| JoinTokenRecord {
                 sha256,
                 expires_at,
                 agent_alias,
                 created_at,
+                created_by,
             },
         )
 }

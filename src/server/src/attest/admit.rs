@@ -1,14 +1,14 @@
 //! Whether the agent behind a connection is still who it was: asked on each call,
 //! answered from memory, in one case with a commit (a renewed SVID's first use).
 
-use identity::{CertificateSerial, Node, SpiffeId, Timestamp};
-use records::AuditKind;
-use store::Condition;
+use identity::{CertificateSerial, SpiffeId, Timestamp};
+use records::{AuditKind, key};
 
 use super::Attestation;
+use super::decisions::{self, Standing, standing};
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::state::{CommitFailure, stored};
+use crate::state::{Change, Decision, stored};
 
 /// Why an agent's call is refused. Stock agents act on these: a banned one stops,
 /// the others attest again.
@@ -32,32 +32,6 @@ pub(crate) enum AgentDenied {
     /// It cannot be decided now.
     #[error(transparent)]
     Undecided(#[from] Failure),
-}
-
-/// How often a renewed SVID's first use tries against other changes of the node.
-const PROMOTE_TRIES: usize = 5;
-
-/// How a node's row looks at a serial.
-enum Standing {
-    Current,
-    Next,
-    Denied(AgentDenied),
-}
-
-fn standing(node: Option<&Node>, serial: &CertificateSerial) -> Standing {
-    let Some(node) = node else {
-        return Standing::Denied(AgentDenied::NotAttested);
-    };
-    if node.banned {
-        return Standing::Denied(AgentDenied::Banned);
-    }
-    if node.serial == *serial {
-        return Standing::Current;
-    }
-    match &node.next {
-        Some((next, _)) if next == serial => Standing::Next,
-        _ => Standing::Denied(AgentDenied::NotActive),
-    }
 }
 
 impl Attestation {
@@ -90,47 +64,28 @@ impl Attestation {
     }
 
     /// Makes a renewed SVID the current one. Of several first calls at once one
-    /// commits; the others find it done in the store, which is ahead of memory.
+    /// commits; the others find it done in the store.
     async fn promote(&self, id: &SpiffeId, serial: &CertificateSerial) -> Result<(), AgentDenied> {
-        for _ in 0..PROMOTE_TRIES {
-            let stored = self.stored_node(id).await?;
-            let node = stored.as_ref().map(|(node, _)| node);
-            match standing(node, serial) {
-                Standing::Current => return Ok(()),
-                Standing::Denied(denied) => return Err(denied),
-                Standing::Next => {}
-            }
-            if let Some((node, unchanged)) = stored
-                && self.try_promote(node, unchanged).await?
-            {
-                return Ok(());
-            }
-        }
-        Err(AgentDenied::Undecided(Failure::unavailable(
-            "the node was changed at the same time; try again",
-        )))
-    }
-
-    /// Whether the commit was ours; `false` when somebody else changed the row.
-    async fn try_promote(&self, mut node: Node, unchanged: Condition) -> Result<bool, AgentDenied> {
-        let Some((serial, expires_at)) = node.next.take() else {
-            return Ok(false);
-        };
-        node.serial = serial;
-        node.expires_at = expires_at;
-        let state = &self.0.state;
-        let (_, put) = stored::put_node(state.trust_domain(), &node).map_err(Failure::internal)?;
-        let caller = Caller::Spiffe(node.id.clone());
-        let mut record = self.0.audit.record(AuditKind::Renew, &caller);
-        record.for_whom = node.id.as_str();
-        record.serial = node.serial.as_bytes();
-        record.detail = "renewed SVID is in use; the one before is refused from now on";
-        let draft = self.0.audit.draft(&record)?;
-        self.0.audit.append(vec![draft]).await?;
-        match state.commit(vec![unchanged], vec![put]).await {
-            Ok(_) => Ok(true),
-            Err(CommitFailure::Conflict(_)) => Ok(false),
-            Err(failure) => Err(AgentDenied::Undecided(failure.into())),
-        }
+        let parts = &self.0;
+        let td = parts.state.trust_domain();
+        let caller = Caller::Spiffe(id.clone());
+        let keys = vec![key::node(td, id).into()];
+        let decided = parts.state.decide(&caller, keys, |rows| {
+            let Some(node) = decisions::promote(rows.node(id)?, serial)? else {
+                return Ok(Decision::Keep(()));
+            };
+            let (_, put) = stored::put_node(td, &node).map_err(Failure::internal)?;
+            let mut record = parts.audit.record(AuditKind::Renew, &caller);
+            record.for_whom = node.id.as_str();
+            record.serial = node.serial.as_bytes();
+            record.detail = "renewed SVID is in use; the one before is refused from now on";
+            let change = Change {
+                drafts: vec![parts.audit.draft(&record)?],
+                writes: vec![put],
+                ..Change::default()
+            };
+            Ok(Decision::Change(change, ()))
+        });
+        decided.await.map(drop)
     }
 }

@@ -7,29 +7,30 @@
 
 mod admit;
 mod attestors;
+mod challenges;
+mod decisions;
 mod nodes;
 mod renew;
 mod retry;
 mod session;
+mod slots;
+mod source;
 mod tokens;
 
-use std::collections::HashSet;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use contract::Verify;
-use identity::{Node, Seconds, SpiffeId};
-use records::key;
-use store::{Condition, Key, Value};
-use tokio::sync::Semaphore;
+use identity::Seconds;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::entropy::Entropy;
-use crate::failure::Failure;
 use crate::issue::Issuer;
 use crate::metrics::Meters;
 use crate::state::State;
+
+use challenges::Challenges;
+use slots::Slots;
 
 pub(crate) use admit::AgentDenied;
 pub(crate) use attestors::all as attestors;
@@ -55,13 +56,11 @@ pub(crate) struct Parts {
     pub(crate) meters: Meters,
     pub(crate) terms: Terms,
     pub(crate) attestors: Vec<Box<dyn Verify>>,
-    pub(crate) slots: Arc<Semaphore>,
-    /// One-time things that some attestation here is about to use up.
-    pub(crate) claims: Mutex<HashSet<[u8; 32]>>,
+    slots: Slots,
+    /// Challenges that clients have not answered yet.
+    challenges: Challenges,
     /// Who used up what, for answers lost on their way.
     answered: Mutex<retry::Answered>,
-    /// How many wait for a slot.
-    pub(crate) waiting: AtomicUsize,
 }
 
 /// Lifetimes and bounds, from the configuration.
@@ -92,10 +91,9 @@ impl Attestation {
             meters,
             terms,
             attestors,
-            slots: Arc::new(Semaphore::new(terms.concurrency)),
-            claims: Mutex::default(),
+            slots: Slots::new(terms.concurrency),
+            challenges: Challenges::default(),
             answered: Mutex::default(),
-            waiting: AtomicUsize::new(0),
         }))
     }
 
@@ -107,52 +105,6 @@ impl Attestation {
             .iter()
             .map(|verifier| verifier.kind())
             .collect()
-    }
-
-    /// The node as the store has it now, with the condition that it stays so until
-    /// the commit.
-    async fn stored_node(&self, id: &SpiffeId) -> Result<Option<(Node, Condition)>, Failure> {
-        let key: Key = key::node(self.0.state.trust_domain(), id).into();
-        let value: Option<Value> = self
-            .0
-            .state
-            .store()
-            .get(&key)
-            .await
-            .map_err(Failure::unavailable)?;
-        let Some(value) = value else {
-            return Ok(None);
-        };
-        let node = records::decode_node(&value).map_err(Failure::internal)?;
-        Ok(Some((node, Condition::Equals(key, value))))
-    }
-}
-
-/// Holds a one-time thing for one attestation; lets go when dropped.
-struct Claim {
-    parts: Arc<Parts>,
-    key: [u8; 32],
-}
-
-impl Claim {
-    /// `None` when another attestation here holds it.
-    fn take(parts: &Arc<Parts>, key: [u8; 32]) -> Option<Self> {
-        let mut claims = parts.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.insert(key).then(|| Self {
-            parts: Arc::clone(parts),
-            key,
-        })
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut claims = self
-            .parts
-            .claims
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        claims.remove(&self.key);
     }
 }
 

@@ -2,37 +2,58 @@
 
 use std::sync::Arc;
 
-use identity::{Entry, Node, Selector, SpiffeId};
+use identity::{Entry, Selector, SpiffeId};
 use records::{AuditKind, key};
-use store::{Condition, Key, Write};
+use store::{Key, Write};
 
-use super::{AGENT_SELECTOR, Attestation};
+use super::{AGENT_SELECTOR, Attestation, decisions};
 use crate::caller::Caller;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::limits;
-use crate::state::stored;
+use crate::state::{Change, Decision, stored};
 
 impl Attestation {
     /// Bans a node: from the commit on it gets nothing, and cannot attest again
-    /// until it is evicted. Banning twice is no error.
+    /// until it is evicted. Banning twice is no error. While the outcome is not
+    /// known, it is tried again.
     ///
     /// # Errors
     /// There is no such node, or it cannot be done now.
     pub(crate) async fn ban(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
-        let (mut node, unchanged) = self.must_exist(id).await?;
-        if node.banned {
-            return Ok(());
+        let mut tries = 1;
+        loop {
+            match self.try_ban(caller, id).await {
+                Err(failure)
+                    if failure.kind() == Kind::OutcomeUnknown && tries < limits::BAN_TRIES =>
+                {
+                    tracing::warn!(agent = %id, %failure, "ban is tried again");
+                    tries += 1;
+                }
+                done => return done,
+            }
         }
-        node.banned = true;
-        node.next = None;
-        let draft = self.node_record(AuditKind::NodeBan, caller, id)?;
-        let (_, put) =
-            stored::put_node(self.0.state.trust_domain(), &node).map_err(Failure::internal)?;
+    }
+
+    async fn try_ban(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
         let state = &self.0.state;
-        state
-            .record_and_commit(caller, vec![draft], vec![unchanged], vec![put])
-            .await?;
-        tracing::warn!(agent = %id, by = %caller, "node banned");
+        let td = state.trust_domain();
+        let keys = vec![key::node(td, id).into()];
+        let decided = state.decide(caller, keys, |rows| -> Result<_, Failure> {
+            let node = rows.node(id)?.ok_or_else(|| no_such_node(id))?;
+            let Some(banned) = decisions::ban(node) else {
+                return Ok(Decision::Keep(false));
+            };
+            let (_, put) = stored::put_node(td, &banned).map_err(Failure::internal)?;
+            let change = Change {
+                drafts: vec![self.node_record(AuditKind::NodeBan, caller, id)?],
+                writes: vec![put],
+                ..Change::default()
+            };
+            Ok(Decision::Change(change, true))
+        });
+        if decided.await?.answer {
+            tracing::warn!(agent = %id, by = %caller, "node banned");
+        }
         Ok(())
     }
 
@@ -42,26 +63,28 @@ impl Attestation {
     /// # Errors
     /// There is no such node, or it cannot be done now.
     pub(crate) async fn evict(&self, caller: &Caller, id: &SpiffeId) -> Result<(), Failure> {
-        let (_, unchanged) = self.must_exist(id).await?;
-        let td = self.0.state.trust_domain();
-        let node_key: Key = key::node(td, id).into();
-        let mut conditions = vec![unchanged];
-        let mut writes = vec![Write::Delete(node_key)];
-        let mut drafts = vec![self.node_record(AuditKind::NodeEvict, caller, id)?];
-        for entry in self.aliases_of(id) {
-            drafts.push(
-                self.0
-                    .state
-                    .entry_record(AuditKind::EntryDelete, caller, &entry)?,
-            );
-            let key: Key = key::entry(td, &entry.id).into();
-            conditions.push(Condition::Present(Arc::clone(&key)));
-            writes.push(Write::Delete(key));
-        }
         let state = &self.0.state;
-        state
-            .record_and_commit(caller, drafts, conditions, writes)
-            .await?;
+        let td = state.trust_domain();
+        let _sets = state.hold_sets().await?;
+        let aliases = self.aliases_of(id);
+        let node_key: Key = key::node(td, id).into();
+        let alias_keys = aliases.iter().flat_map(|entry| state.entry_keys(&entry.id));
+        let keys = std::iter::once(Arc::clone(&node_key)).chain(alias_keys);
+        let decided = state.decide(caller, keys.collect(), |rows| -> Result<_, Failure> {
+            if !rows.has(&node_key)? {
+                return Err(no_such_node(id));
+            }
+            let mut change = Change {
+                drafts: vec![self.node_record(AuditKind::NodeEvict, caller, id)?],
+                writes: vec![Write::Delete(Arc::clone(&node_key))],
+                ..Change::default()
+            };
+            for entry in &aliases {
+                state.delete_entry(caller, rows, entry, &mut change)?;
+            }
+            Ok(Decision::Change(change, ()))
+        });
+        decided.await?;
         tracing::warn!(agent = %id, by = %caller, "node evicted");
         Ok(())
     }
@@ -84,26 +107,25 @@ impl Attestation {
     /// There is no such node, or it cannot be done now.
     pub(crate) async fn post_status(&self, agent: &SpiffeId, version: &str) -> Result<(), Failure> {
         let version = clean(version);
-        let known = self
-            .0
-            .state
-            .registry()
-            .node(agent)
-            .map(|node| node.agent_version == version);
-        if known == Some(true) {
-            return Ok(());
-        }
-        let (mut node, unchanged) = self.must_exist(agent).await?;
-        node.agent_version = version;
-        let (_, put) =
-            stored::put_node(self.0.state.trust_domain(), &node).map_err(Failure::internal)?;
-        self.0.state.commit(vec![unchanged], vec![put]).await?;
+        let state = &self.0.state;
+        let td = state.trust_domain();
+        let keys = vec![key::node(td, agent).into()];
+        let caller = Caller::Spiffe(agent.clone());
+        let decided = state.decide(&caller, keys, |rows| -> Result<_, Failure> {
+            let mut node = rows.node(agent)?.ok_or_else(|| no_such_node(agent))?;
+            if node.agent_version == version {
+                return Ok(Decision::Keep(()));
+            }
+            node.agent_version.clone_from(&version);
+            let (_, put) = stored::put_node(td, &node).map_err(Failure::internal)?;
+            let change = Change {
+                writes: vec![put],
+                ..Change::default()
+            };
+            Ok(Decision::Change(change, ()))
+        });
+        decided.await?;
         Ok(())
-    }
-
-    async fn must_exist(&self, id: &SpiffeId) -> Result<(Node, Condition), Failure> {
-        let stored = self.stored_node(id).await?;
-        stored.ok_or_else(|| Failure::not_found(format!("there is no node {id}")))
     }
 
     fn node_record(
@@ -116,6 +138,10 @@ impl Attestation {
         record.for_whom = id.as_str();
         self.0.audit.draft(&record)
     }
+}
+
+fn no_such_node(id: &SpiffeId) -> Failure {
+    Failure::not_found(format!("there is no node {id}"))
 }
 
 /// At most 64 printable ASCII characters: it is shown to admins.

@@ -4,12 +4,12 @@
 
 use authority::{LeafSubject, SubjectKey};
 use identity::{SpiffeId, X509Svid};
-use records::AuditKind;
+use records::{AuditKind, key};
 
-use super::Attestation;
+use super::{Attestation, decisions};
 use crate::caller::Caller;
 use crate::failure::Failure;
-use crate::state::stored;
+use crate::state::{Change, Decision, stored};
 
 /// Why an agent that can attest again is not renewed.
 pub(crate) const MUST_REATTEST: &str = "agent must attest again instead of renewing";
@@ -38,36 +38,35 @@ impl Attestation {
     ) -> Result<X509Svid, Failure> {
         let parts = &self.0;
         parts.state.check_fresh()?;
-        let key = SubjectKey::from_csr(csr).map_err(Failure::invalid)?;
+        let subject_key = SubjectKey::from_csr(csr).map_err(Failure::invalid)?;
         let authority = parts.issuer.x509_authority()?;
         let subject = LeafSubject {
             spiffe_id: agent,
             dns_names: &[],
         };
-        let stored = self.stored_node(agent).await?;
-        let (mut node, unchanged) =
-            stored.ok_or_else(|| Failure::denied("agent is not attested"))?;
-        if node.banned {
-            return Err(Failure::denied("agent is banned"));
-        }
-        if node.can_reattest {
-            // What it was attested by may have expired since.
-            return Err(Failure::denied(MUST_REATTEST));
-        }
         let now = parts.clock.now();
-        let plan = parts
-            .issuer
-            .prepare(&authority, &subject, &key, parts.terms.agent_ttl, now)?;
+        let plan = parts.issuer.prepare(
+            &authority,
+            &subject,
+            &subject_key,
+            parts.terms.agent_ttl,
+            now,
+        )?;
         let serial = plan.prepared.serial().to_certificate_serial();
-        node.next = Some((serial, plan.prepared.not_after()));
-        let (_, put) =
-            stored::put_node(parts.state.trust_domain(), &node).map_err(Failure::internal)?;
-        let draft = parts.issuer.grant_draft(AuditKind::Renew, caller, &plan)?;
-        let (conditions, writes) = (vec![unchanged], vec![put]);
-        let recorded = parts
-            .state
-            .record_and_commit(caller, vec![draft], conditions, writes);
-        let mut receipts = recorded.await?;
+        let td = parts.state.trust_domain();
+        let keys = vec![key::node(td, agent).into()];
+        let decided = parts.state.decide(caller, keys, |rows| {
+            let next = (serial.clone(), plan.prepared.not_after());
+            let node = decisions::renew(rows.node(agent)?, next)?;
+            let (_, put) = stored::put_node(td, &node).map_err(Failure::internal)?;
+            let change = Change {
+                drafts: vec![parts.issuer.grant_draft(AuditKind::Renew, caller, &plan)?],
+                writes: vec![put],
+                ..Change::default()
+            };
+            Ok::<_, Failure>(Decision::Change(change, ()))
+        });
+        let mut receipts = decided.await?.receipts;
         let receipt = receipts
             .pop()
             .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;

@@ -1,26 +1,31 @@
 //! One attestation, from the first message to the agent's first SVID.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use authority::{LeafSubject, SubjectKey};
 use contract::{Exchange, Facts, OneTime, Verdict, advance};
-use identity::{Node, Selectors, SpiffeId, Timestamp, X509Svid};
+use identity::{Node, Selectors, SpiffeId, X509Svid};
+use journal::Receipt;
 use records::{AuditKind, key};
-use store::{Condition, Key, Write};
-use tokio::sync::OwnedSemaphorePermit;
+use store::{Key, Write};
 
 use super::attestors::Host;
+use super::challenges::Challenge;
+use super::decisions::Proved;
 use super::retry::Answered;
-use super::{Attestation, Claim};
+use super::slots::Slot;
+use super::source::Source;
+use super::{Attestation, decisions};
 use crate::audit::Refusal;
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
+use crate::issue::Planned;
 use crate::limits;
 use crate::metrics;
-use crate::state::{CommitFailure, stored};
+use crate::state::{Change, Decision, stored};
 
-/// One attestation under way; it holds one of the slots.
+/// One attestation under way. It holds a slot while the server computes, and an open
+/// challenge while the client owes an answer.
 pub(crate) struct Session {
     attestation: Attestation,
     caller: Caller,
@@ -29,7 +34,10 @@ pub(crate) struct Session {
     kind: &'static str,
     key: SubjectKey,
     exchange: Exchange,
-    _slot: OwnedSemaphorePermit,
+    source: Source,
+    /// From the beginning, for the first message.
+    slot: Option<Slot>,
+    challenge: Option<Challenge>,
 }
 
 /// What comes next.
@@ -89,7 +97,8 @@ impl Attestation {
                 format!("node attestor is unknown to this server; it has: {known}"),
             ));
         };
-        let slot = self.slot().await?;
+        let source = Source::of(caller);
+        let slot = self.slot(&source).await?;
         let key = SubjectKey::from_csr(csr).map_err(Failure::invalid)?;
         Ok(Session {
             attestation: self.clone(),
@@ -98,28 +107,19 @@ impl Attestation {
             kind,
             key,
             exchange: Exchange::new(),
-            _slot: slot,
+            source,
+            slot: Some(slot),
+            challenge: None,
         })
     }
 
-    /// A slot, or a refusal when too many wait or the wait is too long.
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        let busy = || {
-            Failure::new(
-                Kind::Exhausted,
-                "too many attestations at one time; try again in some seconds",
-            )
-        };
-        if let Ok(permit) = Arc::clone(&self.0.slots).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::enter(&self.0).ok_or_else(busy)?;
-        let acquired = Arc::clone(&self.0.slots).acquire_owned();
-        match tokio::time::timeout(limits::ATTEST_QUEUE_WAIT, acquired).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(Failure::unavailable("this server is shutting down")),
-            Err(_elapsed) => Err(busy()),
-        }
+    /// A slot for this source, when its turn has come.
+    async fn slot(&self, source: &Source) -> Result<Slot, Failure> {
+        let meters = &self.0.meters;
+        meters.queue_depth.increment(1.0);
+        let slot = self.0.slots.take(source).await;
+        meters.queue_depth.decrement(1.0);
+        slot
     }
 
     pub(super) async fn refuse(
@@ -140,25 +140,6 @@ impl Attestation {
     }
 }
 
-/// Counts those who wait for a slot.
-struct Waiting(Arc<super::Parts>);
-
-impl Waiting {
-    fn enter(parts: &Arc<super::Parts>) -> Option<Self> {
-        let before = parts.waiting.fetch_add(1, Ordering::AcqRel);
-        let entered = Self(Arc::clone(parts));
-        parts.meters.queue_depth.increment(1.0);
-        (before < limits::MAX_ATTEST_QUEUE).then_some(entered)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.meters.queue_depth.decrement(1.0);
-    }
-}
-
 impl Session {
     /// Takes one message of evidence.
     ///
@@ -166,7 +147,17 @@ impl Session {
     /// The evidence proves nothing ([`Kind::Invalid`]), the node may not
     /// ([`Kind::Denied`]), or it cannot be done now. Each is recorded.
     pub(crate) async fn advance(&mut self, evidence: &[u8]) -> Result<Step, Failure> {
-        let (agent, step) = self.step(evidence).await;
+        if self.challenge.take().is_some_and(|open| open.is_void()) {
+            return Err(self.displaced());
+        }
+        let slot = match self.slot.take() {
+            Some(slot) => Ok(slot),
+            None => self.attestation.slot(&self.source).await,
+        };
+        let (agent, step) = match slot {
+            Ok(_held) => self.step(evidence).await,
+            Err(failure) => (None, Err(failure)),
+        };
         let result = match &step {
             Ok(Step::Challenge(_)) => return step,
             Ok(Step::Done(_)) => "granted",
@@ -181,9 +172,30 @@ impl Session {
         step
     }
 
+    /// Waits until the open challenge has given way to another, and says so; never
+    /// returns while there is none, or while it stands.
+    pub(crate) async fn gave_way(&mut self) -> Failure {
+        match &mut self.challenge {
+            Some(challenge) => challenge.gave_way().await,
+            None => std::future::pending().await,
+        }
+        self.challenge = None;
+        self.displaced()
+    }
+
+    /// Not recorded: whoever opens challenges and does not answer them makes one of
+    /// these with each.
+    fn displaced(&self) -> Failure {
+        metrics::count_attestation(self.kind, "displaced");
+        Failure::new(
+            Kind::Exhausted,
+            "this node or its address has too many unanswered challenges; attest again",
+        )
+    }
+
     async fn step(&mut self, evidence: &[u8]) -> (Option<SpiffeId>, Result<Step, Failure>) {
         let facts = match self.verify(evidence) {
-            Ok(Verdict::Challenge(bytes)) => return (None, Ok(Step::Challenge(bytes))),
+            Ok(Verdict::Challenge(bytes)) => return self.challenge(bytes),
             Ok(Verdict::Facts(facts)) => facts,
             Err(failure) => return (None, Err(failure)),
         };
@@ -197,6 +209,23 @@ impl Session {
         };
         let done = self.admit(&id, facts).await;
         (Some(id), done.map(Step::Done))
+    }
+
+    /// Sends a challenge, unless the node that the evidence names is banned.
+    fn challenge(&mut self, bytes: Vec<u8>) -> (Option<SpiffeId>, Result<Step, Failure>) {
+        let parts = &self.attestation.0;
+        let claimed = self.exchange.claimed.as_ref();
+        let id = claimed.and_then(|node| {
+            let id = node.agent_id(parts.state.trust_domain(), self.kind);
+            id.ok()
+        });
+        let registry = parts.state.registry();
+        let node = id.as_ref().and_then(|id| registry.node(id));
+        if node.is_some_and(|node| node.banned) {
+            return (id, Err(decisions::banned()));
+        }
+        self.challenge = Some(parts.challenges.open(&self.source, claimed));
+        (id, Ok(Step::Challenge(bytes)))
     }
 
     fn verify(&mut self, evidence: &[u8]) -> Result<Verdict, Failure> {
@@ -219,18 +248,10 @@ impl Session {
 
     /// Makes the node, uses up what works once, signs.
     async fn admit(&self, id: &SpiffeId, facts: Facts) -> Result<Attested, Failure> {
-        let attestation = &self.attestation;
-        let parts = &attestation.0;
+        let parts = &self.attestation.0;
         parts.state.check_fresh()?;
+        self.check_room(id)?;
         let now = parts.clock.now();
-        let existing = self.check_node(id, &facts)?;
-        let consume = facts
-            .consume
-            .filter(|used| !(existing && self.is_asking_again(*used)));
-        let _claim = match consume {
-            Some(one_time) => Some(self.claim(one_time, now)?),
-            None => None,
-        };
         let authority = parts.issuer.x509_authority()?;
         let subject = LeafSubject {
             spiffe_id: id,
@@ -253,22 +274,8 @@ impl Session {
             agent_version: String::new(),
             attested_at: now,
         };
-        let node_was = match existing {
-            true => attestation
-                .stored_node(id)
-                .await?
-                .map(|(_, condition)| condition),
-            false => None,
-        };
-        let draft = parts
-            .issuer
-            .grant_draft(AuditKind::Attest, &self.caller, &plan)?;
-        let mut receipts = parts.audit.append(vec![draft]).await?;
-        let receipt = receipts
-            .pop()
-            .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
-        self.commit(&node, node_was, consume).await?;
-        if let Some(one_time) = consume {
+        let receipt = self.commit(&node, facts.consume, &plan).await?;
+        if let Some(one_time) = facts.consume {
             self.answered()
                 .note(one_time.key, *self.key.key_id(), parts.clock.since_boot());
         }
@@ -284,29 +291,18 @@ impl Session {
         })
     }
 
-    /// Whether there is such a node already, and may attest again.
-    fn check_node(&self, id: &SpiffeId, facts: &Facts) -> Result<bool, Failure> {
+    /// A new node needs room for it.
+    fn check_room(&self, id: &SpiffeId) -> Result<(), Failure> {
         let registry = self.attestation.0.state.registry();
-        let Some(node) = registry.node(id) else {
-            if registry.counts().nodes >= limits::MAX_NODES {
-                return Err(Failure::new(
-                    Kind::Exhausted,
-                    "this server has as many nodes as it can; evict some",
-                ));
-            }
-            return Ok(false);
-        };
-        if node.banned {
-            return Err(Failure::denied(
-                "agent is banned; an admin must evict it before it may attest again",
+        let full = registry.counts().nodes >= limits::MAX_NODES
+            || registry.nodes_of(self.kind) >= limits::MAX_NODES_OF_AN_ATTESTOR;
+        if full && registry.node(id).is_none() {
+            return Err(Failure::new(
+                Kind::Exhausted,
+                "this server has as many nodes of this attestor, or of all, as it can; evict some",
             ));
         }
-        if facts.consume.is_none() && !node.can_reattest {
-            return Err(Failure::denied(
-                "agent has attested already and may not do so again; an admin must evict it first",
-            ));
-        }
-        Ok(true)
+        Ok(())
     }
 
     /// Whether this very key used it up a moment ago: the answer was lost, not the token.
@@ -320,48 +316,45 @@ impl Session {
         answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(&self, one_time: OneTime, now: Timestamp) -> Result<Claim, Failure> {
-        let parts = &self.attestation.0;
-        let claim = Claim::take(parts, one_time.key).ok_or_else(no_such_token)?;
-        // Looked at while the claim is held: the one before us may just have used it.
-        let row = parts.state.token(&one_time.key).ok_or_else(no_such_token)?;
-        if row.expires_at <= now {
-            return Err(no_such_token());
-        }
-        Ok(claim)
-    }
-
+    /// Decides on the rows of the node and of the one-time thing, and puts the node.
     async fn commit(
         &self,
         node: &Node,
-        node_was: Option<Condition>,
         consume: Option<OneTime>,
-    ) -> Result<(), Failure> {
-        let state = &self.attestation.0.state;
-        let (node_key, put) =
-            stored::put_node(state.trust_domain(), node).map_err(Failure::invalid)?;
-        let mut conditions = vec![node_was.unwrap_or(Condition::Absent(node_key))];
-        let mut writes = vec![put];
-        let token_key: Option<Key> =
-            consume.map(|one_time| key::token(state.trust_domain(), &one_time.key).into());
-        if let Some(key) = &token_key {
-            conditions.push(Condition::Present(Arc::clone(key)));
-            writes.push(Write::Delete(Arc::clone(key)));
-        }
-        match state.commit(conditions, writes).await {
-            Ok(_) => Ok(()),
-            Err(CommitFailure::Conflict(key)) if Some(&key) == token_key.as_ref() => {
-                Err(no_such_token())
+        plan: &Planned,
+    ) -> Result<Receipt, Failure> {
+        let parts = &self.attestation.0;
+        let td = parts.state.trust_domain();
+        let (node_key, put) = stored::put_node(td, node).map_err(Failure::invalid)?;
+        let token_key: Option<Key> = consume.map(|used| key::token(td, &used.key).into());
+        let keys = std::iter::once(node_key).chain(token_key.clone());
+        let decided = parts.state.decide(&self.caller, keys.collect(), |rows| {
+            let proved = Proved {
+                by_token: consume.is_some(),
+                asks_again: consume.is_some_and(|used| self.is_asking_again(used)),
+            };
+            let token = match consume {
+                Some(used) => rows.token(&used.key)?,
+                None => None,
+            };
+            let row = rows.node(&node.id)?;
+            let uses_token =
+                decisions::attest(row.as_ref(), token.as_ref(), proved, node.attested_at)?;
+            let mut writes = vec![put.clone()];
+            if let Some(key) = token_key.clone().filter(|_| uses_token) {
+                writes.push(Write::Delete(key));
             }
-            Err(failure) => Err(failure.into()),
-        }
+            let issuer = &parts.issuer;
+            let change = Change {
+                drafts: vec![issuer.grant_draft(AuditKind::Attest, &self.caller, plan)?],
+                writes,
+                ..Change::default()
+            };
+            Ok::<_, Failure>(Decision::Change(change, ()))
+        });
+        let mut receipts = decided.await?.receipts;
+        receipts
+            .pop()
+            .ok_or_else(|| Failure::internal("the journal gave no receipt"))
     }
-}
-
-/// One answer for unknown, used and expired tokens: a guesser learns nothing.
-fn no_such_token() -> Failure {
-    Failure::new(
-        Kind::Invalid,
-        "join token is not valid: it does not exist, was used, or has expired; make a new one with `bulla token create`",
-    )
 }

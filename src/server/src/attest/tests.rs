@@ -357,7 +357,7 @@ async fn expired_tokens_are_swept_with_their_aliases() {
     rig.clock.advance(Duration::from_secs(601));
     rig.settle().await;
     assert_eq!(rig.server.attestation.sweep_tokens().await, Ok(1));
-    assert_eq!(rig.server.state.token_count(), 0);
+    assert_eq!(rig.server.state.token_counts("").0, 0);
     assert_eq!(rig.server.state.registry().counts().entries, 0);
 }
 

@@ -6,13 +6,13 @@ use contract::NodeKey;
 use identity::{Entry, EntryFields, EntryId, Seconds, Selector, Selectors, SpiffeId, Timestamp};
 use join_token::JoinToken;
 use records::{AuditKind, JoinTokenRecord, key};
-use store::{Condition, Key, Write};
+use store::{Key, Write};
 
 use super::{AGENT_SELECTOR, Attestation};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
-use crate::state::stored;
+use crate::state::{Change, Decision, stored};
 
 /// What token an admin wants.
 #[derive(Debug, Default)]
@@ -61,35 +61,18 @@ impl Attestation {
         let agent = node_key
             .agent_id(td, join_token::KIND)
             .map_err(Failure::internal)?;
-        self.check_new(&sha256, &agent)?;
+        let alias = match &order.alias {
+            Some(alias) => Some(self.alias_entry(alias.clone(), &agent, now)?),
+            None => None,
+        };
         let row = JoinTokenRecord {
             sha256,
             expires_at: now.plus(ttl),
-            agent_alias: order.alias.clone(),
+            agent_alias: order.alias,
             created_at: now,
+            created_by: caller.principal(),
         };
-        let (token_key, put) = stored::put_token(td, &row).map_err(Failure::internal)?;
-        let mut conditions = vec![Condition::Absent(token_key)];
-        let mut writes = vec![put];
-        let mut record = parts.audit.record(AuditKind::TokenCreate, caller);
-        record.for_whom = agent.as_str();
-        record.not_after = row.expires_at.0;
-        let mut drafts = vec![parts.audit.draft(&record)?];
-        if let Some(alias) = order.alias {
-            let entry = self.alias_entry(alias, &agent, now)?;
-            drafts.push(
-                parts
-                    .state
-                    .entry_record(AuditKind::EntryCreate, caller, &entry)?,
-            );
-            let (entry_key, put) = stored::put_entry(td, &entry).map_err(Failure::invalid)?;
-            conditions.push(Condition::Absent(entry_key));
-            writes.push(put);
-        }
-        let state = &parts.state;
-        state
-            .record_and_commit(caller, drafts, conditions, writes)
-            .await?;
+        self.put_token(caller, &row, &agent, alias).await?;
         let created = CreatedToken {
             token,
             expires_at: row.expires_at,
@@ -97,6 +80,44 @@ impl Attestation {
         };
         tracing::info!(agent = %created.agent, by = %caller, "join token created");
         Ok(created)
+    }
+
+    /// Puts a new token's row, and the entry beside it.
+    async fn put_token(
+        &self,
+        caller: &Caller,
+        row: &JoinTokenRecord,
+        agent: &SpiffeId,
+        alias: Option<Entry>,
+    ) -> Result<(), Failure> {
+        let parts = &self.0;
+        let state = &parts.state;
+        let td = state.trust_domain();
+        let _sets = state.hold_sets().await?;
+        self.check_room(&row.created_by, alias.is_some())?;
+        let (token_key, put) = stored::put_token(td, row).map_err(Failure::internal)?;
+        let mut keys: Vec<Key> = vec![Arc::clone(&token_key), key::node(td, agent).into()];
+        keys.extend(alias.iter().map(|entry| key::entry(td, &entry.id).into()));
+        let decided = state.decide(caller, keys, |rows| {
+            if rows.has(&token_key)? || rows.node(agent)?.is_some() {
+                let taken = "this join token exists already; let the server make one";
+                return Err(Failure::new(Kind::Exists, taken));
+            }
+            let mut record = parts.audit.record(AuditKind::TokenCreate, caller);
+            record.for_whom = agent.as_str();
+            record.not_after = row.expires_at.0;
+            let mut change = Change {
+                drafts: vec![parts.audit.draft(&record)?],
+                writes: vec![put.clone()],
+                ..Change::default()
+            };
+            if let Some(entry) = &alias {
+                state.create_entry(caller, rows, entry, &mut change)?;
+            }
+            Ok(Decision::Change(change, ()))
+        });
+        decided.await?;
+        Ok(())
     }
 
     fn token_ttl(&self, asked: Option<Seconds>) -> Result<Seconds, Failure> {
@@ -111,18 +132,21 @@ impl Attestation {
         }
     }
 
-    fn check_new(&self, sha256: &[u8; 32], agent: &SpiffeId) -> Result<(), Failure> {
+    fn check_room(&self, creator: &str, with_alias: bool) -> Result<(), Failure> {
         let state = &self.0.state;
-        if state.token(sha256).is_some() || state.registry().node(agent).is_some() {
-            return Err(Failure::new(
-                Kind::Exists,
-                "this join token exists already; let the server make one",
-            ));
-        }
-        if state.token_count() >= limits::MAX_JOIN_TOKENS {
+        let (all, own) = state.token_counts(creator);
+        if all >= limits::MAX_JOIN_TOKENS || own >= limits::MAX_JOIN_TOKENS_EACH {
             return Err(Failure::new(
                 Kind::Exhausted,
-                "too many unused join tokens; wait until some have expired",
+                format!(
+                    "there are {all} unused join tokens, {own} of them made by {creator}; wait until some have expired"
+                ),
+            ));
+        }
+        if with_alias && state.registry().counts().entries >= limits::MAX_ENTRIES {
+            return Err(Failure::new(
+                Kind::Exhausted,
+                "there are as many entries as this server can hold; make the token without an alias",
             ));
         }
         Ok(())
@@ -168,27 +192,42 @@ impl Attestation {
     pub(crate) async fn sweep_tokens(&self) -> Result<usize, Failure> {
         let state = &self.0.state;
         let td = state.trust_domain();
-        let expired = state.expired_tokens(self.0.clock.now(), limits::MAX_BATCH);
-        let mut conditions = Vec::new();
-        let mut writes = Vec::new();
-        let mut drafts = Vec::new();
-        for sha256 in &expired {
-            let key: Key = key::token(td, sha256).into();
-            conditions.push(Condition::Present(Arc::clone(&key)));
-            writes.push(Write::Delete(key));
-            for entry in self.unused_aliases(sha256) {
-                drafts.push(state.entry_record(AuditKind::EntryDelete, &Caller::Server, &entry)?);
-                writes.push(Write::Delete(key::entry(td, &entry.id).into()));
-            }
-        }
-        if writes.is_empty() {
+        let now = self.0.clock.now();
+        if state.expired_tokens(now, 1).is_empty() {
             return Ok(0);
         }
+        let _sets = state.hold_sets().await?;
+        let expired: Vec<_> = state
+            .expired_tokens(now, limits::MAX_BATCH)
+            .into_iter()
+            .map(|sha256| (sha256, self.unused_aliases(&sha256)))
+            .collect();
+        let mut keys: Vec<Key> = Vec::new();
+        for (sha256, aliases) in &expired {
+            keys.push(key::token(td, sha256).into());
+            keys.extend(aliases.iter().flat_map(|entry| state.entry_keys(&entry.id)));
+        }
         let caller = &Caller::Server;
-        state
-            .record_and_commit(caller, drafts, conditions, writes)
-            .await?;
-        Ok(expired.len())
+        let decided = state.decide(caller, keys, |rows| -> Result<_, Failure> {
+            let (mut change, mut count) = (Change::default(), 0);
+            for (sha256, aliases) in &expired {
+                if rows.token(sha256)?.is_none_or(|row| row.expires_at > now) {
+                    continue;
+                }
+                count += 1;
+                change
+                    .writes
+                    .push(Write::Delete(key::token(td, sha256).into()));
+                for entry in aliases {
+                    state.delete_entry(caller, rows, entry, &mut change)?;
+                }
+            }
+            Ok(match count {
+                0 => Decision::Keep(0),
+                _ => Decision::Change(change, count),
+            })
+        });
+        Ok(decided.await?.answer)
     }
 
     /// The alias entries of an agent that never came.

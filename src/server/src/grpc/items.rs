@@ -1,5 +1,6 @@
 //! Batches and pages: how much one call may ask for and one answer may hold.
 
+use api::convert::FieldError;
 use prost::Message;
 use tonic::Status;
 
@@ -46,6 +47,53 @@ impl PageSize {
             Self::All => usize::MAX,
         }
     }
+}
+
+/// Lists that are read page by page; a token of one is none of another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum List {
+    /// Registration entries.
+    Entries,
+    /// Agents.
+    Agents,
+    /// Federated bundles.
+    Bundles,
+}
+
+/// The token for the page that begins after the record named `last`. A check goes
+/// before the name. It is no secret; it tells a token that was answered from anything
+/// else, and stays valid over a restart.
+pub(super) fn page_token(list: List, last: &str) -> String {
+    format!("{}.{last}", check(list, last))
+}
+
+/// After which record the page begins that a token names; `None` is the first page.
+///
+/// # Errors
+/// No answer of this list held that token.
+pub(super) fn page_start(list: List, token: &str) -> Result<Option<&str>, FieldError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let given_out = token
+        .split_once('.')
+        .filter(|(checked, last)| *checked == check(list, last));
+    let (_, last) = given_out.ok_or_else(bad_token)?;
+    Ok(Some(last))
+}
+
+/// What a page token is refused with.
+pub(super) fn bad_token() -> FieldError {
+    FieldError::new(
+        "page_token",
+        "it is not one that was answered before; begin again without one",
+    )
+}
+
+fn check(list: List, last: &str) -> String {
+    let text = format!("bulla page of {list:?} after {last}");
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    hex::encode(digest.as_ref().get(..8).unwrap_or_default())
 }
 
 /// One page of messages, cut where it would become too large.
@@ -98,6 +146,18 @@ fn cut<M>(messages: Vec<M>, size: PageSize, all: usize) -> Result<Page<M>, Statu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn d8_a_page_token_that_was_never_given_out_is_refused() {
+        let token = page_token(List::Entries, "a.b");
+        assert_eq!(page_start(List::Entries, &token).unwrap(), Some("a.b"));
+        assert_eq!(page_start(List::Entries, "").unwrap(), None);
+        let other = token.replace("a.b", "a.c");
+        for never in ["a.b", "x", ".", ".a.b", other.as_str()] {
+            assert!(page_start(List::Entries, never).is_err(), "{never}");
+        }
+        assert!(page_start(List::Agents, &token).is_err());
+    }
     use api::types::Selector;
 
     fn record(bytes: &usize) -> Selector {

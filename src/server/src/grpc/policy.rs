@@ -134,6 +134,18 @@ fn activation(record: &ActivationRecord, active: bool) -> Activation {
     }
 }
 
+/// An activation whose record cannot be read: what is known of it is in its comment.
+fn unread(number: u64, why: &str, active: bool) -> Activation {
+    let comment = format!(
+        "record history-{number:012} cannot be read: {why}. If it is damaged, the next `bulla policy apply` or `bulla policy rollback` drops it"
+    );
+    Activation {
+        comment,
+        active,
+        ..Default::default()
+    }
+}
+
 fn activated(
     (planned, made): (PolicyPlan, Option<Arc<ActivationRecord>>),
 ) -> Response<ActivateResponse> {
@@ -214,10 +226,20 @@ impl PolicyRpc for PolicyService {
             0 => usize::MAX,
             limit => usize::try_from(limit).unwrap_or(usize::MAX),
         };
-        let kept = self.server.state.activations().into_iter();
-        let activations = kept
-            .zip([true].into_iter().chain(std::iter::repeat(false)))
-            .map(|(record, active)| activation(&record, active));
+        let state = &self.server.state;
+        let (kept, lost) = (state.activations(), state.unread_activations());
+        let newest = kept.first().map(|record| record.number);
+        let newest = newest.max(lost.last().map(|(number, _)| *number));
+        let readable = kept.iter().map(|record| {
+            let active = Some(record.number) == newest;
+            (record.number, activation(record, active))
+        });
+        let lost = lost
+            .iter()
+            .map(|(number, why)| (*number, unread(*number, why, Some(*number) == newest)));
+        let mut activations: Vec<_> = readable.chain(lost).collect();
+        activations.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let activations = activations.into_iter().map(|(_, activation)| activation);
         Ok(Response::new(HistoryResponse {
             activations: activations.take(most).collect(),
         }))

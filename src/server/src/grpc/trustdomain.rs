@@ -14,7 +14,7 @@ use api::trustdomain::{
 use api::types::FederationRelationship;
 use tonic::{Request, Response, Status};
 
-use super::entry::bad_token;
+use super::items::bad_token;
 use crate::failure::{Failure, Kind};
 
 /// The service.

@@ -31,7 +31,7 @@ pub(crate) use far_away::{FarAway, refusal};
 pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
 pub(crate) use shares::Shares;
-pub(crate) use x509::not_revoked;
+pub(crate) use x509::{Planned, not_revoked};
 
 /// What an X.509-SVID is asked for.
 #[derive(Debug)]

@@ -130,7 +130,7 @@ async fn no_record_no_credential() {
         Kind::Unavailable
     );
     assert_eq!(
-        rig.server.state.token_count(),
+        rig.server.state.token_counts("").0,
         1,
         "the token was not used up"
     );

@@ -5,13 +5,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use identity::{Entry, EntryFields, EntryId, SpiffeId};
-use journal::Draft;
 use records::{AuditKind, TokenLimitsRecord, key};
 use registry::Registry;
-use store::{Condition, Key, Write};
 
 use super::entries::{SameKey, ring, same_key};
-use super::{State, stored};
+use super::{Change, Decision, Rows, State, stored};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
@@ -115,74 +113,75 @@ impl State {
                 limits::MAX_APPLY
             )));
         }
-        let _one_at_a_time = self.0.admin_writes.lock().await;
-        let plan = self.plan(changes);
-        if let Some(failure) = plan.refused() {
-            return Err(failure);
-        }
-        let mut applied = Applied::default();
-        let mut drafts: Vec<Draft> = Vec::new();
-        let (mut conditions, mut writes) = (Vec::new(), Vec::new());
-        for (kind, entry) in &plan.puts {
-            let (key, put) =
-                stored::put_entry(&self.0.trust_domain, entry).map_err(Failure::invalid)?;
-            if *kind == AuditKind::EntryCreate {
-                applied.created += 1;
-                conditions.push(Condition::Absent(key));
-            } else {
-                applied.updated += 1;
-                conditions.push(self.still_there(key).await?);
+        let _sets = self.hold_sets().await?;
+        let keys = changes
+            .iter()
+            .flat_map(|change| self.entry_keys(change.operation.id()));
+        let decided = self.decide(caller, keys.collect(), |rows| {
+            let plan = self.plan(rows, &changes);
+            if let Some(failure) = plan.refused() {
+                return Err(failure);
             }
-            writes.push(put);
-            drafts.push(self.entry_record(*kind, caller, entry)?);
+            let (change, applied) = self.change(caller, rows, &plan)?;
+            Ok(match change.writes.is_empty() {
+                true => Decision::Keep(applied),
+                false => Decision::Change(change, applied),
+            })
+        });
+        Ok(decided.await?.answer)
+    }
+
+    /// The records and writes of a plan that can be made.
+    fn change(
+        &self,
+        caller: &Caller,
+        rows: &Rows,
+        plan: &Plan,
+    ) -> Result<(Change, Applied), Failure> {
+        let mut change = Change::default();
+        let mut applied = Applied::default();
+        for (kind, entry) in &plan.puts {
+            let (_, put) =
+                stored::put_entry(&self.0.trust_domain, entry).map_err(Failure::invalid)?;
+            match kind {
+                AuditKind::EntryCreate => applied.created += 1,
+                _ => applied.updated += 1,
+            }
+            change.writes.push(put);
+            change.drafts.push(self.entry_record(*kind, caller, entry)?);
         }
         for entry in &plan.deletes {
             applied.deleted += 1;
-            let key: Key = key::entry(&self.0.trust_domain, &entry.id).into();
-            conditions.push(self.still_there(Arc::clone(&key)).await?);
-            writes.push(Write::Delete(key));
-            drafts.push(self.entry_record(AuditKind::EntryDelete, caller, entry)?);
+            self.delete_entry(caller, rows, entry, &mut change)?;
         }
         for (spiffe_id, limits) in &plan.limits {
             let (draft, write) = self.limits_change(caller, limits, spiffe_id.as_str())?;
-            drafts.push(draft);
-            writes.push(write);
+            change.drafts.push(draft);
+            change.writes.push(write);
         }
-        if !writes.is_empty() {
-            self.record_and_commit(caller, drafts, conditions, writes)
-                .await?;
-        }
-        Ok(applied)
+        Ok((change, applied))
     }
 
-    /// The condition that a record is what the store has now: what was planned saw
-    /// memory, and nobody else writes entries in between.
-    async fn still_there(&self, key: Key) -> Result<Condition, Failure> {
-        let value = self.0.store.get(&key).await.map_err(Failure::unavailable)?;
-        Ok(match value {
-            Some(value) => Condition::Equals(key, value),
-            None => Condition::Present(key),
-        })
-    }
-
-    fn plan(&self, changes: Vec<EntryChange>) -> Plan {
+    /// What the operations come to, by the rows of their entries and, where it takes
+    /// all entries to tell, by those that are held still meanwhile.
+    fn plan(&self, rows: &Rows, changes: &[EntryChange]) -> Plan {
         let registry = self.registry();
         let mut plan = Plan::default();
-        let mut named: HashSet<EntryId> = HashSet::with_capacity(changes.len());
+        let mut named: HashSet<&EntryId> = HashSet::with_capacity(changes.len());
         for EntryChange { operation, limits } in changes {
-            let id = operation.id().clone();
+            let id = operation.id();
             let what = operation.to_string();
             if !named.insert(id) {
                 let twice = Failure::invalid("another operation names the same entry");
                 plan.fault(&what, &twice);
                 continue;
             }
-            if let Err(failure) = self.take(&registry, operation, &mut plan) {
+            if let Err(failure) = self.take(rows, operation, &mut plan) {
                 plan.fault(&what, &failure);
                 continue;
             }
             if let (Some(limits), Some((_, entry))) = (limits, plan.puts.last()) {
-                plan.limits.push((entry.spiffe_id.clone(), limits));
+                plan.limits.push((entry.spiffe_id.clone(), limits.clone()));
             }
         }
         judge(&registry, &mut plan);
@@ -191,27 +190,29 @@ impl State {
 
     fn take(
         &self,
-        registry: &Registry,
-        operation: EntryOperation,
+        rows: &Rows,
+        operation: &EntryOperation,
         plan: &mut Plan,
     ) -> Result<(), Failure> {
         match operation {
             EntryOperation::Create(entry) => {
-                if registry.entry(&entry.id).is_some() {
+                if rows.has(&key::entry(&self.0.trust_domain, &entry.id))? {
                     let taken = "its id is taken; choose another or leave it empty";
                     return Err(Failure::new(Kind::Exists, taken));
                 }
-                plan.puts.push((AuditKind::EntryCreate, Arc::new(entry)));
+                let entry = Arc::new(entry.clone());
+                plan.puts.push((AuditKind::EntryCreate, entry));
             }
-            EntryOperation::Update { mut fields, seen } => {
-                let old = as_seen(registry, &fields.id, seen)?;
+            EntryOperation::Update { fields, seen } => {
+                let old = as_seen(rows, &fields.id, *seen)?;
+                let mut fields = fields.clone();
                 fields.created_at = old.created_at;
                 fields.revision = old.revision.saturating_add(1);
                 let entry = Entry::new(fields, &self.0.trust_domain).map_err(Failure::invalid)?;
                 plan.puts.push((AuditKind::EntryUpdate, Arc::new(entry)));
             }
             EntryOperation::Delete { id, seen } => {
-                plan.deletes.push(Arc::clone(as_seen(registry, &id, seen)?));
+                plan.deletes.push(Arc::new(as_seen(rows, id, *seen)?));
             }
         }
         Ok(())
@@ -240,9 +241,9 @@ impl std::fmt::Display for EntryOperation {
 }
 
 /// The entry, if it still is what the caller saw.
-fn as_seen<'a>(registry: &'a Registry, id: &EntryId, seen: i64) -> Result<&'a Arc<Entry>, Failure> {
-    let entry = registry
-        .entry(id)
+fn as_seen(rows: &Rows, id: &EntryId, seen: i64) -> Result<Entry, Failure> {
+    let entry = rows
+        .entry(id)?
         .ok_or_else(|| Failure::not_found("there is no such entry (any more)"))?;
     if entry.revision != seen {
         return Err(Failure::new(

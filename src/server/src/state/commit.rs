@@ -132,7 +132,7 @@ impl State {
         ))
     }
 
-    async fn wait_applied(&self, position: Position) -> Result<(), CommitFailure> {
+    pub(super) async fn wait_applied(&self, position: Position) -> Result<(), CommitFailure> {
         let mut applied = self.0.applied.subscribe();
         // A reload may jump past it, into another incarnation even.
         let reached =

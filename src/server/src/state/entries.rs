@@ -7,16 +7,17 @@ use std::sync::Arc;
 use identity::{Entry, EntryFields, EntryId, Selectors, SpiffeId};
 use journal::Draft;
 use records::{AuditKind, key};
-use store::{Condition, Key, Value, Write};
+use store::{Key, Write};
 
-use super::{State, stored};
+use super::{Change, Decision, Rows, State, stored};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
 /// A change to one entry: gets the fields as they are and returns them as they
 /// should be. Id, creation time and revision are the server's to set.
-pub(crate) type EntryEdit = Box<dyn FnOnce(EntryFields) -> Result<EntryFields, Failure> + Send>;
+/// It runs again when the entry was changed meanwhile.
+pub(crate) type EntryEdit = Box<dyn Fn(EntryFields) -> Result<EntryFields, Failure> + Send + Sync>;
 
 /// Why one entry of a batch was not created or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,15 +52,8 @@ impl From<EntryFailure> for Failure {
 type Outcome = Result<Arc<Entry>, EntryFailure>;
 pub(super) type SameKey = (SpiffeId, SpiffeId, Selectors);
 
-/// What goes into one commit, gathered item by item.
-#[derive(Default)]
-struct Batch {
-    drafts: Vec<Draft>,
-    conditions: Vec<Condition>,
-    writes: Vec<Write>,
-    /// Which items of the call are in it.
-    items: Vec<usize>,
-}
+/// What goes into one commit: entries, and which items of the call they are.
+type Batch = Vec<(usize, Arc<Entry>)>;
 
 impl State {
     /// Creates entries. Items answer in order; a refused item leaves the others alone.
@@ -74,7 +68,15 @@ impl State {
                 .map(|_| Err(failure.clone().into()))
                 .collect();
         }
-        let _one_at_a_time = self.0.admin_writes.lock().await;
+        let _sets = match self.hold_sets().await {
+            Ok(held) => held,
+            Err(failure) => {
+                return entries
+                    .iter()
+                    .map(|_| Err(failure.clone().into()))
+                    .collect();
+            }
+        };
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(entries.len());
         let mut batch = Batch::default();
         let mut seen: HashMap<SameKey, Arc<Entry>> = HashMap::with_capacity(entries.len());
@@ -88,63 +90,78 @@ impl State {
                 parents.contains(&entry.spiffe_id) || self.registry().is_parent(&entry.spiffe_id);
             if solo {
                 // It could close a ring together with others: look at a settled registry.
-                self.flush(caller, &mut batch, &mut outcomes).await;
+                self.create_batch(caller, &mut batch, &mut outcomes).await;
             }
-            let prepared = self.prepare_create(caller, &entry, &mut seen, &mut batch);
-            if prepared.is_ok() {
-                batch.items.push(outcomes.len());
+            let checked = self.check_create(&entry, &mut seen);
+            if checked.is_ok() {
+                batch.push((outcomes.len(), Arc::clone(&entry)));
             }
-            outcomes.push(prepared.map(|()| Arc::clone(&entry)));
+            outcomes.push(checked.map(|()| entry));
             if solo {
-                self.flush(caller, &mut batch, &mut outcomes).await;
+                self.create_batch(caller, &mut batch, &mut outcomes).await;
             }
         }
-        self.flush(caller, &mut batch, &mut outcomes).await;
+        self.create_batch(caller, &mut batch, &mut outcomes).await;
         outcomes
     }
 
-    fn prepare_create(
+    /// What the set of all entries says of a new one.
+    fn check_create(
         &self,
-        caller: &Caller,
         entry: &Arc<Entry>,
         seen: &mut HashMap<SameKey, Arc<Entry>>,
-        batch: &mut Batch,
     ) -> Result<(), EntryFailure> {
         let same_key = same_key(entry);
         if let Some(same) = seen.get(&same_key) {
             return Err(EntryFailure::Same(Arc::clone(same)));
         }
-        {
-            let registry = self.registry();
-            if let Some(same) = registry.find_same(entry) {
-                return Err(EntryFailure::Same(Arc::clone(same)));
-            }
-            if registry.entry(&entry.id).is_some() {
-                let message = format!(
-                    "entry id {} is taken; choose another or leave it empty",
-                    entry.id
-                );
-                return Err(Failure::new(Kind::Exists, message).into());
-            }
-            if registry.counts().entries >= limits::MAX_ENTRIES {
-                let message = format!(
-                    "there are {} entries already, the most allowed",
-                    limits::MAX_ENTRIES
-                );
-                return Err(Failure::new(Kind::Exhausted, message).into());
-            }
-            if registry.would_cycle(entry) {
-                return Err(Failure::invalid(ring(entry)).into());
-            }
+        let registry = self.registry();
+        if let Some(same) = registry.find_same(entry) {
+            return Err(EntryFailure::Same(Arc::clone(same)));
         }
+        if registry.counts().entries >= limits::MAX_ENTRIES {
+            let message = format!(
+                "there are {} entries already, the most allowed",
+                limits::MAX_ENTRIES
+            );
+            return Err(Failure::new(Kind::Exhausted, message).into());
+        }
+        if registry.would_cycle(entry) {
+            return Err(Failure::invalid(ring(entry)).into());
+        }
+        seen.insert(same_key, Arc::clone(entry));
+        Ok(())
+    }
+
+    async fn create_batch(&self, caller: &Caller, batch: &mut Batch, outcomes: &mut [Outcome]) {
+        let key = |entry: &Entry| vec![key::entry(&self.0.trust_domain, &entry.id).into()];
+        self.commit_batch(caller, (batch, outcomes), key, |rows, entry, change| {
+            self.create_entry(caller, rows, entry, change)
+        })
+        .await;
+    }
+
+    /// Adds a new entry to a change whose rows include the entry's.
+    ///
+    /// # Errors
+    /// Its id is taken, or it cannot be written down.
+    pub(crate) fn create_entry(
+        &self,
+        caller: &Caller,
+        rows: &Rows,
+        entry: &Entry,
+        change: &mut Change,
+    ) -> Result<(), Failure> {
         let (key, put) =
             stored::put_entry(&self.0.trust_domain, entry).map_err(Failure::invalid)?;
-        batch
-            .drafts
-            .push(self.entry_record(AuditKind::EntryCreate, caller, entry)?);
-        batch.conditions.push(Condition::Absent(key));
-        batch.writes.push(put);
-        seen.insert(same_key, Arc::clone(entry));
+        if rows.has(&key)? {
+            let id = &entry.id;
+            let message = format!("entry id {id} is taken; choose another or leave it empty");
+            return Err(Failure::new(Kind::Exists, message));
+        }
+        let draft = self.entry_record(AuditKind::EntryCreate, caller, entry)?;
+        change.drafts.push(draft);
+        change.writes.push(put);
         Ok(())
     }
 
@@ -157,53 +174,56 @@ impl State {
         if let Err(failure) = check_batch(edits.len()) {
             return edits.iter().map(|_| Err(failure.clone().into())).collect();
         }
-        let _one_at_a_time = self.0.admin_writes.lock().await;
+        let _sets = match self.hold_sets().await {
+            Ok(held) => held,
+            Err(failure) => return edits.iter().map(|_| Err(failure.clone().into())).collect(),
+        };
         let mut outcomes = Vec::with_capacity(edits.len());
         for (id, edit) in edits {
-            outcomes.push(self.update_one(caller, &id, edit).await);
+            outcomes.push(self.update_one(caller, &id, &edit).await);
         }
         outcomes
     }
 
-    async fn update_one(&self, caller: &Caller, id: &EntryId, edit: EntryEdit) -> Outcome {
-        let key: Key = key::entry(&self.0.trust_domain, id).into();
-        let current = self.stored_entry(id, &key).await?;
-        let (old, bytes) = current;
-        let (created_at, revision) = (old.created_at, old.revision);
-        let mut fields = edit(old.into_fields())?;
-        fields.id = id.clone();
-        fields.created_at = created_at;
-        fields.revision = revision.saturating_add(1);
-        let entry = Arc::new(Entry::new(fields, &self.0.trust_domain).map_err(Failure::invalid)?);
-        {
-            let registry = self.registry();
-            if let Some(same) = registry.find_same(&entry).filter(|same| same.id != *id) {
-                return Err(EntryFailure::Same(Arc::clone(same)));
-            }
-            if registry.would_cycle(&entry) {
-                return Err(Failure::invalid(ring(&entry)).into());
-            }
-        }
-        let (_, put) = stored::put_entry(&self.0.trust_domain, &entry).map_err(Failure::invalid)?;
-        let draft = self.entry_record(AuditKind::EntryUpdate, caller, &entry)?;
-        let conditions = vec![Condition::Equals(key, bytes)];
-        let done = self
-            .record_and_commit(caller, vec![draft], conditions, vec![put])
-            .await;
-        done.map_err(|failure| EntryFailure::Failed(failure.into()))?;
-        Ok(entry)
+    async fn update_one(&self, caller: &Caller, id: &EntryId, edit: &EntryEdit) -> Outcome {
+        let keys = vec![key::entry(&self.0.trust_domain, id).into()];
+        let decided = self.decide(caller, keys, |rows| {
+            let old = rows.entry(id)?.ok_or_else(|| no_such_entry(id))?;
+            let entry = Arc::new(self.edited(old, edit)?);
+            self.check_update(&entry)?;
+            let (_, put) =
+                stored::put_entry(&self.0.trust_domain, &entry).map_err(Failure::invalid)?;
+            let change = Change {
+                drafts: vec![self.entry_record(AuditKind::EntryUpdate, caller, &entry)?],
+                writes: vec![put],
+                ..Change::default()
+            };
+            Ok::<_, EntryFailure>(Decision::Change(change, entry))
+        });
+        Ok(decided.await?.answer)
     }
 
-    /// The entry as the store has it now, with its bytes.
-    async fn stored_entry(&self, id: &EntryId, key: &Key) -> Result<(Entry, Value), Failure> {
-        if self.registry().entry(id).is_none() {
-            return Err(no_such_entry(id));
+    /// An entry as an edit leaves it.
+    fn edited(&self, old: Entry, edit: &EntryEdit) -> Result<Entry, Failure> {
+        let (id, created_at, revision) = (old.id.clone(), old.created_at, old.revision);
+        let mut fields = edit(old.into_fields())?;
+        fields.id = id;
+        fields.created_at = created_at;
+        fields.revision = revision.saturating_add(1);
+        Entry::new(fields, &self.0.trust_domain).map_err(Failure::invalid)
+    }
+
+    /// What the set of all entries says of a changed one.
+    fn check_update(&self, entry: &Arc<Entry>) -> Result<(), EntryFailure> {
+        let registry = self.registry();
+        let same = registry.find_same(entry);
+        if let Some(same) = same.filter(|same| same.id != entry.id) {
+            return Err(EntryFailure::Same(Arc::clone(same)));
         }
-        let bytes = self.0.store.get(key).await.map_err(Failure::unavailable)?;
-        let bytes = bytes.ok_or_else(|| no_such_entry(id))?;
-        let entry =
-            records::decode_entry(&bytes, &self.0.trust_domain).map_err(Failure::internal)?;
-        Ok((entry, bytes))
+        if registry.would_cycle(entry) {
+            return Err(Failure::invalid(ring(entry)).into());
+        }
+        Ok(())
     }
 
     /// Deletes entries.
@@ -215,59 +235,104 @@ impl State {
         if let Err(failure) = check_batch(ids.len()) {
             return ids.iter().map(|_| Err(failure.clone())).collect();
         }
-        let _one_at_a_time = self.0.admin_writes.lock().await;
+        let _sets = match self.hold_sets().await {
+            Ok(held) => held,
+            Err(failure) => return ids.iter().map(|_| Err(failure.clone())).collect(),
+        };
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(ids.len());
         let mut batch = Batch::default();
+        let mut named: HashSet<&EntryId> = HashSet::with_capacity(ids.len());
         for (n, id) in ids.iter().enumerate() {
-            let repeated = ids
-                .get(..n)
-                .is_some_and(|earlier| ids.len() > 1 && earlier.contains(id));
-            let prepared = if repeated {
-                Err(no_such_entry(id).into())
-            } else {
-                self.prepare_delete(caller, id, &mut batch)
-            };
-            if prepared.is_ok() {
-                batch.items.push(n);
-            }
-            outcomes.push(prepared);
+            let entry = self.registry().entry(id).cloned();
+            let entry = entry.filter(|_| named.insert(id));
+            batch.extend(entry.clone().map(|entry| (n, entry)));
+            outcomes.push(entry.ok_or_else(|| no_such_entry(id).into()));
         }
-        self.flush(caller, &mut batch, &mut outcomes).await;
+        let keys = |entry: &Entry| self.entry_keys(&entry.id).to_vec();
+        let outcome = &mut outcomes[..];
+        self.commit_batch(
+            caller,
+            (&mut batch, outcome),
+            keys,
+            |rows, entry, change| {
+                let deleted = self.delete_entry(caller, rows, entry, change)?;
+                deleted
+                    .then_some(())
+                    .ok_or_else(|| no_such_entry(&entry.id))
+            },
+        )
+        .await;
         outcomes
             .into_iter()
             .map(|o| o.map(|_| ()).map_err(Failure::from))
             .collect()
     }
 
-    fn prepare_delete(&self, caller: &Caller, id: &EntryId, batch: &mut Batch) -> Outcome {
-        let entry = self
-            .registry()
-            .entry(id)
-            .cloned()
-            .ok_or_else(|| no_such_entry(id))?;
-        batch
-            .drafts
-            .push(self.entry_record(AuditKind::EntryDelete, caller, &entry)?);
-        let key: Key = key::entry(&self.0.trust_domain, id).into();
-        batch.conditions.push(Condition::Present(Arc::clone(&key)));
-        batch.writes.push(Write::Delete(key));
-        Ok(entry)
+    /// The rows that belong to an entry: its own, and the limits of its tokens.
+    pub(crate) fn entry_keys(&self, id: &EntryId) -> [Key; 2] {
+        let td = &self.0.trust_domain;
+        [key::entry(td, id).into(), key::token_limits(td, id).into()]
     }
 
-    /// Records, then commits, what was gathered; a failure becomes the answer of
-    /// every item in it.
-    async fn flush(&self, caller: &Caller, batch: &mut Batch, outcomes: &mut [Outcome]) {
+    /// Adds the deletion of an entry to a change whose rows include the entry's
+    /// ([`State::entry_keys`]); says whether there was anything to delete.
+    ///
+    /// # Errors
+    /// The change's rows do not include them.
+    pub(crate) fn delete_entry(
+        &self,
+        caller: &Caller,
+        rows: &Rows,
+        entry: &Entry,
+        change: &mut Change,
+    ) -> Result<bool, Failure> {
+        let [own, limits] = self.entry_keys(&entry.id);
+        if !rows.has(&own)? {
+            return Ok(false);
+        }
+        let draft = self.entry_record(AuditKind::EntryDelete, caller, entry)?;
+        change.drafts.push(draft);
+        change.writes.push(Write::Delete(own));
+        if rows.has(&limits)? {
+            change.writes.push(Write::Delete(limits));
+        }
+        Ok(true)
+    }
+
+    /// Decides on each item of a batch by its rows, and commits all that was decided at
+    /// once. An item that is refused leaves the others alone; a commit that fails fails
+    /// every item.
+    async fn commit_batch(
+        &self,
+        caller: &Caller,
+        (batch, outcomes): (&mut Batch, &mut [Outcome]),
+        keys: impl Fn(&Entry) -> Vec<Key>,
+        add: impl Fn(&Rows, &Entry, &mut Change) -> Result<(), Failure> + Send + Sync,
+    ) {
         let batch = std::mem::take(batch);
-        if batch.items.is_empty() {
+        if batch.is_empty() {
             return;
         }
-        let done = self.record_and_commit(caller, batch.drafts, batch.conditions, batch.writes);
-        if let Err(failure) = done.await {
-            let failure = Failure::from(failure);
-            for n in batch.items {
-                if let Some(outcome) = outcomes.get_mut(n) {
-                    *outcome = Err(failure.clone().into());
+        let keys = batch.iter().flat_map(|(_, entry)| keys(entry)).collect();
+        let decided = self.decide(caller, keys, |rows| -> Result<_, Failure> {
+            let (mut change, mut refused) = (Change::default(), Vec::new());
+            for (n, entry) in &batch {
+                if let Err(failure) = add(rows, entry, &mut change) {
+                    refused.push((*n, failure));
                 }
+            }
+            Ok(match change.writes.is_empty() {
+                true => Decision::Keep(refused),
+                false => Decision::Change(change, refused),
+            })
+        });
+        let refused = match decided.await {
+            Ok(decided) => decided.answer,
+            Err(failure) => batch.iter().map(|(n, _)| (*n, failure.clone())).collect(),
+        };
+        for (n, failure) in refused {
+            if let Some(outcome) = outcomes.get_mut(n) {
+                *outcome = Err(failure.into());
             }
         }
     }

@@ -62,6 +62,7 @@ impl State {
             activated: watch::Sender::new(()),
             fresh_ms: AtomicU64::new(0),
             admin_writes: tokio::sync::Mutex::new(()),
+            row_locks: super::decide::RowLocks::new(),
             subscribers: Arc::default(),
             pollers: super::polled::Pollers::default(),
             live_bundles: parts.live_bundles,
@@ -254,12 +255,11 @@ fn take(
                         view.trust.note(&gone);
                         effects.touched.push(view.registry.apply(gone));
                     }
-                    Ok(
-                        gone @ (Stored::OwnBundle(_) | Stored::Upstream(..) | Stored::Trust(..)),
-                    ) => take_good(view, gone, effects),
-                    _ => {}
+                    Ok(gone) => take_good(view, gone, effects),
+                    Err(_names_nothing) => {}
                 }
             }
+            effects.policy |= poison.activation().is_some();
             view.poison.insert(key.to_vec(), poison);
             metrics::set(metrics::POISON_RECORDS, metrics::number(view.poison.len()));
         }

@@ -9,9 +9,11 @@
 mod apply;
 mod bundles;
 mod commit;
+mod decide;
 mod entries;
 mod fleet;
 mod follow;
+mod glass;
 mod policies;
 mod polled;
 mod revocations;
@@ -43,6 +45,7 @@ use crate::metrics::Meters;
 pub(crate) use apply::{EntryChange, EntryOperation};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
+pub(crate) use decide::{Change, Decision, Rows};
 pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use fleet::{AgentState, Contact};
 pub(crate) use follow::{Loading, follow};
@@ -68,6 +71,7 @@ struct Inner {
     fresh_ms: AtomicU64,
     /// One entry or bundle change at a time: their checks look at the whole view.
     admin_writes: tokio::sync::Mutex<()>,
+    row_locks: decide::RowLocks,
     subscribers: Arc<Subscribers>,
     pollers: Pollers,
     live_bundles: Arc<LiveBundles>,
@@ -198,14 +202,11 @@ impl State {
             .collect()
     }
 
-    /// An unused join token's row.
-    pub(crate) fn token(&self, sha256: &[u8; 32]) -> Option<JoinTokenRecord> {
-        self.read().tokens.get(sha256).cloned()
-    }
-
-    /// How many join tokens are unused.
-    pub(crate) fn token_count(&self) -> usize {
-        self.read().tokens.len()
+    /// How many join tokens are unused, and how many of these somebody made.
+    pub(crate) fn token_counts(&self, creator: &str) -> (usize, usize) {
+        let view = self.read();
+        let own = view.tokens.values().filter(|t| t.created_by == creator);
+        (view.tokens.len(), own.count())
     }
 
     /// Up to `most` join tokens that have expired.

@@ -1,41 +1,54 @@
-//! What the state holds for scoped tokens: activations of policy sets, limits of
-//! entries, break-glass. Reads are of memory; a policy set's files alone are read
+//! What the state holds for scoped tokens: activations of policy sets and limits of
+//! entries. Reads are of memory; a policy set's files alone are read
 //! from the store, when it is loaded or shown.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use identity::{EntryId, SpiffeId, Timestamp};
+use identity::EntryId;
 use journal::Draft;
-use records::{ActivationRecord, AuditKind, BreakGlassRecord, PolicyFile, TokenLimitsRecord, key};
-use store::{Condition, Key, Value, Write};
+use records::{ActivationRecord, AuditKind, PolicyFile, RecordError, TokenLimitsRecord, key};
+use store::{Key, Value, Write};
 use tokio::sync::watch;
 
-use super::{State, stored};
+use super::{Change, Decision, Rows, State, stored};
 use crate::caller::Caller;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 use crate::limits;
 
 impl State {
-    /// The activation in force.
+    /// The activation in force: the newest.
     ///
     /// # Errors
-    /// An activation cannot be read: it may be the newest, and an older one is not
-    /// in force again because of that.
+    /// The newest cannot be read, and an older one is not in force again because of
+    /// that. One that cannot be read and is not the newest stops nothing.
     pub(crate) fn active_policy(&self) -> Result<Option<Arc<ActivationRecord>>, Failure> {
         let view = self.read();
-        let lost = view.poison.values().find(|poison| poison.is_policy());
+        let newest = view.activations.last_key_value();
+        let number = newest.map_or(0, |(number, _)| *number);
+        let mut unread = view.poison.values();
+        let lost = unread.find(|poison| poison.activation().is_some_and(|lost| lost >= number));
         if let Some(lost) = lost {
             let text = format!(
-                "the stored record {} cannot be read: {}",
+                "the stored record {} is of the policy set that was activated last and cannot be read: {}; activate a set with `bulla policy apply` or `bulla policy rollback` in its place",
                 lost.key, lost.why
             );
             return Err(Failure::internal(text));
         }
-        Ok(view
-            .activations
-            .last_key_value()
-            .map(|(_, a)| Arc::clone(a)))
+        Ok(newest.map(|(_, a)| Arc::clone(a)))
+    }
+
+    /// Activations that cannot be read, oldest first: their numbers, and what is wrong
+    /// with them.
+    #[must_use]
+    pub(crate) fn unread_activations(&self) -> Vec<(u64, String)> {
+        let view = self.read();
+        let unread = view.poison.values();
+        let mut unread: Vec<_> = unread
+            .filter_map(|poison| Some((poison.activation()?, poison.why.clone())))
+            .collect();
+        unread.sort();
+        unread
     }
 
     /// Every activation that is kept, newest first.
@@ -79,7 +92,8 @@ impl State {
     }
 
     /// Activates a policy set in one commit: its files, if they are not kept yet, and
-    /// the activation. What no activation names any more goes in the same commit.
+    /// the activation. What no activation names any more goes in the same commit, and
+    /// so do damaged activations: this one is in force in their place.
     ///
     /// # Errors
     /// Somebody else activated one at the same time, it is too large, or the store or
@@ -91,36 +105,117 @@ impl State {
         files: Option<Vec<PolicyFile>>,
     ) -> Result<Arc<ActivationRecord>, Failure> {
         let td = &self.0.trust_domain;
-        let _one_at_a_time = self.0.admin_writes.lock().await;
+        let _sets = self.hold_sets().await?;
         let kept = self.activations();
-        activation.number = kept.first().map_or(1, |a| a.number.saturating_add(1));
+        let unread: Vec<u64> = self.unread_activations().iter().map(|one| one.0).collect();
+        let newest = kept.first().map(|a| a.number);
+        let newest = newest.max(unread.last().copied());
+        activation.number = newest.map_or(1, |number| number.saturating_add(1));
         activation.previous = kept.first().map_or_else(String::new, |a| a.digest.clone());
-        let (mut conditions, mut writes) = (Vec::new(), Vec::new());
-        if let Some(held) = kept.iter().find(|a| a.digest == activation.digest) {
-            activation.chunks = held.chunks;
-        } else if let Some(files) = files {
-            let chunks = records::encode_policy_set(files).map_err(Failure::invalid)?;
-            activation.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
-            for (chunk, index) in chunks.into_iter().zip(0..) {
-                let key: Key = key::policy_chunk(td, digits(&activation.digest), index).into();
-                writes.push(Write::Put(key, chunk.into()));
+        let held = kept.iter().find(|a| a.digest == activation.digest);
+        let mut unconditional = match (held, files) {
+            (Some(held), _) => {
+                activation.chunks = held.chunks;
+                Vec::new()
             }
-        } else {
-            return Err(Failure::not_found("there is no such policy set"));
+            (None, Some(files)) => self.chunks(&mut activation, files)?,
+            (None, None) => return Err(Failure::not_found("there is no such policy set")),
+        };
+        let (stay, go) = kept.split_at(kept.len().min(limits::MAX_ACTIVATIONS - 1));
+        let named = stay.iter().map(|a| a.digest.as_str());
+        let named: HashSet<&str> = named.chain([activation.digest.as_str()]).collect();
+        let forgotten = go.iter().filter(|a| !named.contains(a.digest.as_str()));
+        let chunks = forgotten.flat_map(|a| {
+            let chunk = |index| key::policy_chunk(td, digits(&a.digest), index);
+            (0..a.chunks).map(move |index| Write::Delete(chunk(index).into()))
+        });
+        unconditional.extend(chunks);
+        if !unread.is_empty() {
+            unconditional.extend(self.unnamed_chunks(&named).await?);
         }
-        writes.extend(forgotten(self, &kept, &activation.digest));
-        let (key, put) = stored::put_activation(td, &activation).map_err(Failure::invalid)?;
-        conditions.push(Condition::Absent(key));
-        writes.push(put);
-        let what = if activation.rollback { "back to " } else { "" };
-        let detail = format!("{what}{} after {}", activation.digest, activation.previous);
+        let row = |number: u64| -> Key { key::activation(td, number).into() };
+        let old = go.iter().map(|a| row(a.number));
+        let old: Vec<Key> = old.chain(unread.iter().copied().map(row)).collect();
+        let keys = old.iter().cloned().chain([row(activation.number)]);
+        let decided = self.decide(caller, keys.collect(), |rows| {
+            let mut change = self.activation_change(caller, rows, &activation, &old)?;
+            change.unread.clone_from(&unconditional);
+            Ok::<_, Failure>(Decision::Change(change, ()))
+        });
+        decided.await?;
+        Ok(Arc::new(activation))
+    }
+
+    /// The records and writes of a new activation in place of old ones. An old one that
+    /// a newer version wrote stays: it can be read again after an upgrade.
+    fn activation_change(
+        &self,
+        caller: &Caller,
+        rows: &Rows,
+        activation: &ActivationRecord,
+        old: &[Key],
+    ) -> Result<Change, Failure> {
+        let (key, put) =
+            stored::put_activation(&self.0.trust_domain, activation).map_err(Failure::invalid)?;
+        if rows.has(&key)? {
+            return Err(Failure::unavailable(
+                "another policy set was activated at the same time; look again",
+            ));
+        }
+        let back = if activation.rollback { "back to " } else { "" };
+        let mut detail = format!("{back}{} after {}", activation.digest, activation.previous);
+        let mut writes = vec![put];
+        for key in old {
+            match rows.get(key)?.map(|row| records::decode_activation(row)) {
+                None | Some(Err(RecordError::FutureSchema { .. })) => continue,
+                Some(Ok(_)) => {}
+                Some(Err(_damaged)) => {
+                    let name = key.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                    let dropped = format!("; drops damaged {}", name.escape_ascii());
+                    detail.push_str(&dropped);
+                }
+            }
+            writes.push(Write::Delete(Arc::clone(key)));
+        }
         let mut record = self.0.audit.record(AuditKind::PolicyActivate, caller);
         record.detail = &detail;
         record.reason = &activation.comment;
-        let draft = self.0.audit.draft(&record)?;
-        self.record_and_commit(caller, vec![draft], conditions, writes)
-            .await?;
-        Ok(Arc::new(activation))
+        Ok(Change {
+            drafts: vec![self.0.audit.draft(&record)?],
+            writes,
+            ..Change::default()
+        })
+    }
+
+    /// The writes of a policy set's files.
+    fn chunks(
+        &self,
+        activation: &mut ActivationRecord,
+        files: Vec<PolicyFile>,
+    ) -> Result<Vec<Write>, Failure> {
+        let td = &self.0.trust_domain;
+        let chunks = records::encode_policy_set(files).map_err(Failure::invalid)?;
+        activation.chunks = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let keyed = chunks.into_iter().zip(0..).map(|(chunk, index)| {
+            let key = key::policy_chunk(td, digits(&activation.digest), index);
+            Write::Put(key.into(), chunk.into())
+        });
+        Ok(keyed.collect())
+    }
+
+    /// The deletions of parts of policy sets that are not among the named ones.
+    async fn unnamed_chunks(&self, named: &HashSet<&str>) -> Result<Vec<Write>, Failure> {
+        let prefix = key::policy_chunks(&self.0.trust_domain);
+        let loaded = self.0.store.load(&prefix).await;
+        let records = loaded.map_err(Failure::unavailable)?.records;
+        let named: HashSet<&[u8]> = named.iter().map(|d| digits(d).as_bytes()).collect();
+        let unnamed = records.into_iter().filter(|(key, _)| {
+            let name = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            let digest = name.rsplitn(2, |byte| *byte == b'-').nth(1);
+            digest.is_some_and(|digest| !named.contains(digest))
+        });
+        let deletions = unnamed.map(|(key, _)| Write::Delete(key));
+        Ok(deletions.take(limits::MAX_CHUNKS_FORGOTTEN).collect())
     }
 
     /// The limits of an entry's tokens.
@@ -160,17 +255,29 @@ impl State {
         caller: &Caller,
         limits: &TokenLimitsRecord,
     ) -> Result<(), Failure> {
-        let _one_at_a_time = self.0.admin_writes.lock().await;
         let none = limits.audiences.is_empty() && limits.max_ttl.is_none();
-        let entry = self.registry().entry(&limits.entry).cloned();
-        // Those of an entry that is gone can only be taken away.
-        if entry.is_none() && !none {
-            return Err(Failure::not_found("there is no such entry"));
-        }
-        let spiffe_id = entry.as_ref().map_or("", |e| e.spiffe_id.as_str());
-        let (draft, write) = self.limits_change(caller, limits, spiffe_id)?;
-        self.record_and_commit(caller, vec![draft], Vec::new(), vec![write])
-            .await?;
+        let keys = self.entry_keys(&limits.entry);
+        let decided = self.decide(caller, keys.into(), |rows| {
+            let entry = match rows.entry(&limits.entry) {
+                Ok(entry) => entry,
+                // They can be taken away all the same.
+                Err(_unreadable) if none => None,
+                Err(unreadable) => return Err(unreadable),
+            };
+            // Those of an entry that is gone can only be taken away.
+            if entry.is_none() && !none {
+                return Err(Failure::not_found("there is no such entry"));
+            }
+            let spiffe_id = entry.as_ref().map_or("", |e| e.spiffe_id.as_str());
+            let (draft, write) = self.limits_change(caller, limits, spiffe_id)?;
+            let change = Change {
+                drafts: vec![draft],
+                writes: vec![write],
+                ..Change::default()
+            };
+            Ok(Decision::Change(change, ()))
+        });
+        decided.await?;
         Ok(())
     }
 
@@ -199,100 +306,9 @@ impl State {
         record.detail = &detail;
         Ok((self.0.audit.draft(&record)?, write))
     }
-
-    /// Break-glass of every state, oldest first.
-    #[must_use]
-    pub(crate) fn break_glass(&self) -> Vec<Arc<BreakGlassRecord>> {
-        self.read().glass.values().cloned().collect()
-    }
-
-    /// The approved break-glass of a workload that is in force.
-    #[must_use]
-    pub(crate) fn glass_in_force(
-        &self,
-        spiffe_id: &SpiffeId,
-        now: Timestamp,
-    ) -> Option<Arc<BreakGlassRecord>> {
-        let view = self.read();
-        let mut all = view.glass.values();
-        all.find(|g| g.spiffe_id == *spiffe_id && g.approver.is_some() && now < g.ends_at)
-            .cloned()
-    }
-
-    /// Stores break-glass as it is now; `before` is what it was, `None` for a new one.
-    /// What ended long ago goes in the same commit.
-    ///
-    /// # Errors
-    /// It was changed at the same time, or the store or journal failed.
-    pub(crate) async fn put_break_glass(
-        &self,
-        caller: &Caller,
-        before: Option<&BreakGlassRecord>,
-        now_is: &BreakGlassRecord,
-        what: &str,
-    ) -> Result<(), Failure> {
-        let td = &self.0.trust_domain;
-        let _one_at_a_time = self.0.admin_writes.lock().await;
-        let (key, put) = stored::put_glass(td, now_is).map_err(Failure::invalid)?;
-        let condition = match before {
-            None => Condition::Absent(key),
-            Some(before) => {
-                let value = records::encode_break_glass(before).map_err(Failure::internal)?;
-                Condition::Equals(key, value.into())
-            }
-        };
-        let mut writes = vec![put];
-        let horizon = self.0.clock.now().minus(limits::GLASS_KEPT);
-        let old = self
-            .break_glass()
-            .into_iter()
-            .filter(|g| g.ends_at < horizon);
-        writes.extend(old.map(|g| Write::Delete(key::break_glass(td, &g.id).into())));
-        if before.is_none() && self.read().glass.len() >= limits::MAX_BREAK_GLASS {
-            return Err(Failure::new(
-                Kind::Exhausted,
-                "too much break-glass is kept",
-            ));
-        }
-        let detail = format!("{what} {} until {}", now_is.id, now_is.ends_at.0);
-        let mut record = self.0.audit.record(AuditKind::BreakGlass, caller);
-        record.for_whom = now_is.spiffe_id.as_str();
-        record.reason = &now_is.ticket;
-        record.detail = &detail;
-        let draft = self.0.audit.draft(&record)?;
-        self.record_and_commit(caller, vec![draft], vec![condition], writes)
-            .await?;
-        Ok(())
-    }
 }
 
 /// The digits of a digest: what a key may hold.
 fn digits(digest: &str) -> &str {
     digest.rsplit(':').next().unwrap_or_default()
-}
-
-/// The deletions of activations beyond those kept, and of the sets nobody names
-/// any more.
-fn forgotten(state: &State, kept: &[Arc<ActivationRecord>], new: &str) -> Vec<Write> {
-    let td = state.trust_domain();
-    let most = limits::MAX_ACTIVATIONS.saturating_sub(1).min(kept.len());
-    let (stay, go) = kept.split_at(most);
-    let named: HashSet<&str> = stay
-        .iter()
-        .map(|a| a.digest.as_str())
-        .chain([new])
-        .collect();
-    let mut writes = Vec::new();
-    let mut gone: HashSet<&str> = HashSet::new();
-    for activation in go {
-        writes.push(Write::Delete(key::activation(td, activation.number).into()));
-        if named.contains(activation.digest.as_str()) || !gone.insert(&activation.digest) {
-            continue;
-        }
-        for index in 0..activation.chunks {
-            let key = key::policy_chunk(td, digits(&activation.digest), index);
-            writes.push(Write::Delete(key.into()));
-        }
-    }
-    writes
 }

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use identity::{Revocation, RevocationList, Revoked, Seconds, Timestamp};
+use identity::{Revocation, RevocationList, Revoked, Seconds, Timestamp, TrustDomain};
 use journal::Draft;
 use records::key;
 use registry::Registry;
-use store::{Condition, Key, Value, Write};
+use store::{Key, Write};
 use tokio::sync::watch;
 use verify::Revocations;
 
-use super::{State, View};
+use super::{Change, Decision, Rows, State, View};
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;
@@ -23,6 +23,26 @@ pub(crate) enum RevocationChange {
     Put(Revocation),
     /// This is not revoked any more.
     Delete(Revoked),
+}
+
+impl RevocationChange {
+    fn what(&self) -> &Revoked {
+        match self {
+            Self::Put(revocation) => &revocation.what,
+            Self::Delete(what) => what,
+        }
+    }
+
+    fn write(&self, td: &TrustDomain) -> Result<Write, Failure> {
+        let key: Key = key::revocation(td, self.what()).into();
+        match self {
+            Self::Put(revocation) => {
+                let value = records::encode_revocation(revocation).map_err(Failure::invalid)?;
+                Ok(Write::Put(key, value.into()))
+            }
+            Self::Delete(_) => Ok(Write::Delete(key)),
+        }
+    }
 }
 
 impl State {
@@ -47,11 +67,11 @@ impl State {
     }
 
     /// Records and commits changes, with the next sequence number; returns that. No
-    /// change at all only takes the next number. One caller at a time: the conditions
-    /// are against other servers.
+    /// change at all only takes the next number. The changes were decided on what is in
+    /// memory: they are made only while that is what is stored.
     ///
     /// # Errors
-    /// As [`State::record_and_commit`].
+    /// What is stored is not what they were decided on; or as [`State::decide`].
     pub(crate) async fn change_revocations(
         &self,
         caller: &Caller,
@@ -59,47 +79,41 @@ impl State {
         changes: Vec<RevocationChange>,
     ) -> Result<u64, Failure> {
         let td = &self.0.trust_domain;
-        let sequence_key: Key = key::revocation_sequence(td).into();
-        let held = self.0.store.get(&sequence_key).await;
-        let held = held.map_err(Failure::unavailable)?;
-        let before = match &held {
-            Some(value) => records::decode_revocation_sequence(value).map_err(Failure::internal)?,
-            None => 0,
-        };
-        let next = before.saturating_add(1);
-        let value = records::encode_revocation_sequence(next).map_err(Failure::internal)?;
-        let mut conditions = vec![match held {
-            Some(value) => Condition::Equals(Arc::clone(&sequence_key), value),
-            None => Condition::Absent(Arc::clone(&sequence_key)),
-        }];
-        let mut writes = vec![Write::Put(sequence_key, value.into())];
-        for change in changes {
-            let key: Key = match &change {
-                RevocationChange::Put(revocation) => key::revocation(td, &revocation.what),
-                RevocationChange::Delete(what) => key::revocation(td, what),
+        let sequence: Key = key::revocation_sequence(td).into();
+        let rows = changes
+            .iter()
+            .map(|change| key::revocation(td, change.what()).into());
+        let keys = std::iter::once(Arc::clone(&sequence)).chain(rows);
+        let decided = self.decide(caller, keys.collect(), |rows| {
+            let held = rows.read(&sequence, records::decode_revocation_sequence)?;
+            let next = held.unwrap_or(0).saturating_add(1);
+            let value = records::encode_revocation_sequence(next).map_err(Failure::internal)?;
+            let mut writes = vec![Write::Put(Arc::clone(&sequence), value.into())];
+            for change in &changes {
+                self.check_basis(rows, change.what())?;
+                writes.push(change.write(td)?);
             }
-            .into();
-            let there = self.0.store.get(&key).await.map_err(Failure::unavailable)?;
-            writes.push(match change {
-                RevocationChange::Put(revocation) => {
-                    let value = records::encode_revocation(&revocation);
-                    let value: Value = value.map_err(Failure::invalid)?.into();
-                    Write::Put(Arc::clone(&key), value)
-                }
-                RevocationChange::Delete(_) => Write::Delete(Arc::clone(&key)),
-            });
-            conditions.push(match there {
-                Some(value) => Condition::Equals(key, value),
-                None => Condition::Absent(key),
-            });
+            let change = Change {
+                drafts: drafts.iter().map(again).collect(),
+                writes,
+                ..Change::default()
+            };
+            Ok::<_, Failure>(Decision::Change(change, next))
+        });
+        Ok(decided.await?.answer)
+    }
+
+    /// Whether a revocation is stored as it is in memory. One that cannot be read is in
+    /// memory by what its key names.
+    fn check_basis(&self, rows: &Rows, what: &Revoked) -> Result<(), Failure> {
+        let registry = self.registry();
+        let known = registry.revocation(what);
+        match rows.revocation(what) {
+            Ok(stored) if stored.as_ref() != known.map(AsRef::as_ref) => Err(Failure::unavailable(
+                "what is revoked was changed at the same time; look again",
+            )),
+            Ok(_) | Err(_) => Ok(()),
         }
-        if drafts.is_empty() {
-            self.commit(conditions, writes).await?;
-        } else {
-            self.record_and_commit(caller, drafts, conditions, writes)
-                .await?;
-        }
-        Ok(next)
     }
 
     /// The view has other revocations than before: decide by them from now on.
@@ -109,6 +123,14 @@ impl State {
         self.0.revoked.store(Arc::clone(&revocations));
         self.0.live_bundles.set_revocations(revocations);
         self.0.revocation_sequence.send_replace(sequence);
+    }
+}
+
+/// The same record once more, for a decision that is taken again.
+fn again(draft: &Draft) -> Draft {
+    Draft {
+        binding: draft.binding,
+        payload: draft.payload.clone(),
     }
 }
 

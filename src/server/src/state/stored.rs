@@ -87,9 +87,10 @@ pub(crate) fn decode(td: &TrustDomain, key: &[u8], value: Option<&[u8]>) -> Resu
 }
 
 impl Poison {
-    /// Whether it says something about the policy set in force.
-    pub(crate) fn is_policy(&self) -> bool {
-        self.kind == POLICY
+    /// The number of the activation of a policy set that it is a record of.
+    pub(crate) fn activation(&self) -> Option<u64> {
+        let (_, number) = self.key.rsplit_once("history-")?;
+        (self.kind == POLICY).then(|| number.parse().ok())?
     }
 
     /// Whether it says something about what is revoked.

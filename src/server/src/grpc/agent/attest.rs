@@ -61,8 +61,16 @@ pub(super) fn steps(
 
 impl Exchange {
     async fn next(&mut self) -> Result<Option<Step>, Status> {
+        let session = self.session.as_mut();
+        let gave_way = async move {
+            match session {
+                Some(session) => session.gave_way().await,
+                None => std::future::pending().await,
+            }
+        };
         let message = tokio::select! {
             message = self.requests.message() => message.map_err(caller_mistake)?,
+            failure = gave_way => return Err(failure.into()),
             () = &mut self.deadline => {
                 return Err(Status::deadline_exceeded("the attestation took too long"));
             }
@@ -89,6 +97,10 @@ impl Exchange {
         let Some(data) = params.data else {
             return Err(Kind::Invalid.status("params.data: the node's evidence is required"));
         };
+        if data.r#type.is_empty() {
+            let why = "params.data.type: the kind of the node's evidence is required";
+            return Err(Kind::Invalid.status(why));
+        }
         let csr = params.params.unwrap_or_default().csr;
         let begun = self
             .attestation

@@ -22,8 +22,7 @@ use identity::{Seconds, SpiffeId};
 use join_token::JoinToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::entry::bad_token;
-use super::items::{self, PageSize};
+use super::items::{self, List, PageSize, bad_token};
 use crate::attest::{MUST_REATTEST, TokenOrder};
 use crate::authz;
 use crate::failure::{Failure, Kind};
@@ -101,10 +100,9 @@ impl AgentRpc for AgentService {
         let request = request.into_inner();
         let filter = filter::from_list(request.filter)?;
         let size = PageSize::from_wire(request.page_size);
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(SpiffeId::parse(token).ok().ok_or_else(bad_token)?),
-        };
+        let after = items::page_start(List::Agents, &request.page_token)?;
+        let after = after.map(|id| SpiffeId::parse(id).map_err(|_unreadable| bad_token()));
+        let after = after.transpose()?;
         let page = self
             .server
             .state
@@ -121,7 +119,8 @@ impl AgentRpc for AgentService {
         };
         Ok(Response::new(ListAgentsResponse {
             agents: filled.messages,
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: next
+                .map_or_else(String::new, |last| items::page_token(List::Agents, &last)),
         }))
     }
 

@@ -26,8 +26,7 @@ use identity::{Bundle, TrustDomain};
 use records::AuditKind;
 use tonic::{Request, Response, Status};
 
-use super::entry::bad_token;
-use super::items::{self, PageSize, check_batch};
+use super::items::{self, List, PageSize, bad_token, check_batch};
 use super::refused::Refused;
 use crate::authz;
 use crate::caller::Caller;
@@ -193,6 +192,10 @@ impl BundleRpc for BundleService {
             jwt_authorities: request.jwt_authorities,
             ..Default::default()
         };
+        if wire.x509_authorities.is_empty() && wire.jwt_authorities.is_empty() {
+            let why = "x509_authorities, jwt_authorities: one at least is required";
+            return Err(Kind::Invalid.status(why));
+        }
         if !request.wit_authorities.is_empty() {
             return Err(Kind::Invalid.status("wit_authorities: this server keeps none"));
         }
@@ -242,10 +245,9 @@ impl BundleRpc for BundleService {
     ) -> Result<Response<ListFederatedBundlesResponse>, Status> {
         let request = request.into_inner();
         let size = PageSize::from_wire(request.page_size);
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(TrustDomain::parse(token).ok().ok_or_else(bad_token)?),
-        };
+        let after = items::page_start(List::Bundles, &request.page_token)?;
+        let after = after.map(|td| TrustDomain::parse(td).map_err(|_unreadable| bad_token()));
+        let after = after.transpose()?;
         let own = self.server.state.trust_domain();
         let mut bundles: Vec<Arc<Bundle>> = {
             let registry = self.server.state.registry();
@@ -270,7 +272,8 @@ impl BundleRpc for BundleService {
         let next = if more || filled.cut { last } else { None };
         Ok(Response::new(ListFederatedBundlesResponse {
             bundles: filled.messages,
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: next
+                .map_or_else(String::new, |last| items::page_token(List::Bundles, &last)),
         }))
     }
 

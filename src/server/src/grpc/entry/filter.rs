@@ -100,8 +100,3 @@ fn federates_with(wire: &FederatesWithMatch) -> Result<(Match, Vec<TrustDomain>)
 fn unknown_match(field: &'static str, number: i32) -> FieldError {
     FieldError::new(field, format!("comparison {number} is unknown"))
 }
-
-/// A page token that this service did not make.
-pub(in crate::grpc) fn bad_token() -> FieldError {
-    FieldError::new("page_token", "it is not one that was answered before")
-}

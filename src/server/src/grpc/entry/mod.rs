@@ -23,7 +23,7 @@ use identity::{Entry, EntryId};
 use records::AuditKind;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::items::{self, PageSize, check_batch};
+use super::items::{self, List, PageSize, bad_token, check_batch};
 use super::refused::Refused;
 use crate::authz;
 use crate::caller::Caller;
@@ -31,7 +31,7 @@ use crate::failure::Failure;
 use crate::server::Server;
 use crate::state::{EntryEdit, EntryFailure};
 
-pub(super) use filter::{bad_token, selector_match};
+pub(super) use filter::selector_match;
 
 /// The service.
 #[derive(Clone)]
@@ -145,10 +145,9 @@ impl EntryRpc for EntryService {
         let request = request.into_inner();
         let filter = filter::from_list(request.filter)?;
         let size = PageSize::from_wire(request.page_size);
-        let after = match request.page_token.as_str() {
-            "" => None,
-            token => Some(EntryId::parse(token).ok().ok_or_else(bad_token)?),
-        };
+        let after = items::page_start(List::Entries, &request.page_token)?;
+        let after = after.map(|id| EntryId::parse(id).map_err(|_unreadable| bad_token()));
+        let after = after.transpose()?;
         let page = self
             .server
             .state
@@ -163,7 +162,8 @@ impl EntryRpc for EntryService {
         };
         Ok(Response::new(ListEntriesResponse {
             entries: filled.messages,
-            next_page_token: next.unwrap_or_default(),
+            next_page_token: next
+                .map_or_else(String::new, |last| items::page_token(List::Entries, &last)),
         }))
     }
 

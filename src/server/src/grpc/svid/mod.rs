@@ -197,6 +197,9 @@ impl SvidRpc for SvidService {
         let agent = authz::agent(&request)?;
         let caller = Caller::Spiffe(agent.clone());
         let params = request.into_inner().params;
+        if params.is_empty() {
+            return Err(Kind::Invalid.status("params: one at least is required"));
+        }
         check_batch(params.len())?;
         let parsed = super::csr_batch::parse(params.len(), |n| match params.get(n) {
             Some(params) => x509_request(&agent, params),

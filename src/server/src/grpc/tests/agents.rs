@@ -242,6 +242,22 @@ async fn agents_are_paged_and_filtered_by_expiry() {
 }
 
 #[tokio::test]
+async fn d12_what_spire_refuses_is_refused_with_its_code() {
+    let rig = Rig::memory().await;
+    let mut stranger = connect(&rig, Who::Anonymous).await;
+    let untyped = attest(&mut stranger, vec![attestation("", "x", csr())]).await;
+    assert_eq!(untyped.unwrap_err().code(), Code::InvalidArgument);
+    let mut admin = connect(&rig, Who::Local).await;
+    let nothing = api::bundle::AppendBundleRequest::default();
+    let appended = admin.bundles.append_bundle(nothing).await;
+    assert_eq!(appended.unwrap_err().code(), Code::InvalidArgument);
+    let mut agent = connect(&rig, Who::agent(&rig.agent().await)).await;
+    let nothing = api::svid::BatchNewX509svidRequest::default();
+    let issued = agent.svids.batch_new_x509svid(nothing).await;
+    assert_eq!(issued.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn token_orders_are_checked() {
     let rig = Rig::memory().await;
     let mut admin = connect(&rig, Who::Local).await;

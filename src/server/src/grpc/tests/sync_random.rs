@@ -40,7 +40,7 @@ async fn change(rig: &Rig, random: &mut Random, parents: &[SpiffeId]) {
         (2..=3, Some(id)) => {
             let hint = format!("h{}", random.below(1000));
             let edit: EntryEdit = Box::new(move |mut fields| {
-                fields.hint = hint;
+                fields.hint.clone_from(&hint);
                 Ok(fields)
             });
             rig.server
@@ -52,7 +52,7 @@ async fn change(rig: &Rig, random: &mut Random, parents: &[SpiffeId]) {
             // To another parent: for the agent an entry comes or goes.
             let parent = parents[random.below(parents.len())].clone();
             let edit: EntryEdit = Box::new(move |mut fields| {
-                fields.parent_id = parent;
+                fields.parent_id = parent.clone();
                 Ok(fields)
             });
             rig.server

@@ -94,7 +94,7 @@ async fn an_update_may_not_make_a_twin_or_leave_the_rules() {
     let db = rig.create(rig.entry(&agent.id, "db")).await;
     let spiffe_id = web.spiffe_id.clone();
     let twin: EntryEdit = Box::new(move |mut fields| {
-        fields.spiffe_id = spiffe_id;
+        fields.spiffe_id = spiffe_id.clone();
         Ok(fields)
     });
     let bare: EntryEdit = Box::new(|mut fields| {

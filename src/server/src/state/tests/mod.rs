@@ -1,6 +1,7 @@
 //! What is acknowledged is durable, recorded before, and seen by everybody it touches.
 
 mod entries;
+mod interleaving;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,6 +166,22 @@ async fn only_a_lost_policy_record_stops_decisions() {
     assert!(refused.message().contains("history-"), "{refused}");
 }
 
+/// An entry whose row cannot be read is not overwritten, and nothing is announced.
+#[tokio::test]
+async fn a_row_that_only_the_store_knows_is_decided_on() {
+    let rig = Rig::memory().await;
+    let agent = rig.agent().await;
+    let entry = rig.entry(&agent.id, "web");
+    let row: store::Key = key::entry(rig.server.state.trust_domain(), &entry.id).into();
+    let put = vec![Write::Put(row, Arc::new(*b"\xff"))];
+    rig.server.state.commit(Vec::new(), put).await.unwrap();
+    let before = rig.records().len();
+    let outcome = rig.server.state.create_entries(&ADMIN, vec![entry]).await;
+    let failure = Failure::from(outcome[0].clone().unwrap_err());
+    assert_eq!(failure.kind(), Kind::Exists);
+    assert_eq!(rig.records().len(), before);
+}
+
 #[tokio::test]
 async fn a_view_that_nobody_refreshes_authorises_nothing() {
     let rig = Rig::memory().await;
@@ -207,14 +224,13 @@ async fn a_commit_that_fails_takes_its_records_back() {
     let rig = Rig::memory().await;
     let agent = rig.agent().await;
     let entry = rig.entry(&agent.id, "web");
-    // Somebody else takes the row between the check and the commit: memory cannot
-    // read it, so only the store's condition says no.
-    let td = rig.server.state.trust_domain().clone();
-    let row: store::Key = key::entry(&td, &entry.id).into();
-    let put = vec![Write::Put(row, Arc::new(*b"\xff"))];
-    rig.server.state.commit(Vec::new(), put).await.unwrap();
-    let outcome = rig.server.state.create_entries(&ADMIN, vec![entry]).await;
-    assert!(outcome[0].is_err());
+    let state = &rig.server.state;
+    let draft = state.entry_record(AuditKind::EntryCreate, &ADMIN, &entry);
+    // What it is conditional on does not hold.
+    let row: store::Key = key::entry(state.trust_domain(), &entry.id).into();
+    let conditions = vec![Condition::Present(row)];
+    let outcome = state.record_and_commit(&ADMIN, vec![draft.unwrap()], conditions, Vec::new());
+    assert!(outcome.await.is_err());
     let records = rig.records();
     let [announced, taken_back] = &records[records.len() - 2..] else {
         panic!("two records");
@@ -318,4 +334,43 @@ async fn everything_is_there_after_a_restart_on_disk() {
     assert!(rig.records().len() > records);
     let checked = rig.server.audit.verify(None).await.unwrap();
     assert_eq!(checked.fault, None);
+}
+
+/// Before, 1,000 that had been opened and ended kept anybody from opening one more.
+#[tokio::test]
+async fn s11_break_glass_that_has_ended_is_in_nobodys_way() {
+    let store = Memory::with_limits(9, crate::open::store_limits());
+    let td = TrustDomain::parse("example.org").unwrap();
+    let glass = |n: usize, ends_at: i64| BreakGlassRecord {
+        id: format!("bg_{n:012x}"),
+        spiffe_id: SpiffeId::parse("spiffe://example.org/payments").unwrap(),
+        ticket: "OPS-1".into(),
+        requester: "uid:1".into(),
+        approver: None,
+        lasts: identity::Seconds(60),
+        opened_at: crate::rig::START,
+        ends_at: Timestamp(ends_at),
+    };
+    let now = crate::rig::START.0;
+    let rows = (0..1_000).map(|n| stored::put_glass(&td, &glass(n, now - 1)).unwrap().1);
+    let commit = Commit {
+        id: CommitId([1; 16]),
+        conditions: Vec::new(),
+        writes: rows.collect(),
+    };
+    store.commit(commit).await.unwrap();
+    let rig = Rig::on_store(Arc::new(store)).await.unwrap();
+    let state = &rig.server.state;
+    let new = glass(1_000, now + 3_600);
+    let opened = state.put_break_glass(&ADMIN, None, &new, "asked for").await;
+    opened.unwrap();
+    assert_eq!(state.break_glass().len(), 1_000, "the oldest made room");
+    let mut changed = new.clone();
+    changed.approver = Some("uid:2".into());
+    let approved = state.put_break_glass(&ADMIN, Some(&new), &changed, "approved");
+    approved.await.unwrap();
+    let stale = state
+        .put_break_glass(&ADMIN, Some(&new), &changed, "approved")
+        .await;
+    assert_eq!(stale.unwrap_err().kind(), Kind::Unavailable);
 }

@@ -174,3 +174,70 @@ async fn who_can_and_what_can_follow_the_policies() {
     let nobody = tokens.what_can("spiffe://example.org/nobody").await;
     assert_eq!(nobody.unwrap_err().kind(), Kind::NotFound);
 }
+
+/// Damages the row of an activation, and starts the server again.
+async fn damaged(world: World, number: u64) -> World {
+    let World { rig, agent, entry } = world;
+    let row = key::activation(rig.server.state.trust_domain(), number);
+    let tag = u8::try_from(number).unwrap();
+    tamper(&rig, tag, Write::Put(row.into(), vec![1, 2, 3].into())).await;
+    let rig = rig.restart_in_memory(1).await.unwrap();
+    World { rig, agent, entry }
+}
+
+/// Before, one unreadable activation of any age stopped every token, and nothing that
+/// an administrator can do over the API mended it.
+#[tokio::test]
+async fn s16_an_old_activation_that_cannot_be_read_stops_nothing() {
+    let world = World::new().await;
+    world.apply(with_guardrail()).await.1.unwrap();
+    let world = damaged(world, 1).await;
+    let charged = world.mint(world.ask(&["payments:charge"])).await.unwrap();
+    assert!(charged.token.is_some());
+    let unread = world.rig.server.state.unread_activations();
+    assert_eq!((unread.len(), unread[0].0), (1, 1));
+}
+
+#[tokio::test]
+async fn s16_another_activation_takes_the_place_of_an_unreadable_one() {
+    let world = World::new().await;
+    let first = world.rig.server.state.activations()[0].digest.clone();
+    world.apply(with_guardrail()).await.1.unwrap();
+    let world = damaged(world, 2).await;
+    assert!(world.mint(world.ask(&["payments:charge"])).await.is_err());
+    let tokens = &world.rig.server.tokens;
+    let digits = first.trim_start_matches("sha256:").get(..12).unwrap();
+    let back = tokens.rollback(&ADMIN, digits, "mend", false).await;
+    assert_eq!(digest(back.unwrap().1), first);
+    let charged = world.mint(world.ask(&["payments:charge"])).await.unwrap();
+    assert!(charged.token.is_some());
+    let state = &world.rig.server.state;
+    assert!(state.unread_activations().is_empty(), "it is dropped");
+    assert_eq!(
+        state.activations()[0].number,
+        3,
+        "numbers are not used again"
+    );
+    let records = world.rig.records();
+    let mut newest = records.iter().rev().map(records::AuditRecord::view);
+    let last = newest.find(|record| record.kind == AuditKind::PolicyActivate);
+    let last = last.unwrap();
+    assert!(
+        last.detail.contains("drops damaged history-"),
+        "{}",
+        last.detail
+    );
+    // The set that only the damaged activation named is forgotten with it.
+    let chunks = key::policy_chunks(state.trust_domain());
+    let chunks = world.rig.store.load(&chunks).await.unwrap().records;
+    assert_eq!(chunks.len(), 1);
+}
+
+/// `bulla policy apply` says which set it saw in force: none, where none decides.
+#[tokio::test]
+async fn s16_applying_a_set_mends_it_as_well() {
+    let world = damaged(World::new().await, 1).await;
+    let (_, made) = world.try_apply(files(""), "none").await.unwrap();
+    assert_eq!(made.unwrap().number, 2);
+    assert!(world.mint(world.ask(&["payments:charge"])).await.is_ok());
+}
