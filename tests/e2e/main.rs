@@ -18,6 +18,7 @@ mod files;
 mod guides;
 mod hsm;
 mod joining;
+mod journal;
 mod json_api;
 mod json_attacks;
 mod keys;

@@ -64,11 +64,6 @@ impl Gate {
         }
     }
 
-    /// The time by which the gate decides.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     /// Lets a call through or says why not.
     pub(crate) async fn admit(
         &self,

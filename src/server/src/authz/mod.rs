@@ -7,7 +7,6 @@ mod coverage;
 mod gate;
 mod layer;
 mod origin;
-mod quota;
 mod roles;
 mod table;
 
