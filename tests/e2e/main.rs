@@ -19,6 +19,7 @@ mod files;
 mod guides;
 mod hsm;
 mod joining;
+mod journal;
 mod json_api;
 mod json_attacks;
 mod keys;

@@ -1,6 +1,8 @@
 //! `bulla audit …`: who was given what, why somebody was refused, and whether
 //! the record of it is whole.
 
+mod archive;
+
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -39,18 +41,21 @@ pub(crate) async fn run(command: AuditCommand, out: &mut Output) -> Result<(), F
             admin,
         } => export(from_seq, kind, follow, &admin, out).await,
         AuditCommand::Show { seq, admin } => show(seq, &admin, out).await,
-        AuditCommand::Verify {
-            dir: Some(dir),
-            seq,
-            hash,
-            ..
-        } => offline(&dir, seq, hash, out),
+        AuditCommand::Archive { to, dir, remove } => archive::run(&dir, &to, remove, out),
         AuditCommand::Verify {
             dir: None,
+            archive: None,
             seq,
             hash,
             admin,
         } => online(seq, hash, &admin, out).await,
+        AuditCommand::Verify {
+            dir,
+            archive,
+            seq,
+            hash,
+            ..
+        } => offline((archive.as_deref(), dir.as_deref()), (seq, hash), out),
     }
 }
 
@@ -175,16 +180,19 @@ async fn online(
 }
 
 fn offline(
-    dir: &Path,
-    seq: Option<u64>,
-    hash: Option<String>,
+    (archive, dir): (Option<&Path>, Option<&Path>),
+    (seq, hash): (Option<u64>, Option<String>),
     out: &mut Output,
 ) -> Result<(), Failure> {
     let kept = match (seq, head_hash(hash)?) {
         (Some(seq), Some(hash)) => Some(journal::Head { seq, hash }),
         _ => None,
     };
-    match journal::verify(dir, kept.as_ref()) {
+    let verified = match (archive, dir) {
+        (Some(archive), dir) => journal::verify_archive(archive, dir, kept.as_ref()),
+        (None, dir) => journal::verify(dir.unwrap_or_else(|| Path::new(".")), kept.as_ref()),
+    };
+    match verified {
         Ok(verified) => {
             let (before, head) = (verified.before, verified.head);
             report(

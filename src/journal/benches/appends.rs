@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use journal::{Binding, Draft, Journal, Options};
+use journal::{Binding, Draft, Journal, Options, Priority};
 use tempfile::TempDir;
 
 const RUN: Duration = Duration::from_secs(2);
@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn draft(n: u64) -> Draft {
     Draft {
+        priority: Priority::default(),
         binding: Binding::of(&n.to_be_bytes()),
         payload: vec![1; PAYLOAD_BYTES],
     }

@@ -47,8 +47,40 @@ impl fmt::Debug for Binding {
     }
 }
 
+/// How important a record is. The lower it stands, the earlier it is refused when the
+/// queue fills up, so that those above it keep a share that nobody below can take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Caused by somebody who may do nothing here: an eighth of the queue at most.
+    Stranger,
+    /// Credentials and what authenticated callers ask for: three quarters at most.
+    #[default]
+    Issuance,
+    /// What administrators change: seven eighths at most.
+    Admin,
+    /// What keeps the domain alive or takes access away: the whole queue.
+    Vital,
+}
+
+impl Priority {
+    /// Every priority, lowest first.
+    pub const ALL: [Self; 4] = [Self::Stranger, Self::Issuance, Self::Admin, Self::Vital];
+
+    /// How much of a queue of `most` may be filled when a record of this priority joins.
+    pub(crate) const fn share(self, most: usize) -> usize {
+        match self {
+            Self::Stranger => most / 8,
+            Self::Issuance => most - most / 4,
+            Self::Admin => most - most / 8,
+            Self::Vital => most,
+        }
+    }
+}
+
 /// A record to be appended.
 pub struct Draft {
+    /// How important it is.
+    pub priority: Priority,
     /// What it is about.
     pub binding: Binding,
     /// At most [`crate::Options::max_payload_bytes`] bytes.

@@ -26,8 +26,12 @@ pub enum JournalError {
     /// The disk is full; nothing was appended and no part of it is visible.
     #[error("no space left for the journal")]
     Full,
-    /// A write or sync failed earlier. What it covered may or may not be on disk, so
-    /// this journal accepts nothing more: restart the process.
+    /// The journal cannot write now. Nothing was acknowledged, and what may have been
+    /// written is taken back before anything else is appended. It tries again by itself.
+    #[error("journal cannot write now: {0}")]
+    Unavailable(Arc<str>),
+    /// Something acknowledged is damaged, or the writer ended. This journal accepts
+    /// nothing more: restart the process.
     #[error("journal failed and accepts no more records: {0}")]
     Failed(Arc<str>),
     /// The journal was closed.

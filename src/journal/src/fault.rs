@@ -11,6 +11,15 @@ pub enum PlantedFault {
     AckBeforeWrite,
     /// Every sync fails, as a broken disk's would, after this many.
     SyncFailsAfter(u32),
+    /// So many syncs succeed, then so many fail, then all succeed again.
+    SyncFailsFor {
+        /// How many succeed first.
+        after: u32,
+        /// How many fail then.
+        times: u32,
+    },
+    /// The next segment can never be made, as without free descriptors.
+    NoNextSegment,
     /// This many allocations succeed, then as many fail as on a full disk, and so on.
     FullEveryOther(u32),
 }
@@ -27,14 +36,24 @@ impl Countdown {
     }
 
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        let PlantedFault::SyncFailsAfter(limit) = self.fault else {
-            return Ok(());
+        let (after, times) = match self.fault {
+            PlantedFault::SyncFailsAfter(after) => (after, u32::MAX),
+            PlantedFault::SyncFailsFor { after, times } => (after, times),
+            _ => return Ok(()),
         };
         self.calls = self.calls.saturating_add(1);
-        if self.calls > limit {
+        let failed = self.calls.saturating_sub(after);
+        if failed > 0 && failed <= times {
             Err(io::Error::other("planted sync failure"))
         } else {
             Ok(())
+        }
+    }
+
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        match self.fault {
+            PlantedFault::NoNextSegment => Err(io::Error::other("planted lack of descriptors")),
+            _ => Ok(()),
         }
     }
 

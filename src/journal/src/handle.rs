@@ -11,11 +11,15 @@ use std::thread::{self, JoinHandle, Thread};
 
 use futures_channel::oneshot;
 
+use crate::anchor::{self, Anchor};
+use crate::condition::Shared;
 use crate::queue::{Outcome, Queue, Request};
 use crate::thread::WriterThread;
-use crate::verify::{Tail, verify_segment};
+use crate::verify::{self, Tail, verify_segment};
 use crate::writer::Writer;
-use crate::{Draft, Fault, Head, JournalError, Options, Records, frame, segment};
+use crate::{
+    Condition, Draft, Fault, Head, JournalError, Options, Records, Sealed, frame, sealed, segment,
+};
 
 /// An open journal. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -25,7 +29,7 @@ struct Inner {
     dir: PathBuf,
     max_payload_bytes: usize,
     queue: Arc<Queue>,
-    head: Arc<Mutex<Head>>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -47,12 +51,12 @@ impl Journal {
             .map_err(JournalError::io("create", dir))?;
         let lock = lock(dir)?;
         let writer = recover(dir, &options)?;
-        let head = Arc::new(Mutex::new(writer.head()));
+        let shared = Arc::new(Shared::new(writer.head()));
         let queue = Arc::new(Queue::new(&options));
         let writer_thread = WriterThread {
             writer,
             queue: Arc::clone(&queue),
-            head: Arc::clone(&head),
+            shared: Arc::clone(&shared),
             _lock: lock,
             #[cfg(feature = "planted-faults")]
             ack_before_write: options.fault == crate::PlantedFault::AckBeforeWrite,
@@ -65,7 +69,7 @@ impl Journal {
             dir: dir.to_owned(),
             max_payload_bytes: options.max_payload_bytes.min(frame::MAX_PAYLOAD_BYTES),
             queue,
-            head,
+            shared,
             thread: Mutex::new(Some(thread)),
         })))
     }
@@ -74,9 +78,9 @@ impl Journal {
     /// in order and numbered without gaps. Dropping the future does not take them back.
     ///
     /// # Errors
-    /// The future gives [`JournalError::TooLarge`], [`JournalError::Busy`] or
-    /// [`JournalError::Full`] if nothing was appended, [`JournalError::Failed`] or
-    /// [`JournalError::Closed`] if nothing more ever will be.
+    /// The future gives [`JournalError::TooLarge`], [`JournalError::Busy`],
+    /// [`JournalError::Full`] or [`JournalError::Unavailable`] if nothing was appended,
+    /// [`JournalError::Failed`] or [`JournalError::Closed`] if nothing more ever will be.
     pub fn append(&self, drafts: Vec<Draft>) -> Appending {
         let (answer, receiver) = oneshot::channel();
         let queued = self
@@ -107,7 +111,13 @@ impl Journal {
     /// The newest durable record.
     #[must_use]
     pub fn head(&self) -> Head {
-        *self.0.head.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shared.head()
+    }
+
+    /// Whether it can write, as far as the last try tells.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.0.shared.condition()
     }
 
     /// The acknowledged records from this number on; see [`crate::read`].
@@ -116,6 +126,14 @@ impl Journal {
     /// As for [`crate::read`].
     pub fn read(&self, from_seq: u64) -> Result<Records, JournalError> {
         crate::read(&self.0.dir, from_seq)
+    }
+
+    /// The segments that are no longer written, oldest first; see [`crate::sealed()`].
+    ///
+    /// # Errors
+    /// As for [`crate::sealed()`].
+    pub fn sealed(&self) -> Result<Vec<Sealed>, JournalError> {
+        sealed(&self.0.dir)
     }
 
     /// Where the files are.
@@ -215,16 +233,22 @@ fn recover(dir: &Path, options: &Options) -> Result<Writer, JournalError> {
     segment::remove_temporary(dir)?;
     let segments = segment::list(dir)?;
     let Some((newest, closed)) = segments.split_last() else {
-        return Writer::create(dir, options);
+        return match anchor::read(dir, Anchor::Removed)? {
+            None => Writer::create(dir, options),
+            Some(removed) => {
+                let seq = removed.seq.saturating_add(1);
+                Err(verify::fault(dir, seq, "no segment here").into())
+            }
+        };
     };
     let unverified = closed
         .len()
         .saturating_sub(options.verify_segments.saturating_sub(1));
     let mut at = None;
     for path in closed.get(unverified..).unwrap_or_default() {
-        at = Some(verify_segment(path, at, None, Tail::Exact)?.at());
+        at = Some(verify_segment(path, at, &[], Tail::Exact)?.at());
     }
-    let scan = verify_segment(newest, at, None, Tail::Open)?;
+    let scan = verify_segment(newest, at, &[], Tail::Open)?;
     if scan.header().origin != options.origin {
         let what = "journal belongs to another origin";
         return Err(Fault {

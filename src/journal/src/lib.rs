@@ -9,28 +9,39 @@
 //! open; damage to anything acknowledged is an error. What the files alone cannot
 //! show, a cut tail, [`verify`] finds with a [`Head`] that was kept elsewhere.
 //!
+//! A journal that cannot write refuses appends, tries by itself until it can, and says
+//! so in its [`Condition`]. Only damage to something acknowledged ends it for good.
+//!
 //! Absent on purpose: a clock, randomness, a runtime and any of our other crates.
 
+mod anchor;
+mod archive;
+mod condition;
 mod draft;
 mod error;
 #[cfg(feature = "planted-faults")]
 mod fault;
 mod frame;
 mod handle;
+mod limits;
 mod options;
 mod queue;
 mod read;
 mod scan;
+mod sealed;
 mod segment;
 mod thread;
 mod verify;
 mod writer;
 
-pub use draft::{Binding, Draft, Head, Receipt};
+pub use archive::{Progress, archive, verify_archive};
+pub use condition::Condition;
+pub use draft::{Binding, Draft, Head, Priority, Receipt};
 pub use error::{Fault, JournalError};
 #[cfg(feature = "planted-faults")]
 pub use fault::PlantedFault;
 pub use handle::{Appending, Journal};
 pub use options::Options;
 pub use read::{Records, Stored, read};
+pub use sealed::{Sealed, archived, note_archived, remove_through, removed, sealed};
 pub use verify::{Verified, verify, verify_archived};

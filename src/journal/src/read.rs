@@ -1,6 +1,7 @@
 //! Reading records back, from any number on, while the journal may still be growing.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::scan::{Scan, Step};
@@ -96,7 +97,16 @@ impl Records {
         let Some(path) = self.segments.pop_front() else {
             return Ok(false);
         };
-        let scan = Scan::open(&path)?;
+        let scan = match Scan::open(&path) {
+            // Removed since the list was made: reading goes on with what is kept.
+            Err(JournalError::Io { source, .. })
+                if source.kind() == ErrorKind::NotFound && !self.segments.is_empty() =>
+            {
+                self.at = None;
+                return Ok(true);
+            }
+            opened => opened?,
+        };
         if self.at.is_some_and(|at| at != scan.header().before) {
             return Err(scan
                 .fault("segment does not continue the one before")

@@ -1,9 +1,15 @@
 //! The writer thread: takes what is queued, encodes, commits as one group, answers.
+//!
+//! When the file system refuses, nobody is told that a record exists. If nothing was
+//! written, the next append simply tries again. If something may have been written, the
+//! queue is closed until the segment was read back and cut to its last durable record.
 
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crate::queue::{Outcome, Queue, Request};
+use crate::condition::{Condition, Shared, describe};
+use crate::limits::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::queue::{Outcome, Queue, Request, Taken};
 use crate::writer::Writer;
 use crate::{Head, JournalError, Receipt, frame};
 
@@ -13,8 +19,8 @@ const MAX_GROUP_BYTES: usize = 4 << 20;
 pub(crate) struct WriterThread {
     pub(crate) writer: Writer,
     pub(crate) queue: Arc<Queue>,
-    /// The newest durable record, for whoever asks the handle.
-    pub(crate) head: Arc<Mutex<Head>>,
+    /// What handles are told: the newest durable record, and whether it can write.
+    pub(crate) shared: Arc<Shared>,
     /// Held until the last byte is written, so that no one else writes this journal.
     pub(crate) _lock: File,
     #[cfg(feature = "planted-faults")]
@@ -22,25 +28,40 @@ pub(crate) struct WriterThread {
 }
 
 /// Whatever ends the thread, a panic included, appenders are told and not left waiting.
-struct EndQueue(Arc<Queue>);
+struct EndQueue(Arc<Queue>, Arc<Shared>);
 
 impl Drop for EndQueue {
     fn drop(&mut self) {
-        self.0.fail(JournalError::Closed);
+        if std::thread::panicking() {
+            let why = "the writer thread panicked";
+            self.1.note(Condition::Failed(why.into()));
+        }
+        self.0.fail(&JournalError::Closed);
     }
 }
 
 impl WriterThread {
     pub(crate) fn run(mut self) {
-        let _end = EndQueue(Arc::clone(&self.queue));
+        let _end = EndQueue(Arc::clone(&self.queue), Arc::clone(&self.shared));
         let mut taken = Vec::new();
         let mut buffer = Vec::new();
         let mut busy = false;
-        while self.queue.take(&mut taken, busy) {
-            busy = taken.len() > 1;
-            if let Err(error) = self.serve(&mut taken, &mut buffer) {
-                tracing::error!(%error, "journal failed: no more records are accepted");
-                self.queue.fail(error);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let most = self.needs_a_look().then_some(pause);
+            match self.queue.take(&mut taken, busy, most) {
+                Taken::Ended => break,
+                Taken::Nothing => {
+                    self.look();
+                    pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                }
+                Taken::Requests => {
+                    busy = taken.len() > 1;
+                    self.serve(&mut taken, &mut buffer);
+                    pause = FIRST_PAUSE;
+                }
+            }
+            if self.writer.is_torn() && !self.heal() {
                 return;
             }
         }
@@ -49,12 +70,62 @@ impl WriterThread {
         }
     }
 
-    /// Commits everything taken, in groups of bounded size. An error is fatal.
-    fn serve(
-        &mut self,
-        taken: &mut Vec<Request>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), JournalError> {
+    /// Whether there is something to try while nobody appends.
+    fn needs_a_look(&self) -> bool {
+        self.shared.condition() != Condition::Writable || self.writer.wants_next()
+    }
+
+    /// Tries what failed, so that it is known when it no longer does.
+    fn look(&mut self) {
+        self.writer.prepare_next();
+        if self.shared.condition() != Condition::Writable {
+            let tried = self.writer.probe();
+            self.note(tried.err().as_ref());
+        }
+    }
+
+    fn note(&self, error: Option<&JournalError>) {
+        self.shared
+            .note(error.map_or(Condition::Writable, Condition::from));
+    }
+
+    /// Takes back what may have been written, however long that takes. False when there is
+    /// nothing left to write to: the journal was closed meanwhile, or is damaged.
+    fn heal(&mut self) -> bool {
+        let mut pause = FIRST_PAUSE;
+        let mut first = true;
+        loop {
+            match self.writer.heal() {
+                Ok(()) => {
+                    self.queue.resume();
+                    // A sync that just failed may fail again: the next append tells.
+                    return true;
+                }
+                Err(JournalError::Damaged(fault)) => {
+                    let why: Arc<str> = fault.to_string().into();
+                    self.shared.note(Condition::Failed(Arc::clone(&why)));
+                    self.queue.fail(&JournalError::Failed(why));
+                    return false;
+                }
+                Err(error) => {
+                    let why = describe(&error);
+                    self.shared.note(Condition::Healing(Arc::clone(&why)));
+                    if first {
+                        self.queue.pause(&JournalError::Unavailable(why));
+                        first = false;
+                    }
+                }
+            }
+            if self.queue.wait_paused(pause) {
+                tracing::error!("journal was closed before it could write again");
+                return false;
+            }
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Commits everything taken, in groups of bounded size, until one fails.
+    fn serve(&mut self, taken: &mut Vec<Request>, buffer: &mut Vec<u8>) {
         let mut requests = taken.drain(..).peekable();
         while requests.peek().is_some() {
             buffer.clear();
@@ -72,28 +143,27 @@ impl WriterThread {
             }
             match self.writer.commit(buffer, head) {
                 Ok(()) => {
-                    *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head;
+                    self.shared.set_head(head);
+                    self.shared.note(Condition::Writable);
                     answer(answers, None);
                 }
-                Err(JournalError::Full) => answer(answers, Some(&JournalError::Full)),
                 Err(error) => {
-                    let failed = JournalError::Failed(describe(&error).into());
-                    answer(answers, Some(&failed));
-                    for request in requests {
-                        answer(vec![(request.answer, Vec::new())], Some(&failed));
+                    let refused = match error {
+                        JournalError::Full => JournalError::Full,
+                        error => JournalError::Unavailable(describe(&error)),
+                    };
+                    self.shared.note(Condition::from(&refused));
+                    answer(answers, Some(&refused));
+                    if self.writer.is_torn() {
+                        for request in requests {
+                            answer(vec![(request.answer, Vec::new())], Some(&refused));
+                        }
+                        return;
                     }
-                    return Err(failed);
                 }
             }
         }
-        Ok(())
     }
-}
-
-/// The error with its cause, for whoever has only the text.
-fn describe(error: &JournalError) -> String {
-    let source = std::error::Error::source(error);
-    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 fn encode(buffer: &mut Vec<u8>, head: &mut Head, request: &Request) -> Vec<Receipt> {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::anchor::{self, Anchor};
 use crate::scan::{Scan, Step};
 use crate::segment;
 use crate::{Fault, Head, JournalError};
@@ -18,7 +19,8 @@ pub struct Verified {
     pub origin: [u8; 32],
 }
 
-/// Verifies a complete journal, from record 1 to its newest record.
+/// Verifies a journal, from its oldest record to its newest one. The oldest is record 1, or
+/// the one after those that were removed in order.
 ///
 /// `known` is a head that was kept elsewhere: without one, a cut tail is found only as
 /// far as the local commit mark shows it, which whoever cuts a tail can cut as well.
@@ -47,52 +49,65 @@ fn verify_chain(
     archived: Option<&Head>,
     known: Option<&Head>,
 ) -> Result<Verified, JournalError> {
+    let removed = anchor::read(dir, Anchor::Removed)?;
     let segments = segment::list(dir)?;
-    let fault = |seq, what| {
-        JournalError::from(Fault {
-            seq,
-            file: dir.to_owned(),
-            offset: 0,
-            what,
-        })
-    };
+    let fault = |seq, what| JournalError::from(fault(dir, seq, what));
     let Some((newest, closed)) = segments.split_last() else {
         return Err(fault(1, "no segment here"));
     };
     let first = Scan::open(segments.first().unwrap_or(newest))?;
     let (before, origin) = (first.header().before, first.header().origin);
-    let expected = archived.copied().unwrap_or(Head {
+    let start = Head {
         seq: 0,
         hash: origin,
-    });
-    if before != expected {
+    };
+    let expected = archived.copied().or(removed).unwrap_or(start);
+    // A removal that was interrupted leaves segments that it has written off already.
+    let is_late = archived.is_none() && before.seq < expected.seq;
+    if before != expected && !is_late {
         let seq = expected.seq.saturating_add(1);
         return Err(fault(seq, "the oldest segment does not begin here"));
     }
+    let mut heads: Vec<Head> = known.copied().into_iter().collect();
+    heads.extend(is_late.then_some(expected));
     let mut at = before;
     for path in closed {
-        at = verify_segment(path, Some(at), known, Tail::Exact)?.at();
+        at = verify_segment(path, Some(at), &heads, Tail::Exact)?.at();
     }
-    let head = verify_segment(newest, Some(at), known, Tail::Open)?.at();
-    match known {
-        Some(known) if known.seq > head.seq => Err(fault(
-            head.seq.saturating_add(1),
-            "record is missing: the tail was cut",
-        )),
-        Some(known) if *known == before || known.seq > before.seq => Ok(Verified {
-            before,
-            head,
-            origin,
-        }),
-        Some(known) => Err(fault(
-            known.seq,
-            "record is archived and cannot be compared",
-        )),
-        None => Ok(Verified {
-            before,
-            head,
-            origin,
-        }),
+    let head = verify_segment(newest, Some(at), &heads, Tail::Open)?.at();
+    let verified = Verified {
+        before,
+        head,
+        origin,
+    };
+    verified.check_known(known, dir)?;
+    Ok(verified)
+}
+
+impl Verified {
+    /// Whether a head that was kept elsewhere was met on the way.
+    pub(crate) fn check_known(&self, known: Option<&Head>, dir: &Path) -> Result<(), Fault> {
+        match known {
+            Some(known) if known.seq > self.head.seq => {
+                let seq = self.head.seq.saturating_add(1);
+                Err(fault(dir, seq, "record is missing: the tail was cut"))
+            }
+            Some(known) if *known != self.before && known.seq <= self.before.seq => {
+                let what = "record is archived and cannot be compared";
+                Err(fault(dir, known.seq, what))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A fault that is not at a place in one file.
+pub(crate) fn fault(file: &Path, seq: u64, what: &'static str) -> Fault {
+    Fault {
+        seq,
+        file: file.to_owned(),
+        offset: 0,
+        what,
     }
 }
 
@@ -105,11 +120,12 @@ pub(crate) enum Tail {
     Open,
 }
 
-/// Verifies one segment, which must continue `at` if that is known; returns the walk at its end.
+/// Verifies one segment, which must continue `at` if that is known and hold those of the
+/// `known` heads that are in it; returns the walk at its end.
 pub(crate) fn verify_segment(
     path: &Path,
     at: Option<Head>,
-    known: Option<&Head>,
+    known: &[Head],
     tail: Tail,
 ) -> Result<Scan, JournalError> {
     let mut scan = Scan::open(path)?;
@@ -126,7 +142,7 @@ pub(crate) fn verify_segment(
             hash: stored.hash,
         };
         let differs = |head: &Head| head.seq == here.seq && head.hash != here.hash;
-        if known.is_some_and(differs) || mark.as_ref().is_some_and(differs) {
+        if known.iter().any(differs) || mark.as_ref().is_some_and(differs) {
             let what = "record is not the one that was acknowledged";
             return Err(Fault {
                 seq: here.seq,

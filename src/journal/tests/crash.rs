@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, io, thread};
 
-use journal::{Binding, Draft, Journal, Options, PlantedFault, read, verify};
+use journal::{Binding, Draft, Journal, Options, PlantedFault, Priority, read, verify};
 use tempfile::TempDir;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -61,7 +61,11 @@ fn child(dir: &Path, honest: bool) -> Outcome<()> {
                 loop {
                     let payload = vec![writer.to_le_bytes()[0]; 200];
                     let binding = Binding::of(&[writer.to_be_bytes(), n.to_be_bytes()].concat());
-                    let outcome = journal.append_blocking(vec![Draft { binding, payload }]);
+                    let outcome = journal.append_blocking(vec![Draft {
+                        priority: Priority::default(),
+                        binding,
+                        payload,
+                    }]);
                     let receipts = outcome.map_err(|error| error.to_string())?;
                     let receipt = receipts.first().ok_or("no receipt")?;
                     let line = format!("{} {:?}\n", receipt.seq(), receipt.binding());

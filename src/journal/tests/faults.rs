@@ -3,17 +3,20 @@
 #[cfg(test)]
 mod tests {
     use std::future::Future;
+    use std::os::unix::fs::FileExt as _;
     use std::pin::Pin;
     use std::sync::Arc;
     use std::task::{Context, Poll, Wake, Waker};
 
     use journal::{
-        Binding, Draft, Journal, JournalError, Options, PlantedFault, Receipt, read, verify,
+        Binding, Condition, Draft, Journal, JournalError, Options, PlantedFault, Priority, Receipt,
+        read, verify,
     };
     use tempfile::TempDir;
 
     fn draft(bytes: usize) -> Draft {
         Draft {
+            priority: Priority::default(),
             binding: Binding::of(b"serial"),
             payload: vec![1; bytes],
         }
@@ -30,8 +33,54 @@ mod tests {
         .unwrap()
     }
 
+    /// Appends until the journal takes it; how often it was refused as unavailable.
+    fn append_until_taken(journal: &Journal) -> u32 {
+        let mut refused = 0;
+        loop {
+            match journal.append_blocking(vec![draft(10)]) {
+                Ok(_) => return refused,
+                Err(JournalError::Unavailable(_)) => refused += 1,
+                Err(other) => panic!("{other}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the journal is in a condition of this kind.
+    fn await_condition(journal: &Journal, holds: impl Fn(&Condition) -> bool) {
+        while !holds(&journal.condition()) {
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
-    fn a_failed_sync_is_fatal_for_every_later_append() {
+    fn s9_a_failed_sync_heals_by_itself() {
+        let dir = TempDir::new().unwrap();
+        let journal = open(&dir, PlantedFault::SyncFailsFor { after: 4, times: 5 });
+        // Opening a new journal syncs nothing that the fault counts.
+        for _ in 0..4 {
+            journal.append_blocking(vec![draft(10)]).unwrap();
+        }
+        assert!(append_until_taken(&journal) > 0);
+        assert_eq!(journal.condition(), Condition::Writable);
+        let head = journal.head();
+        assert_eq!(head.seq, 5, "a refused record was kept");
+        journal.close();
+        verify(dir.path(), Some(&head)).unwrap();
+        assert_eq!(read(dir.path(), 1).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn s9_it_is_known_to_be_well_again_without_an_append() {
+        let dir = TempDir::new().unwrap();
+        let journal = open(&dir, PlantedFault::SyncFailsFor { after: 1, times: 3 });
+        journal.append_blocking(vec![draft(10)]).unwrap();
+        journal.append_blocking(vec![draft(10)]).unwrap_err();
+        await_condition(&journal, |at| *at == Condition::Writable);
+    }
+
+    #[test]
+    fn s9_while_syncs_fail_nothing_is_acknowledged() {
         let dir = TempDir::new().unwrap();
         let journal = open(&dir, PlantedFault::SyncFailsAfter(2));
         journal.append_blocking(vec![draft(10)]).unwrap();
@@ -40,15 +89,80 @@ mod tests {
         for _ in 0..3 {
             let outcome = journal.append_blocking(vec![draft(10)]);
             assert!(
-                matches!(outcome, Err(JournalError::Failed(_))),
+                matches!(outcome, Err(JournalError::Unavailable(_))),
                 "{outcome:?}"
             );
             assert_eq!(journal.head(), head);
+            assert!(matches!(journal.condition(), Condition::Healing(_)));
         }
         journal.close();
         verify(dir.path(), Some(&head)).unwrap();
         let reopened = open(&dir, PlantedFault::None);
         assert!(reopened.head().seq >= 2);
+    }
+
+    #[test]
+    fn s9_without_descriptors_the_segment_in_use_grows() {
+        let dir = TempDir::new().unwrap();
+        let options = Options {
+            segment_bytes: 8192,
+            fault: PlantedFault::NoNextSegment,
+            ..Options::default()
+        };
+        let journal = Journal::open(dir.path(), options).unwrap();
+        for _ in 0..40 {
+            journal.append_blocking(vec![draft(1000)]).unwrap();
+        }
+        assert_eq!(journal.condition(), Condition::Writable);
+        let head = journal.head();
+        journal.close();
+        assert_eq!(verify(dir.path(), Some(&head)).unwrap().head.seq, 40);
+    }
+
+    #[test]
+    fn s9_damage_found_while_healing_ends_the_journal() {
+        let dir = TempDir::new().unwrap();
+        let journal = open(&dir, PlantedFault::SyncFailsFor { after: 1, times: 1 });
+        journal.append_blocking(vec![draft(10)]).unwrap();
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let segment = files
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|it| it == "journal"))
+            .unwrap();
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(segment)
+            .unwrap();
+        file.write_all_at(&[0xff; 4], 4096 + 48).unwrap();
+        journal.append_blocking(vec![draft(10)]).unwrap_err();
+        await_condition(&journal, |at| matches!(at, Condition::Failed(_)));
+        let outcome = journal.append_blocking(vec![draft(10)]);
+        assert!(
+            matches!(outcome, Err(JournalError::Failed(_))),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn s8_each_priority_leaves_room_for_those_above_it() {
+        let options = Options {
+            max_queue_records: 16,
+            ..Options::default()
+        };
+        for (priority, most) in Priority::ALL.into_iter().zip([2, 12, 14, 16]) {
+            let dir = TempDir::new().unwrap();
+            let journal = Journal::open(dir.path(), options.clone()).unwrap();
+            let drafts = |count| {
+                let of = |n| Draft {
+                    priority,
+                    ..draft(n)
+                };
+                (0..count).map(of).collect()
+            };
+            assert_eq!(journal.append_blocking(drafts(most)).unwrap().len(), most);
+            let outcome = journal.append_blocking(drafts(most + 1));
+            assert!(matches!(outcome, Err(JournalError::Busy)), "{priority:?}");
+        }
     }
 
     #[test]
@@ -93,7 +207,7 @@ mod tests {
     fn a_full_queue_refuses_at_once() {
         let dir = TempDir::new().unwrap();
         let options = Options {
-            max_queue_records: 4,
+            max_queue_records: 5,
             ..Options::default()
         };
         let journal = Journal::open(dir.path(), options).unwrap();
@@ -119,6 +233,7 @@ mod tests {
                     for n in 0..20_u8 {
                         let bindings = [Binding::of(&[thread, n]), Binding::NONE];
                         let drafts = bindings.map(|binding| Draft {
+                            priority: Priority::default(),
                             binding,
                             payload: vec![n],
                         });

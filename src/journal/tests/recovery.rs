@@ -6,7 +6,7 @@ mod tests {
     use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
     use std::path::{Path, PathBuf};
 
-    use journal::{Binding, Draft, Journal, JournalError, Options, read, verify};
+    use journal::{Binding, Draft, Journal, JournalError, Options, Priority, read, verify};
     use proptest::prelude::*;
     use tempfile::TempDir;
 
@@ -14,6 +14,7 @@ mod tests {
 
     fn draft(n: usize) -> Draft {
         Draft {
+            priority: Priority::default(),
             binding: Binding::of(&n.to_be_bytes()),
             payload: vec![7; n % 300],
         }

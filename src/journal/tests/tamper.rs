@@ -5,7 +5,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use journal::{Binding, Draft, Head, Journal, JournalError, Options, read, verify};
+    use journal::{Binding, Draft, Head, Journal, JournalError, Options, Priority, read, verify};
     use tempfile::TempDir;
 
     const DATA_START: usize = 4096;
@@ -24,6 +24,7 @@ mod tests {
         let journal = Journal::open(dir.path(), small()).unwrap();
         for n in 0..12_u8 {
             let draft = Draft {
+                priority: Priority::default(),
                 binding: Binding::of(&[n]),
                 payload: vec![n; 40 + usize::from(n)],
             };
@@ -164,6 +165,7 @@ mod tests {
         let other = TempDir::new().unwrap();
         let journal = Journal::open(other.path(), small()).unwrap();
         let draft = || Draft {
+            priority: Priority::default(),
             binding: Binding::of(&[0]),
             payload: vec![0; 40],
         };

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use journal::Priority;
+
 use crate::limits;
 use crate::listeners::ops::{Check, Report, Vitals};
 use crate::metrics::{self, number, seconds, set};
@@ -18,6 +20,8 @@ impl Vitals for Health {
             stopping(server),
             view(server),
             journal(server),
+            disk(server),
+            retention(server),
             clock(server),
             x509(server),
             jwt(server),
@@ -116,11 +120,41 @@ fn view(server: &Server) -> Check {
 }
 
 fn journal(server: &Server) -> Check {
+    let health = server.audit.health();
+    let problem = health.problem();
     check(
         "journal",
-        server.audit.is_writable(),
+        problem.is_empty(),
         "records are made".into(),
-        "records cannot be made, so nothing is signed; look at the disk and at the log".into(),
+        format!("{problem}; nothing is signed without a record: look at the disk and at the log"),
+    )
+}
+
+/// Told, but never a reason not to be ready: the disk has its own check.
+fn retention(server: &Server) -> Check {
+    let problem = server.audit.retention_problem();
+    let detail = if problem.is_empty() {
+        "old records are archived and removed as configured".to_owned()
+    } else {
+        format!("behind: {problem}")
+    };
+    check("retention", true, detail, String::new())
+}
+
+/// Not ready once issuance is stopped; what strangers cause is no reason.
+fn disk(server: &Server) -> Check {
+    let status = server.audit.disk();
+    let free = status.free >> 20;
+    let issues = status
+        .refused
+        .is_none_or(|refused| refused < Priority::Issuance);
+    check(
+        "disk",
+        issues,
+        format!("{free} MiB are free"),
+        format!(
+            "{free} MiB are free: nothing is issued until there is space; it goes on by itself"
+        ),
     )
 }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use identity::EntryId;
-use records::AuditKind;
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
@@ -128,9 +127,6 @@ pub(crate) async fn sweep(server: &Server) {
         Ok(count) => tracing::info!(count, "expired join tokens removed"),
         Err(failure) => tracing::warn!(%failure, "expired join tokens could not be removed"),
     }
-    if !server.audit.is_writable() {
-        probe_journal(server).await;
-    }
     if let Err(failure) = server.authorities.prune_expired().await {
         tracing::warn!(%failure, "expired authorities of others could not be removed");
     }
@@ -141,18 +137,6 @@ pub(crate) async fn sweep(server: &Server) {
     }
     if let Err(failure) = sweep_entries(server).await {
         tracing::warn!(%failure, "expired entries could not be removed");
-    }
-}
-
-/// After a failure: tries whether records can be made again, or nobody would notice
-/// on a server that is sent nothing because it is not ready.
-async fn probe_journal(server: &Server) {
-    let mut record = server.audit.record(AuditKind::Startup, &Caller::Server);
-    record.detail = "records can be made again";
-    if let Ok(draft) = server.audit.draft(&record)
-        && server.audit.append(vec![draft]).await.is_ok()
-    {
-        tracing::info!("records can be made again");
     }
 }
 

@@ -6,6 +6,23 @@ use std::time::Duration;
 
 use identity::Seconds;
 
+/// So much at once, and so much more each second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// At once.
+    pub burst: u64,
+    /// More each second, up to `burst` again.
+    pub each_second: u64,
+}
+
+impl Allowance {
+    /// So much at once, and so much more each second.
+    #[must_use]
+    pub const fn new(burst: u64, each_second: u64) -> Self {
+        Self { burst, each_second }
+    }
+}
+
 /// The most items in one batch call (entries, CSRs); SPIRE's agents send at most this many.
 pub const MAX_BATCH: usize = 500;
 /// The most changes of entries that are applied in one commit.
@@ -145,9 +162,43 @@ pub const MAX_SUBSCRIBERS: usize = 50_000;
 /// The most streams over which one agent follows: it needs one, and a few more while
 /// lost connections are found out.
 pub const MAX_SUBSCRIPTIONS_PER_AGENT: usize = 8;
-/// The most refusals of strangers that get a record, each second; more are counted.
-/// Whoever may call nothing shall not be able to fill the journal.
-pub const MAX_STRANGER_RECORDS: u32 = 100;
+/// Refusals of one address without a certificate (of one /64 with IPv6) that get a record
+/// each; more are counted and told in one record a minute.
+pub const ADDRESS_REFUSALS: Allowance = Allowance::new(20, 1);
+/// The same for all addresses together.
+pub const STRANGER_REFUSALS: Allowance = Allowance::new(200, 10);
+/// The same for one SPIFFE ID.
+pub const ONE_PEER_REFUSALS: Allowance = Allowance::new(1_000, 10);
+/// The same for one entry that a SPIFFE ID asks for.
+pub const ENTRY_REFUSALS: Allowance = Allowance::new(100, 2);
+/// The same for all SPIFFE IDs together.
+pub const PEER_REFUSALS: Allowance = Allowance::new(5_000, 100);
+/// Sources whose use of the decision log is counted apart; more share one account.
+pub const MAX_BUDGET_ACCOUNTS: usize = 16_384;
+/// Sources named when refusals are told that got no record each; the rest are summed up.
+pub const MAX_UNRECORDED_SOURCES: usize = 16;
+/// Between two such records of a source.
+pub const UNRECORDED_PERIOD: Duration = Duration::from_secs(60);
+/// Between two looks at the decision log and its disk.
+pub const JOURNAL_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at what is to be archived and removed.
+pub const RETENTION_PERIOD: Duration = Duration::from_secs(60);
+/// How long the journal may fail to write, for another reason than a full disk, before
+/// the process ends so that it is started again.
+pub const JOURNAL_HEALS_WITHIN: Duration = Duration::from_secs(30);
+/// Between two log lines about a failure that every call meets.
+pub const TROUBLE_LOG_PERIOD: Duration = Duration::from_secs(60);
+/// The most credentials that are kept in mind to be found by a revocation.
+pub const MAX_OUTSTANDING: usize = 262_144;
+/// The same for one SPIFFE ID.
+pub const MAX_OUTSTANDING_OF_ID: usize = 1_024;
+/// A log with at most so many records is read for them before the start goes on.
+pub const FILLED_AT_START: u64 = 20_000;
+/// How many seconds of a byte share of the decision log may be used at once.
+pub const SHARE_BURST_SECONDS: u64 = 32;
+/// The longest list of audiences in a record, in bytes; of a longer one the first
+/// audiences and the hash of all are kept.
+pub const MAX_RECORDED_AUDIENCES: usize = 256;
 /// The largest policy set, in bytes of its files.
 pub const MAX_POLICY_BYTES: usize = 8 << 20;
 /// The most activations of policy sets that are kept, with the sets they name.

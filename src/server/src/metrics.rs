@@ -25,6 +25,15 @@ pub(crate) const STORE_COMMIT_SECONDS: &str = "bulla_store_commit_seconds";
 pub(crate) const AUDIT_APPEND_SECONDS: &str = "bulla_audit_append_seconds";
 /// Records appended but not yet durable.
 pub(crate) const AUDIT_LAG: &str = "bulla_audit_lag";
+/// Refusals that got no record of their own, because their callers caused too many.
+pub(crate) const REFUSALS_UNRECORDED: &str = "bulla_refusals_unrecorded_total";
+/// Requests refused because their records exceed the caller's share of the log.
+pub(crate) const RECORDS_OVER_SHARE: &str = "bulla_records_over_share_total";
+/// Free space on the disk of the data directory, in MiB.
+pub(crate) const DISK_FREE_MIB: &str = "bulla_disk_free_mib";
+/// How many kinds of work are stopped for lack of space: records of strangers' refusals,
+/// then issuance, then changes by administrators.
+pub(crate) const DISK_STOPPED: &str = "bulla_disk_stopped";
 /// Stored records that could not be read and are left out.
 pub(crate) const POISON_RECORDS: &str = "bulla_poison_records";
 /// Attestations that wait for a slot.
@@ -104,6 +113,11 @@ pub(crate) fn limit(
     gauge!(LIMIT_USED, &labels).set(whole(reading.used));
     gauge!(LIMIT_AT_BOUND, &labels).set(number(reading.at_bound.len()));
     counter!(LIMIT_REFUSED, &labels).absolute(reading.refused);
+}
+
+/// Counts one of anything.
+pub(crate) fn count(name: &'static str) {
+    counter!(name).increment(1);
 }
 
 /// Sets one gauge from a whole number of anything.

@@ -14,6 +14,7 @@ use store::Store;
 use store::memory::Memory;
 use store::sled_engine::{OpenError, Sled, SledOptions};
 
+use crate::audit;
 use crate::clock::Clock;
 use crate::config::{Settings, StoreEngine};
 use crate::entropy::{Entropy, NoEntropy};
@@ -61,6 +62,13 @@ pub(crate) fn open(
     clock: &Clock,
 ) -> Result<Opened, StorageFailure> {
     let keys = key_storage::open(settings, entropy, clock)?;
+    // Neither journal nor store opens on a disk that is really full.
+    let free = audit::free_bytes(&settings.data_dir);
+    if free.is_some_and(|free| free < settings.watermarks.floor())
+        && audit::release_reserve(&settings.data_dir)
+    {
+        tracing::error!("disk is full: the reserve of space was given up to start");
+    }
     let journal_dir = settings.data_dir.join("journal");
     let journal = Journal::open(
         &journal_dir,
@@ -137,6 +145,7 @@ fn open_store(settings: &Settings, entropy: &Entropy) -> Result<Arc<dyn Store>, 
         StoreEngine::Sled => {
             let options = SledOptions {
                 cache_bytes: settings.store_cache_bytes,
+                reserve_bytes: settings.watermarks.floor(),
                 limits: store_limits(),
                 ..SledOptions::new(randomness)
             };

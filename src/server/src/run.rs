@@ -11,6 +11,7 @@ use records::AuditKind;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
+use crate::audit;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
@@ -39,6 +40,11 @@ pub enum RunError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The decision log cannot be written, and did not heal.
+    #[error(
+        "decision log cannot be written: {0}; look at its disk and at the limit of open files, then start the server again"
+    )]
+    Journal(String),
     /// Something of the runtime.
     #[error("server failed: {0}")]
     Failed(String),
@@ -97,12 +103,16 @@ pub async fn run_with(
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), svid, schedule));
     let publishing = tokio::spawn(revocation::publish(Arc::clone(&server)));
     let watchdog = tokio::spawn(watchdog(Arc::clone(&server)));
+    let mut keeping = tokio::spawn(audit::keep(server.audit.clone()));
     announce(&server, &ready)?;
     let serving = listeners.serve(&server, metrics);
     tokio::pin!(serving);
     on_ready(&ready);
+    let mut ended = None;
     tokio::select! {
         served = &mut serving => served?,
+        // Nothing can be signed any more: ends, so that whoever watches starts it again.
+        kept = &mut keeping => ended = Some(journal_ended(kept)),
         () = shutdown => {
             tracing::info!("shutting down");
             tell_systemd(&[NotifyState::Stopping]);
@@ -112,6 +122,10 @@ pub async fn run_with(
     }
     let _already = stop.send(true);
     watchdog.abort();
+    keeping.abort();
+    if let Some(error) = ended {
+        return Err(error);
+    }
     // It waits for nothing but a signature.
     publishing.abort();
     if let Err(error) = housekeeping.await {
@@ -119,6 +133,13 @@ pub async fn run_with(
     }
     close(&server, journal, store).await;
     Ok(())
+}
+
+fn journal_ended(kept: Result<audit::JournalHealth, tokio::task::JoinError>) -> RunError {
+    RunError::Journal(match kept {
+        Ok(health) => health.problem(),
+        Err(error) => format!("whoever looks after it ended: {error}"),
+    })
 }
 
 /// Tells everybody where the server is: the log, systemd, and a file that tools read.
@@ -162,7 +183,8 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Says "alive" at half the interval systemd asks for, while the view is fresh.
+/// Says "alive" at half the interval systemd asks for, while the view is fresh and
+/// records can be made. A full disk is no reason to be started again.
 async fn watchdog(server: Arc<Server>) {
     let Some(interval) = sd_notify::watchdog_enabled() else {
         return;
@@ -170,7 +192,11 @@ async fn watchdog(server: Arc<Server>) {
     let mut tick = tokio::time::interval((interval / 2).max(Duration::from_millis(100)));
     loop {
         tick.tick().await;
-        if server.state.check_fresh().is_ok() {
+        let writes = !matches!(
+            server.audit.health().condition,
+            journal::Condition::Healing(_) | journal::Condition::Failed(_)
+        );
+        if writes && server.state.check_fresh().is_ok() {
             tell_systemd(&[NotifyState::Watchdog]);
         }
     }

@@ -12,7 +12,7 @@ use store::Store;
 use tokio::sync::watch;
 
 use crate::attest::{Attestation, Terms};
-use crate::audit::Audit;
+use crate::audit::{Audit, AuditParts};
 use crate::authorities::{self, Authorities, Plan};
 use crate::authz::{self, Accounts};
 use crate::budgets::Budgets;
@@ -88,24 +88,18 @@ impl Server {
         authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
         let budgets = Budgets::default();
-        let audit = Audit::new(
-            opened.journal,
-            &opened.journal_dir,
-            opened.newest_record_ms,
-            (clock.clone(), meters.clone()),
-            stopping.clone(),
-        );
-        record_start(&audit).await?;
+        let (store, keys) = (Arc::clone(&opened.store), Arc::clone(&opened.keys));
+        let audit = start_audit(&settings, opened, (&clock, &meters), stopping.clone()).await?;
         let bundles = LiveBundles::empty();
         let state = load(
             &settings,
-            (opened.store, &bundles),
+            (store, &bundles),
             &audit,
             (&clock, &entropy, &meters),
         )
         .await?;
         let authorities = Authorities::start(authorities::Parts {
-            keys: opened.keys,
+            keys,
             state: state.clone(),
             audit: audit.clone(),
             clock: clock.clone(),
@@ -113,6 +107,7 @@ impl Server {
             plan: plan(&settings)?,
         })
         .await?;
+        audit.fill_outstanding(authorities.longest()).await;
         let issuer = Issuer::new(issue::Parts {
             state: state.clone(),
             authorities: authorities.clone(),
@@ -188,9 +183,27 @@ async fn load(
     Ok(state)
 }
 
-async fn record_start(audit: &Audit) -> Result<(), Failure> {
+/// The decision log, with the record of this start.
+async fn start_audit(
+    settings: &Settings,
+    opened: Opened,
+    (clock, meters): (&Clock, &Meters),
+    stopping: watch::Receiver<bool>,
+) -> Result<Audit, Failure> {
+    let parts = AuditParts {
+        journal: opened.journal,
+        dir: opened.journal_dir,
+        disk: (settings.data_dir.clone(), settings.watermarks),
+        shares: settings.journal_shares,
+        retention: settings.retention.clone(),
+        newest_ms: opened.newest_record_ms,
+        clock: clock.clone(),
+        meters: meters.clone(),
+    };
+    let audit = Audit::new(parts, stopping);
     let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;
-    audit.append(vec![draft]).await.map(|_| ())
+    audit.append(vec![draft]).await?;
+    Ok(audit)
 }
 
 /// Attestation on what the issuer stands on.

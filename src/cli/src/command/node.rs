@@ -193,6 +193,27 @@ pub enum AuditCommand {
         #[command(flatten)]
         admin: AdminSocket,
     },
+    /// Copy segments that are no longer written to a folder, and verify each copy.
+    #[command(after_help = "Examples:
+  bulla audit archive --to /mnt/archive
+  bulla audit archive --to /mnt/archive --remove
+Run it on the server's machine; the server may be running. An interrupted run is gone on with
+by the next. What is archived is removed when its time is over, or at once with --remove.")]
+    Archive {
+        /// Where the copies go.
+        #[arg(long, value_name = "FOLDER")]
+        to: PathBuf,
+        /// The journal's folder.
+        #[arg(
+            long,
+            value_name = "FOLDER",
+            default_value = "/var/lib/bulla/server/journal"
+        )]
+        dir: PathBuf,
+        /// Remove from the journal what is archived.
+        #[arg(long)]
+        remove: bool,
+    },
     /// Write records as JSON lines, oldest first: for archives and other systems.
     #[command(after_help = "Examples:
   bulla audit export > audit.jsonl
@@ -218,11 +239,15 @@ the member `decision`.")]
     #[command(after_help = "Examples:
   bulla audit verify
   bulla audit verify --dir /var/lib/bulla/server/journal --seq 812 --hash 3f9c…
+  bulla audit verify --archive /mnt/archive --dir /var/lib/bulla/server/journal
 A sequence number and hash that were kept elsewhere also reveal a cut tail.")]
     Verify {
         /// A journal folder to check without a server.
         #[arg(long, value_name = "FOLDER")]
         dir: Option<PathBuf>,
+        /// A folder with archived segments, checked first; the journal must go on from it.
+        #[arg(long, value_name = "FOLDER")]
+        archive: Option<PathBuf>,
         /// The sequence number of a head that was kept elsewhere.
         #[arg(long, requires = "hash")]
         seq: Option<u64>,

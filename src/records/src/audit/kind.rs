@@ -93,6 +93,8 @@ kinds! {
     Revoke = 100 "revoke",
     /// A revocation was lifted.
     RevokeLift = 101 "revoke_lift",
+    /// Segments of this log were archived, or removed after their time.
+    Retention = 110 "retention",
     /// A call was refused before it was any of the above.
     Refusal = 90 "refusal",
 }

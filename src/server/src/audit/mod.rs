@@ -2,15 +2,26 @@
 //!
 //! A record that cannot be made durable means that the deed does not happen. What
 //! reaches a record is what an auditor needs; secrets and selectors never do.
+//!
+//! Who may cause how many records is in [`budget`], how much disk they may use in
+//! [`disk`], and what happens by itself in [`keeper`].
 
+mod audiences;
+mod budget;
+mod disk;
+mod health;
+mod keeper;
+mod outstanding;
+mod priority;
 mod read;
+mod retention;
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use journal::{Binding, Draft, Journal, JournalError, Receipt};
-use records::{AuditKind, AuditOutcome};
+use identity::{Revoked, Timestamp};
+use journal::{Binding, Draft, Journal, JournalError, Priority, Receipt};
+use records::{AuditKind, AuditOutcome, AuditRecord};
 use tokio::sync::{Semaphore, watch};
 
 use crate::caller::Caller;
@@ -20,7 +31,14 @@ use crate::failure::{Failure, Kind};
 use crate::limits;
 use crate::metrics::{self, Meters};
 
+pub(crate) use audiences::recorded_audiences;
+pub(crate) use budget::Shares;
+pub(crate) use disk::{DiskStatus, Watermarks, free_bytes, release_reserve};
+pub(crate) use health::JournalHealth;
+pub(crate) use keeper::keep;
+pub(crate) use outstanding::{Found, Issued};
 pub(crate) use read::{AuditFilter, AuditOrder, Seen};
+pub(crate) use retention::Retention;
 
 /// The decision log. Cheap to clone.
 #[derive(Clone)]
@@ -37,28 +55,51 @@ struct Parts {
     /// Those who follow are let go when the server stops.
     stopping: watch::Receiver<bool>,
     guard: ClockGuard,
-    /// Whether the last append failed.
-    failing: AtomicBool,
+    /// Since when the journal cannot write.
+    trouble: health::Trouble,
+    budget: budget::Budget,
+    disk: disk::Disk,
+    keeping: retention::Keeping,
+    outstanding: Mutex<outstanding::Outstanding>,
+}
+
+/// What a decision log stands on.
+pub(crate) struct AuditParts {
+    /// The open journal.
+    pub(crate) journal: Journal,
+    /// Where its files are.
+    pub(crate) dir: PathBuf,
+    /// The directory whose space is watched, and how.
+    pub(crate) disk: (PathBuf, Watermarks),
+    /// How many bytes of records each caller may cause.
+    pub(crate) shares: Shares,
+    /// How long records are kept.
+    pub(crate) retention: Retention,
+    /// The time of the newest record, in milliseconds since the Unix epoch.
+    pub(crate) newest_ms: i64,
+    /// The clock.
+    pub(crate) clock: Clock,
+    /// What is counted.
+    pub(crate) meters: Meters,
 }
 
 impl Audit {
-    /// Takes an open journal. `newest_ms` is the time of its newest record.
-    pub(crate) fn new(
-        journal: Journal,
-        dir: &Path,
-        newest_ms: i64,
-        (clock, meters): (Clock, Meters),
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+    /// A decision log on an open journal.
+    pub(crate) fn new(parts: AuditParts, stopping: watch::Receiver<bool>) -> Self {
+        let AuditParts { journal, clock, .. } = parts;
         Self(Arc::new(Parts {
             appended: watch::Sender::new(journal.head().seq),
             journal,
-            dir: dir.to_path_buf(),
-            guard: ClockGuard::new(clock.clone(), newest_ms),
+            keeping: retention::Keeping::new(parts.retention, &parts.dir),
+            dir: parts.dir,
+            guard: ClockGuard::new(clock.clone(), parts.newest_ms),
+            budget: budget::Budget::new(parts.shares, clock.since_boot()),
             clock,
-            meters,
+            meters: parts.meters,
             readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
-            failing: AtomicBool::new(false),
+            trouble: health::Trouble::default(),
+            disk: disk::Disk::new(&parts.disk.0, parts.disk.1),
+            outstanding: Mutex::default(),
             stopping,
         }))
     }
@@ -69,11 +110,6 @@ impl Audit {
     /// [`Kind::Unavailable`], with what is wrong.
     pub(crate) fn check_clock(&self) -> Result<(), Failure> {
         self.0.guard.check()
-    }
-
-    /// Whether records can be made, as far as the last try tells.
-    pub(crate) fn is_writable(&self) -> bool {
-        !self.0.failing.load(Ordering::Relaxed)
     }
 
     /// By how many seconds the wall clock stands behind the newest record.
@@ -95,7 +131,8 @@ impl Audit {
     /// Makes a record ready to be appended, bound to its serial or `jti`.
     ///
     /// # Errors
-    /// It does not fit into one record.
+    /// It does not fit into one record, or the caller asks for more than its share of the
+    /// log holds.
     pub(crate) fn draft(&self, record: &records::Audit<'_>) -> Result<Draft, Failure> {
         let binding = if !record.serial.is_empty() {
             Binding::of(record.serial)
@@ -114,7 +151,33 @@ impl Audit {
         record: &records::Audit<'_>,
     ) -> Result<Draft, Failure> {
         let payload = record.encode().map_err(Failure::invalid)?;
-        Ok(Draft { binding, payload })
+        self.charge(record, payload.len())?;
+        Ok(Draft {
+            priority: priority::of(record),
+            binding,
+            payload,
+        })
+    }
+
+    /// Before anything is signed: whoever asks for it pays for its record.
+    fn charge(&self, record: &records::Audit<'_>, bytes: usize) -> Result<(), Failure> {
+        let (records::Caller::Spiffe(caller), true) =
+            (record.caller, priority::is_charged(record.kind))
+        else {
+            return Ok(());
+        };
+        let now = self.0.clock.since_boot();
+        let charged = self.0.budget.charge(caller, record.entry_id, bytes, now);
+        charged.map_err(|source| {
+            metrics::count(metrics::RECORDS_OVER_SHARE);
+            if self.0.trouble.may_log("share", now) {
+                tracing::warn!(%source, "asks for more than its share of the decision log holds");
+            }
+            Failure::new(
+                Kind::Exhausted,
+                format!("{source} asks for more in a short time than its share of the decision log holds; keep what was issued and use it again, or try again in a minute"),
+            )
+        })
     }
 
     /// Appends a group of records; returns when all of them are durable.
@@ -125,6 +188,9 @@ impl Audit {
         if drafts.is_empty() {
             return Ok(Vec::new());
         }
+        let priority = drafts.iter().map(|draft| draft.priority).max();
+        self.0.disk.admit(priority.unwrap_or_default())?;
+        let issued = issued(&drafts);
         let started = self.0.clock.since_boot();
         let count = metrics::number(drafts.len());
         self.0.meters.audit_lag.increment(count);
@@ -132,10 +198,7 @@ impl Audit {
         self.0.meters.audit_lag.decrement(count);
         let took = self.0.clock.since_boot().saturating_sub(started);
         self.0.meters.append_seconds.record(took.as_secs_f64());
-        self.0
-            .failing
-            .store(is_broken(&receipts), Ordering::Relaxed);
-        let receipts = receipts.map_err(|error| no_record(&error))?;
+        let receipts = receipts.map_err(|error| self.no_record(&error))?;
         if let Some(newest) = receipts.last() {
             let seq = newest.seq();
             self.0
@@ -143,7 +206,44 @@ impl Audit {
                 .send_if_modified(|at| std::mem::replace(at, seq.max(*at)) < seq);
             self.0.guard.recorded();
         }
+        self.note_issued(issued);
         Ok(receipts)
+    }
+
+    fn no_record(&self, error: &JournalError) -> Failure {
+        let now = self.0.clock.since_boot();
+        if self.0.trouble.may_log("record", now) {
+            tracing::error!(%error, "decisions cannot be recorded, so nothing is done");
+        }
+        let kind = match error {
+            JournalError::TooLarge { .. } => Kind::Invalid,
+            _ => Kind::Unavailable,
+        };
+        Failure::new(
+            kind,
+            "the decision could not be recorded, so nothing was done; try again",
+        )
+    }
+
+    fn note_issued(&self, issued: Vec<Issued>) {
+        if issued.is_empty() {
+            return;
+        }
+        let now = self.0.clock.now();
+        let mut outstanding = self.outstanding();
+        for one in issued {
+            outstanding.note(one, now);
+        }
+    }
+
+    fn outstanding(&self) -> std::sync::MutexGuard<'_, outstanding::Outstanding> {
+        let outstanding = self.0.outstanding.lock();
+        outstanding.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is outstanding that `what` would revoke, the newest first.
+    pub(crate) fn find_outstanding(&self, what: &Revoked, now: Timestamp) -> Found {
+        self.outstanding().find(what, now, limits::MAX_REVOKED_HITS)
     }
 
     /// Records a refusal and writes its one log line. Returns once durable, or once
@@ -154,16 +254,40 @@ impl Audit {
 
     /// Records several refusals in one group.
     pub(crate) async fn refuse_all(&self, refusals: &[Refusal<'_>]) {
-        let drafts = refusals
+        let drafts: Vec<Draft> = refusals
             .iter()
-            .filter_map(|refusal| self.refusal_draft(refusal));
-        if let Err(error) = self.append(drafts.collect()).await {
-            tracing::error!(%error, count = refusals.len(), "refusals could not be recorded");
+            .filter_map(|refusal| self.refusal_draft(refusal))
+            .collect();
+        let count = drafts.len();
+        if let Err(error) = self.append(drafts).await
+            && self.0.trouble.may_log("refusal", self.0.clock.since_boot())
+        {
+            tracing::error!(%error, count, "refusals could not be recorded");
         }
     }
 
-    fn refusal_draft(&self, refusal: &Refusal<'_>) -> Option<Draft> {
+    /// The record of a refusal, with its log line; none when the caller was refused too
+    /// often: then it is counted, and told together with others.
+    pub(crate) fn refusal_draft(&self, refusal: &Refusal<'_>) -> Option<Draft> {
         let reason = clip(refusal.reason, limits::MAX_REASON_BYTES);
+        let mut record = self.record(refusal.kind, refusal.caller);
+        record.outcome = AuditOutcome::Refused;
+        record.for_whom = refusal.for_whom;
+        record.entry_id = refusal.entry_id;
+        record.reason = reason;
+        let now = (self.0.clock.since_boot(), self.0.clock.now_ms());
+        let fits = self.0.disk.admit(priority::of(&record)).is_ok();
+        let budget = &self.0.budget;
+        let recorded = if fits {
+            budget.may_record(refusal.caller, refusal.entry_id, now)
+        } else {
+            budget.count_unrecorded(refusal.caller, now);
+            false
+        };
+        if !recorded {
+            metrics::count(metrics::REFUSALS_UNRECORDED);
+            return None;
+        }
         tracing::info!(
             kind = refusal.kind.as_str(),
             caller = %refusal.caller,
@@ -172,12 +296,12 @@ impl Audit {
             reason,
             "refused"
         );
-        let mut record = self.record(refusal.kind, refusal.caller);
-        record.outcome = AuditOutcome::Refused;
-        record.for_whom = refusal.for_whom;
-        record.entry_id = refusal.entry_id;
-        record.reason = reason;
-        self.draft_bound(Binding::NONE, &record).ok()
+        let payload = record.encode().ok()?;
+        Some(Draft {
+            priority: priority::of(&record),
+            binding: Binding::NONE,
+            payload,
+        })
     }
 
     /// The newest durable record.
@@ -202,21 +326,14 @@ pub(crate) struct Refusal<'a> {
     pub reason: &'a str,
 }
 
-/// Whether the journal, rather than what it was given, is at fault.
-fn is_broken(appended: &Result<Vec<Receipt>, JournalError>) -> bool {
-    !matches!(appended, Ok(_) | Err(JournalError::TooLarge { .. }))
-}
-
-fn no_record(error: &JournalError) -> Failure {
-    tracing::error!(%error, "decision could not be recorded");
-    let kind = match error {
-        JournalError::TooLarge { .. } => Kind::Invalid,
-        _ => Kind::Unavailable,
-    };
-    Failure::new(
-        kind,
-        "the decision could not be recorded, so nothing was done; try again",
-    )
+/// What the records say is about to be issued.
+fn issued(drafts: &[Draft]) -> Vec<Issued> {
+    let issuing = drafts
+        .iter()
+        .filter(|draft| draft.priority >= Priority::Issuance && draft.binding != Binding::NONE);
+    issuing
+        .filter_map(|draft| Issued::of(&AuditRecord::decode(&draft.payload).ok()?))
+        .collect()
 }
 
 /// The longest start of `text` with at most `most` bytes.
@@ -228,5 +345,7 @@ pub(crate) fn clip(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod bounds_tests;
 #[cfg(test)]
 mod tests;

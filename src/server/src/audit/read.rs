@@ -76,6 +76,8 @@ pub(crate) struct Seen {
 pub(crate) struct Checked {
     /// The head that was reached, when all is intact.
     pub head: Option<Head>,
+    /// How many records were checked.
+    pub records: u64,
     /// The first record that cannot be vouched for, and what is wrong, when not.
     pub fault: Option<(u64, String)>,
 }
@@ -279,10 +281,12 @@ impl Audit {
         match checked.map_err(Failure::internal)? {
             Ok(verified) => Ok(Checked {
                 head: Some(verified.head),
+                records: verified.head.seq.saturating_sub(verified.before.seq),
                 fault: None,
             }),
             Err(JournalError::Damaged(fault)) => Ok(Checked {
                 head: None,
+                records: 0,
                 fault: Some((fault.seq, fault.to_string())),
             }),
             Err(error) => Err(Failure::unavailable(error)),

@@ -71,11 +71,6 @@ impl Gate {
         }
     }
 
-    /// The time by which the gate decides.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     /// Lets a call through, and says what it may cost, or says why not.
     pub(crate) async fn admit(
         &self,

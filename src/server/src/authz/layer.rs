@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
-use identity::Timestamp;
 use records::AuditKind;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -24,17 +23,12 @@ use super::gate::{Denial, Gate};
 use super::grpc_only;
 use super::origin::Origin;
 use super::owner::Owner;
-use super::quota::Quota;
 use crate::audit::{Audit, Refusal};
-use crate::caller::Caller;
 use crate::grpc::caller_mistake;
-use crate::limits;
 
 /// Calls of which RPCs were refused or panicked.
 const CALLS_REFUSED: &str = "bulla_calls_refused_total";
 const CALLS_PANICKED: &str = "bulla_calls_panicked_total";
-/// Refusals of strangers that were too many to record.
-const STRANGERS_UNRECORDED: &str = "bulla_refusals_unrecorded_total";
 
 /// A service behind the gate.
 #[derive(Clone)]
@@ -48,17 +42,12 @@ pub(crate) struct Guard<S> {
 /// Where refusals are written down.
 struct Refusals {
     audit: Audit,
-    /// For callers that anybody on the network can be.
-    strangers: Quota,
 }
 
 impl<S> Guard<S> {
     /// Puts the gate before a service.
     pub(crate) fn new(gate: Gate, accounts: Arc<Accounts>, audit: Audit, inner: S) -> Self {
-        let refusals = Refusals {
-            audit,
-            strangers: Quota::new(limits::MAX_STRANGER_RECORDS),
-        };
+        let refusals = Refusals { audit };
         Self {
             gate: Arc::new(gate),
             accounts,
@@ -99,7 +88,7 @@ where
             let (admitted, cost) = match gate.admit(method, origin.as_ref()).await {
                 Ok(admitted) => admitted,
                 Err(denial) => {
-                    refusals.record(&denial, method, gate.now()).await;
+                    refusals.record(&denial, method).await;
                     return Ok(denial.status.into_http());
                 }
             };
@@ -144,15 +133,11 @@ async fn enter(member: &Member, cost: Cost) -> Result<Option<InProgress>, Status
 impl Refusals {
     /// One record for a refusal that says something about a caller; what merely
     /// could not be decided now is none.
-    async fn record(&self, denial: &Denial, method: &str, now: Timestamp) {
+    async fn record(&self, denial: &Denial, method: &str) {
         metrics::counter!(CALLS_REFUSED).increment(1);
         let (Some(caller), Code::PermissionDenied) = (&denial.caller, denial.status.code()) else {
             return;
         };
-        if matches!(caller, Caller::Anonymous(_)) && !self.strangers.take(now) {
-            metrics::counter!(STRANGERS_UNRECORDED).increment(1);
-            return;
-        }
         let reason = format!("{method}: {}", denial.status.message());
         self.audit
             .refuse(Refusal {

@@ -96,7 +96,7 @@ async fn strangers_cannot_fill_the_journal() {
         Ok::<_, Infallible>(Response::new(Body::empty()))
     });
     let guard = guard(&rig, inner);
-    let most = usize::try_from(limits::MAX_STRANGER_RECORDS).unwrap();
+    let most = usize::try_from(crate::limits::ADDRESS_REFUSALS.burst).unwrap();
     for _ in 0..most + 50 {
         let response = guard.clone().oneshot(call(LIST)).await.unwrap();
         assert_eq!(code(&response), Code::PermissionDenied);

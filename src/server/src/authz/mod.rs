@@ -13,7 +13,6 @@ mod grpc_only;
 mod layer;
 mod origin;
 mod owner;
-mod quota;
 mod roles;
 mod table;
 

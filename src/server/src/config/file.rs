@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{AttestorsSection, KeysSection, UpstreamSection};
+use super::{AttestorsSection, AuditSection, DiskSection, KeysSection, UpstreamSection};
 
 /// The whole file. Only `trust_domain` has no default.
 #[derive(Debug, Clone, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Config {
     /// The decision log.
     #[serde(default)]
     pub audit: AuditSection,
+    /// What is stopped when the disk runs full.
+    #[serde(default)]
+    pub disk: DiskSection,
     /// Bounds an admin may tune.
     #[serde(default)]
     pub limits: LimitsSection,
@@ -100,6 +103,7 @@ impl Config {
             attestation: AttestationSection::default(),
             attestors: AttestorsSection::default(),
             audit: AuditSection::default(),
+            disk: DiskSection::default(),
             limits: LimitsSection::default(),
             ops: OpsSection::default(),
             public: PublicSection::default(),
@@ -275,20 +279,6 @@ impl Default for AttestationSection {
             max_join_token_ttl: "24h".into(),
             concurrency: 64,
         }
-    }
-}
-
-/// `[audit]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuditSection {
-    /// Size of one journal segment, in MiB.
-    pub segment_mib: u16,
-}
-
-impl Default for AuditSection {
-    fn default() -> Self {
-        Self { segment_mib: 64 }
     }
 }
 

@@ -8,18 +8,19 @@ mod duration;
 mod file;
 mod key_place;
 mod settings;
+mod storage;
 mod upstream;
 mod value;
 
 pub use attestors::{AttestorsSection, X509PopSection};
 pub use aws_kms::{AwsKmsSection, KmsCredentials, KmsSettings};
 pub use file::{
-    AttestationSection, AuditSection, CaSection, ClockSection, Config, JwtSection, LimitsSection,
-    LogFormat, LogSection, OpsSection, PublicSection, RotationSection, StoreEngine, StoreSection,
-    SvidSection,
+    AttestationSection, CaSection, ClockSection, Config, JwtSection, LimitsSection, LogFormat,
+    LogSection, OpsSection, PublicSection, RotationSection, StoreEngine, StoreSection, SvidSection,
 };
 pub use key_place::{KeyPlace, KeysAt, KeysSection, Pkcs11Section, SecretAt, TokenSettings};
 pub use settings::{PublicSettings, Settings};
+pub use storage::{AuditSection, DiskSection};
 pub use upstream::{
     DiskUpstreamSection, UpstreamSection, UpstreamSettings, WorkloadApiUpstreamSection,
 };

@@ -12,7 +12,8 @@ use super::value::{
     socket_path, span, trust_domain,
 };
 use super::{Config, ConfigError, KeysAt, LogFormat, StoreEngine, SvidSection, UpstreamSettings};
-use super::{attestors, key_place, upstream};
+use super::{attestors, key_place, storage, upstream};
+use crate::audit::{Retention, Shares, Watermarks};
 
 /// The server's settings, checked.
 #[derive(Debug, Clone)]
@@ -79,6 +80,12 @@ pub struct Settings {
     pub x509_pop_cas: Option<PathBuf>,
     /// Size of one journal segment, in bytes.
     pub journal_segment_bytes: u64,
+    /// How many bytes of records each caller may cause.
+    pub(crate) journal_shares: Shares,
+    /// What is stopped when the disk runs full.
+    pub(crate) watermarks: Watermarks,
+    /// How long records are kept.
+    pub(crate) retention: Retention,
     /// Connections at one time.
     pub max_connections: usize,
     /// Connections without a certificate from one address.
@@ -154,6 +161,9 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         attest_concurrency: number("attestation.concurrency", tokens.concurrency, 1, 4096)?,
         x509_pop_cas: attestors::x509_pop(&config.attestors)?,
         journal_segment_bytes: mebibytes("audit.segment_mib", config.audit.segment_mib, 1)?,
+        journal_shares: storage::shares(&config.audit)?,
+        watermarks: storage::watermarks(&config.disk)?,
+        retention: storage::retention(&config.audit)?,
         max_connections: connections(limits.connections)?,
         connections_per_address: number(
             "limits.connections_per_address",
@@ -246,7 +256,7 @@ fn number(key: &'static str, value: u16, least: u16, most: u16) -> Result<usize,
     range(key, value, least, most).map(usize::from)
 }
 
-fn mebibytes(key: &'static str, value: u16, least: u16) -> Result<u64, ConfigError> {
+pub(super) fn mebibytes(key: &'static str, value: u16, least: u16) -> Result<u64, ConfigError> {
     range(key, value, least, 4096).map(|count| u64::from(count) << 20)
 }
 

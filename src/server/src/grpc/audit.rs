@@ -130,8 +130,7 @@ impl AuditRpc for AuditService {
         if let Some(head) = checked.head {
             response.seq = head.seq;
             response.hash = Bytes::copy_from_slice(&head.hash);
-            // A whole journal begins with record 1.
-            response.records = head.seq;
+            response.records = checked.records;
         }
         if let Some((seq, fault)) = checked.fault {
             response.fault_seq = seq;

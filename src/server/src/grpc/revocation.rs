@@ -71,7 +71,7 @@ impl RevocationsRpc for RevocationService {
         };
         let revocations = &self.server.revocations;
         let (outcome, sequence) = if request.plan {
-            (revocations.plan(&order).await?, 0)
+            (revocations.plan(&order)?, 0)
         } else {
             revocations.revoke(&caller, &order).await?
         };

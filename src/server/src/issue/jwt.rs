@@ -5,10 +5,11 @@ use std::sync::Arc;
 use authority::{Jti, JwtAuthority, PreparedJwt};
 use identity::{Entry, Timestamp};
 use journal::Draft;
-use records::{AuditKind, AuditOutcome};
+use records::AuditKind;
 
 use super::far_away::refusal;
 use super::{IssueRefusal, IssuedJwt, Issuer, JwtRequest, JwtRight, lifetime};
+use crate::audit::{Refusal, recorded_audiences};
 use crate::caller::Caller;
 use crate::failure::Failure;
 
@@ -42,10 +43,12 @@ impl Issuer {
         request: &JwtRequest,
     ) -> Result<IssuedJwt, IssueRefusal> {
         self.0.shares.take(caller, 1, self.0.clock.since_boot())?;
-        let plan = self.plan_jwt(request);
+        let plan = match self.plan_jwt(request) {
+            Ok(plan) => plan,
+            Err(refusal) => return Err(self.refused_jwt(caller, request, refusal).await),
+        };
         let draft = self.jwt_draft(caller, request, &plan)?;
         let mut receipts = self.0.audit.append(vec![draft]).await?;
-        let plan = plan?;
         let receipt = receipts
             .pop()
             .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
@@ -103,41 +106,55 @@ impl Issuer {
         })
     }
 
+    /// Puts a refusal on record.
+    async fn refused_jwt(
+        &self,
+        caller: &Caller,
+        request: &JwtRequest,
+        refusal: IssueRefusal,
+    ) -> IssueRefusal {
+        let (kind, for_whom, entry_id) = right_of(request);
+        let reason = refusal.to_string();
+        let record = Refusal {
+            kind,
+            caller,
+            for_whom,
+            entry_id,
+            reason: &reason,
+        };
+        self.0.audit.refuse(record).await;
+        refusal
+    }
+
     fn jwt_draft(
         &self,
         caller: &Caller,
         request: &JwtRequest,
-        plan: &Result<PlannedJwt, IssueRefusal>,
+        plan: &PlannedJwt,
     ) -> Result<Draft, Failure> {
-        let (kind, asked_for, entry_id) = match &request.right {
-            JwtRight::Entry { entry, .. } => (AuditKind::IssueJwt, "", entry.as_str()),
-            JwtRight::Mint { spiffe_id, .. } => (AuditKind::MintJwt, spiffe_id.as_str(), ""),
-        };
+        let (kind, _, entry_id) = right_of(request);
         let mut record = self.0.audit.record(kind, caller);
-        record.entry_id = entry_id;
-        let audience = request.audience.join(" ");
+        let audience = recorded_audiences(&request.audience);
         let mut jti = [0; 32];
-        match plan {
-            Ok(plan) => {
-                record.for_whom = plan.prepared.spiffe_id().as_str();
-                record.jti = hex_text(plan.prepared.jti(), &mut jti);
-                record.not_after = plan.prepared.expires_at().0;
-                record.authority_id = plan.authority.key_id();
-                record.detail = &audience;
-                let (id, ends) = (plan.authority.key_id(), plan.prepared.expires_at());
-                let minted = kind == AuditKind::MintJwt;
-                self.0.authorities.note_signed(id, ends, minted);
-                self.0.audit.draft_bound(plan.prepared.binding(), &record)
-            }
-            Err(refusal) => {
-                let reason = refusal.to_string();
-                tracing::info!(kind = kind.as_str(), %caller, subject = asked_for, entry = entry_id, reason, "refused");
-                record.outcome = AuditOutcome::Refused;
-                record.for_whom = asked_for;
-                record.reason = &reason;
-                self.0.audit.draft(&record)
-            }
-        }
+        record.entry_id = entry_id;
+        record.for_whom = plan.prepared.spiffe_id().as_str();
+        record.jti = hex_text(plan.prepared.jti(), &mut jti);
+        record.not_after = plan.prepared.expires_at().0;
+        record.authority_id = plan.authority.key_id();
+        record.detail = &audience;
+        let draft = self.0.audit.draft_bound(plan.prepared.binding(), &record)?;
+        let (id, ends) = (plan.authority.key_id(), plan.prepared.expires_at());
+        let minted = kind == AuditKind::MintJwt;
+        self.0.authorities.note_signed(id, ends, minted);
+        Ok(draft)
+    }
+}
+
+/// The kind of record, for whom an administrator mints, and by which entry.
+fn right_of(request: &JwtRequest) -> (AuditKind, &str, &str) {
+    match &request.right {
+        JwtRight::Entry { entry, .. } => (AuditKind::IssueJwt, "", entry.as_str()),
+        JwtRight::Mint { spiffe_id, .. } => (AuditKind::MintJwt, spiffe_id.as_str(), ""),
     }
 }
 

@@ -6,11 +6,12 @@ use authority::{LeafSubject, PreparedX509, SubjectKey, X509Authority};
 use futures_util::StreamExt as _;
 use identity::{Entry, EntryId, Revoked, Seconds, SpiffeId, Timestamp, X509Svid};
 use journal::{Draft, Receipt};
-use records::{AuditKind, AuditOutcome};
+use records::AuditKind;
 
 use super::far_away::refusal;
 use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
 use crate::authorities::key_detail;
+use crate::audit::Refusal;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;
@@ -38,23 +39,36 @@ impl Issuer {
         if let Err(failure) = self.0.shares.take(caller, count, self.0.clock.since_boot()) {
             return self.none_of(requests.len(), &failure);
         }
-        let plans = self.plan_all(&requests);
+        let mut plans = self.plan_all(&requests);
         let mut drafts = Vec::with_capacity(requests.len());
-        for (request, plan) in requests.iter().zip(&plans) {
-            match self.draft(caller, request, plan) {
-                Ok(draft) => drafts.push(draft),
-                Err(failure) => return self.none_of(requests.len(), &failure),
+        let mut refusals = Vec::new();
+        for (request, plan) in requests.iter().zip(&mut plans) {
+            let draft = plan.as_ref().map(|plan| {
+                let kind = kind_of(&request.right);
+                self.grant_draft(kind, caller, plan)
+            });
+            match draft {
+                Ok(Ok(draft)) => drafts.push(draft),
+                // What its caller has no share for is not signed, and has no record.
+                Ok(Err(failure)) => *plan = Err(failure.into()),
+                Err(refusal) => refusals.extend(self.refusal_draft(caller, request, refusal)),
             }
         }
-        let receipts = match self.0.audit.append(drafts).await {
-            Ok(receipts) => receipts,
+        drafts.extend(refusals);
+        let mut receipts = match self.0.audit.append(drafts).await {
+            Ok(receipts) => receipts.into_iter(),
             Err(failure) => return self.none_of(requests.len(), &failure),
         };
         let is_far = plans
             .iter()
             .flatten()
             .any(|plan| plan.authority.is_remote());
-        let planned = plans.into_iter().zip(receipts);
+        // Records of what is granted come first in the group, in the order of the batch.
+        let planned = plans.into_iter().map(move |plan| {
+            let receipt = plan.is_ok().then(|| receipts.next()).flatten();
+            let missing = || Failure::internal("the journal gave no receipt");
+            plan.and_then(|plan| Ok((plan, receipt.ok_or_else(missing)?)))
+        });
         let issued = if is_far {
             self.sign_far_away(planned).await
         } else {
@@ -66,12 +80,12 @@ impl Issuer {
 
     async fn sign_here(
         &self,
-        planned: impl Iterator<Item = (Result<Planned, IssueRefusal>, Receipt)>,
+        planned: impl Iterator<Item = Result<(Planned, Receipt), IssueRefusal>>,
     ) -> Vec<Result<IssuedX509, IssueRefusal>> {
         let mut issued = Vec::with_capacity(planned.size_hint().0);
-        for (n, (plan, receipt)) in planned.enumerate() {
-            issued.push(match plan {
-                Ok(plan) => self.sign_planned(plan, receipt).await,
+        for (n, planned) in planned.enumerate() {
+            issued.push(match planned {
+                Ok((plan, receipt)) => self.sign_planned(plan, receipt).await,
                 Err(refusal) => Err(refusal),
             });
             if (n + 1) % SIGNATURES_BETWEEN_YIELDS == 0 {
@@ -85,16 +99,17 @@ impl Issuer {
     /// answer, the rest of the batch does not wait for it, too.
     async fn sign_far_away(
         &self,
-        planned: impl Iterator<Item = (Result<Planned, IssueRefusal>, Receipt)>,
+        planned: impl Iterator<Item = Result<(Planned, Receipt), IssueRefusal>>,
     ) -> Vec<Result<IssuedX509, IssueRefusal>> {
         let given_up = OnceLock::new();
-        let signatures = planned.map(|(plan, receipt)| {
+        let signatures = planned.map(|planned| {
             let given_up = &given_up;
             async move {
                 if let Some(why) = given_up.get() {
                     return Err(IssueRefusal::clone(why));
                 }
-                let issued = self.sign_planned(plan?, receipt).await;
+                let (plan, receipt) = planned?;
+                let issued = self.sign_planned(plan, receipt).await;
                 if let Err(away @ IssueRefusal::Away(_)) = &issued {
                     let _already = given_up.set(away.clone());
                 }
@@ -232,29 +247,23 @@ impl Issuer {
         Ok(())
     }
 
-    fn draft(
+    fn refusal_draft(
         &self,
         caller: &Caller,
         request: &X509Request,
-        plan: &Result<Planned, IssueRefusal>,
-    ) -> Result<Draft, Failure> {
-        let (kind, asked_for, entry_id) = match &request.right {
-            X509Right::Entry { entry, .. } => (AuditKind::IssueX509, "", entry.as_str()),
-            X509Right::Mint { spiffe_id, .. } => (AuditKind::MintX509, spiffe_id.as_str(), ""),
+        refusal: &IssueRefusal,
+    ) -> Option<Draft> {
+        let (for_whom, entry_id) = match &request.right {
+            X509Right::Entry { entry, .. } => ("", entry.as_str()),
+            X509Right::Mint { spiffe_id, .. } => (spiffe_id.as_str(), ""),
         };
-        match plan {
-            Ok(plan) => self.grant_draft(kind, caller, plan),
-            Err(refusal) => {
-                let reason = refusal.to_string();
-                tracing::info!(kind = kind.as_str(), %caller, subject = asked_for, entry = entry_id, reason, "refused");
-                let mut record = self.0.audit.record(kind, caller);
-                record.outcome = AuditOutcome::Refused;
-                record.for_whom = asked_for;
-                record.entry_id = entry_id;
-                record.reason = &reason;
-                self.0.audit.draft(&record)
-            }
-        }
+        self.0.audit.refusal_draft(&Refusal {
+            kind: kind_of(&request.right),
+            caller,
+            for_whom,
+            entry_id,
+            reason: &refusal.to_string(),
+        })
     }
 
     /// The record of a certificate that is about to be signed.
@@ -332,6 +341,13 @@ impl Issuer {
             .meters
             .x509_refused
             .increment(count(issued.len() - granted));
+    }
+}
+
+const fn kind_of(right: &X509Right) -> AuditKind {
+    match right {
+        X509Right::Entry { .. } => AuditKind::IssueX509,
+        X509Right::Mint { .. } => AuditKind::MintX509,
     }
 }
 

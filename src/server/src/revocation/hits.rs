@@ -1,15 +1,10 @@
-//! What a revocation hits, by the record of issuance: nothing is valid that the
-//! journal does not name.
+//! What a revocation hits, by the index of what was issued: a revocation never waits for
+//! the decision log to be read.
 
-use std::collections::VecDeque;
-
-use identity::{CertificateSerial, Revoked, Seconds, Timestamp};
-use records::{AuditKind, AuditOutcome};
+use identity::{Revoked, Seconds, Timestamp};
 
 use super::Revocations;
-use crate::audit::{Audit, Seen};
-use crate::failure::Failure;
-use crate::limits;
+use crate::audit::Issued;
 
 /// One unexpired SVID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,25 +23,27 @@ pub(crate) struct Hit {
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Hits {
-    /// The newest of them first, at most [`limits::MAX_REVOKED_HITS`].
+    /// The newest of them first, at most [`crate::limits::MAX_REVOKED_HITS`].
     pub(crate) newest: Vec<Hit>,
-    /// How many there are.
+    /// How many are known.
     pub(crate) count: u64,
     /// Whether it was issued here, and has expired.
     pub(crate) has_expired: bool,
+    /// Whether there are certainly no others. After a start, and when more was issued
+    /// than the index holds, there may be.
+    pub(crate) is_complete: bool,
 }
 
 impl Revocations {
-    /// Looks through the records of all that can still be valid.
-    pub(super) async fn hits(&self, what: &Revoked) -> Result<Hits, Failure> {
-        let audit = self.0.audit.clone();
-        let now = self.0.clock.now();
-        let longest = self.longest();
-        let what = what.clone();
-        let look = move || find(&audit, &what, now, longest);
-        tokio::task::spawn_blocking(look)
-            .await
-            .map_err(Failure::internal)?
+    /// What an order hits.
+    pub(super) fn hits(&self, what: &Revoked) -> Hits {
+        let found = self.0.audit.find_outstanding(what, self.0.clock.now());
+        Hits {
+            newest: found.newest.iter().map(|issued| hit(issued)).collect(),
+            count: found.count,
+            has_expired: found.has_expired,
+            is_complete: found.is_complete,
+        }
     }
 
     /// The longest lifetime of anything that can be revoked.
@@ -55,66 +52,14 @@ impl Revocations {
     }
 }
 
-fn find(audit: &Audit, what: &Revoked, now: Timestamp, longest: Seconds) -> Result<Hits, Failure> {
-    // A clock that was set back makes records look younger than they are, not older.
-    let since = now.minus(longest).minus(limits::REVOCATION_SKEW);
-    let first = audit.first_since(since.0.saturating_mul(1_000), audit.newest())?;
-    let mut hits = Hits::default();
-    let mut newest: VecDeque<Hit> = VecDeque::new();
-    for seen in audit.records_from(first)? {
-        let Some(hit) = hit(&seen?, what) else {
-            continue;
-        };
-        if hit.expires_at <= now {
-            hits.has_expired = true;
-            continue;
-        }
-        hits.count += 1;
-        if newest.len() == limits::MAX_REVOKED_HITS {
-            newest.pop_back();
-        }
-        newest.push_front(hit);
+fn hit(issued: &Issued) -> Hit {
+    Hit {
+        credential_id: issued.credential_id(),
+        spiffe_id: issued.spiffe_id.to_string(),
+        entry_id: issued.entry_id.to_string(),
+        holder: issued.holder.to_string(),
+        issued_at: issued.issued_at,
+        expires_at: issued.expires_at,
+        authority_id: issued.authority_id.to_string(),
     }
-    hits.newest = newest.into();
-    Ok(hits)
-}
-
-/// What a record says was issued, if `what` revokes it.
-fn hit(seen: &Seen, what: &Revoked) -> Option<Hit> {
-    let view = seen.record.view();
-    let issues = matches!(
-        view.kind,
-        AuditKind::IssueX509
-            | AuditKind::MintX509
-            | AuditKind::DownstreamCa
-            | AuditKind::ServerX509
-            | AuditKind::Attest
-            | AuditKind::Renew
-            | AuditKind::IssueJwt
-            | AuditKind::MintJwt
-            | AuditKind::Decision
-    );
-    // What only says that a renewed SVID is in use has no end.
-    if !issues || view.outcome != AuditOutcome::Granted || view.not_after == 0 {
-        return None;
-    }
-    let serial = CertificateSerial::new(view.serial);
-    let is_meant = match what {
-        Revoked::Serial(wanted) => !view.serial.is_empty() && serial == *wanted,
-        Revoked::Jti(wanted) => view.jti == &**wanted,
-        Revoked::Id(id) => view.for_whom == id.as_str(),
-    };
-    is_meant.then(|| Hit {
-        credential_id: if view.jti.is_empty() {
-            serial.to_string()
-        } else {
-            view.jti.to_owned()
-        },
-        spiffe_id: view.for_whom.to_owned(),
-        entry_id: view.entry_id.to_owned(),
-        holder: view.caller.to_string(),
-        issued_at: Timestamp(view.at_ms.div_euclid(1_000)),
-        expires_at: Timestamp(view.not_after),
-        authority_id: view.authority_id.to_owned(),
-    })
 }

@@ -83,7 +83,7 @@ async fn a_revoked_serial_is_on_the_signed_list_until_it_has_expired() {
     let svid = rig.minted(&id).await.unwrap().svid;
     let serial = serial_of(&svid);
     let order = rig.order("serial", &serial.to_string());
-    let plan = rig.server.revocations.plan(&order).await.unwrap();
+    let plan = rig.server.revocations.plan(&order).unwrap();
     assert_eq!((plan.hit_count, plan.already), (1, false));
     assert_eq!(plan.hits[0].spiffe_id, id.to_string());
     assert_eq!(plan.hits[0].expires_at, svid.not_after);
@@ -232,7 +232,7 @@ async fn the_list_is_bounded() {
             force: true,
             ..rig.order("jti", &format!("{taken:0>8}{}", &long[..120]))
         };
-        let plan = revocations.plan(&order).await.unwrap();
+        let plan = revocations.plan(&order).unwrap();
         if let Some(refused) = plan.refused {
             break refused;
         }

@@ -102,7 +102,9 @@ impl State {
                 return Err(Failure::invalid(error).into());
             }
             Err(error @ (CommitError::Unavailable(_) | CommitError::Full)) => {
-                tracing::error!(%error, "commit failed");
+                if self.0.audit.may_log("commit") {
+                    tracing::error!(%error, "changes cannot be committed");
+                }
                 return Err(
                     Failure::unavailable(format!("the change was not made: {error}")).into(),
                 );
