@@ -12,7 +12,7 @@ use crate::limits;
 const KEY: &str = "delegated_identity.authorized_delegates";
 
 /// Section `[delegated_identity]`. Nobody may, by default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DelegatedIdentityConfig {
     /// SPIFFE IDs of this trust domain whose holders may be given the identities
@@ -21,6 +21,15 @@ pub struct DelegatedIdentityConfig {
     /// Whether they may name workloads by process alone, which the agent attests,
     /// and not by selectors, where it takes their word.
     pub attested_only: bool,
+}
+
+impl Default for DelegatedIdentityConfig {
+    fn default() -> Self {
+        Self {
+            authorized_delegates: Vec::new(),
+            attested_only: true,
+        }
+    }
 }
 
 impl DelegatedIdentityConfig {
