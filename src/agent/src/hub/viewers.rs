@@ -38,3 +38,34 @@ impl Viewers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use identity::{Selector, Selectors, Timestamp};
+    use workload::{Cache, Limits};
+
+    use super::*;
+
+    #[test]
+    fn a12_a_user_has_no_more_views_than_are_free_and_more_streams_on_those() {
+        let mut cache = Cache::new(Limits::default());
+        let mut view = |number: u8| {
+            let selector = Selector::new("t", &number.to_string()).unwrap();
+            let caller = Selectors::new(vec![selector]).unwrap();
+            cache.subscribe(&caller, Timestamp(0)).unwrap().0
+        };
+        let views = [0, 1, 2, 3].map(&mut view);
+        let mut viewers = Viewers::default();
+        // Six in all: of each that is open, one fewer is free.
+        assert!(viewers.enter(1, views[0], 5));
+        assert!(viewers.enter(1, views[1], 4));
+        assert!(viewers.enter(1, views[2], 3));
+        assert!(!viewers.enter(1, views[3], 2));
+        assert!(viewers.enter(2, views[3], 2), "another user");
+        assert!(viewers.enter(1, views[0], 2), "a view it has");
+        for view in [views[0], views[0], views[1], views[2]] {
+            viewers.leave(1, view);
+        }
+        assert!(!viewers.by_uid.contains_key(&1));
+    }
+}

@@ -147,6 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn a12_however_many_users_take_all_they_can_one_more_finds_room() {
+        let limits = Limits {
+            streams: 64,
+            streams_per_uid: 64,
+            ..Limits::default()
+        };
+        let admission = Admission::new(&limits);
+        let mut open = Vec::new();
+        for uid in 1..=4 {
+            let before = open.len();
+            while let Ok(admitted) = admission.admit(uid, T0) {
+                open.push(admitted);
+            }
+            assert!(open.len() > before, "user {uid} finds no room");
+        }
+        assert!(admission.admit(0, T0).is_ok(), "nor does root");
+        assert!(open.len() < 64);
+        drop(open);
+        assert!(admission.admit(5, T0).is_ok());
+    }
+
+    #[test]
     fn many_users_do_not_fill_the_memory() {
         let admission = Admission::new(&Limits::default());
         for uid in 0..20_000 {
