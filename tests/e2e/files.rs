@@ -216,7 +216,11 @@ fn a4_a_keeper_never_puts_another_identity_in_place_of_the_one_it_began_with() {
         output.contains("they are left as they are").then_some(())
     });
     assert_eq!(read().unwrap(), written);
-    assert!(running.output().contains(&format!("--spiffe-id {payments}")));
+    assert!(
+        running
+            .output()
+            .contains(&format!("--spiffe-id {payments}"))
+    );
     assert_eq!(stop(running), 0);
     // Nor does a later run, until it is told so.
     let folder = files.to_str().unwrap();

@@ -51,3 +51,17 @@ fn delegate(text: &str, of: &TrustDomain) -> Result<SpiffeId, ConfigError> {
     let why = format!("{text:?} is no workload of {of}");
     Err(value(KEY, why))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DelegatedIdentityConfig;
+
+    #[test]
+    fn a12_delegates_name_workloads_by_process_unless_an_admin_says_otherwise() {
+        let one = r#"authorized_delegates = ["spiffe://example.org/proxy"]"#;
+        let config: DelegatedIdentityConfig = toml::from_str(one).unwrap();
+        assert!(config.attested_only);
+        let said: DelegatedIdentityConfig = toml::from_str("attested_only = false").unwrap();
+        assert!(!said.attested_only);
+    }
+}

@@ -8,6 +8,7 @@
 mod all_bundles;
 mod delivery;
 mod encode;
+mod lookups;
 mod revoked;
 mod subscription;
 mod suspects;
@@ -36,8 +37,8 @@ use crate::config::Settings;
 use crate::entropy::Entropy;
 use delivery::Deliveries;
 use subscription::Shown;
-use viewers::Viewers;
 pub(crate) use suspects::{Authorities, authority_key_id, subject_key_id};
+use viewers::Viewers;
 
 /// Which view of the server's the entries are.
 #[derive(Clone, Debug, Default)]
@@ -318,31 +319,6 @@ impl Hub {
     /// Whether callers without an identity may use the own bundle.
     pub(crate) const fn is_open_to_all(&self) -> bool {
         self.open_to_all
-    }
-
-    /// When the server last brought the entries up to date, in this run.
-    pub(crate) fn current_since(&self) -> Option<Timestamp> {
-        self.lock().current_since
-    }
-
-    /// All entries, ordered by id.
-    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.lock().cache.entries().cloned().collect()
-    }
-
-    /// When the X.509-SVIDs of these entries expire, as far as there are any.
-    pub(crate) fn expiries(&self, entries: &[Arc<Entry>]) -> Vec<Option<Timestamp>> {
-        let state = self.lock();
-        let expiry = |entry: &Arc<Entry>| {
-            let issued = state.cache.x509_of(&entry.id);
-            issued.map(|issued| issued.svid.not_after)
-        };
-        entries.iter().map(expiry).collect()
-    }
-
-    /// The position of the entries in hand, to resume from.
-    pub(crate) fn view_position(&self) -> ViewPosition {
-        self.lock().position.clone()
     }
 
     /// The own trust domain's bundle.

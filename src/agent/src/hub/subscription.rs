@@ -115,12 +115,7 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        id: ViewId,
-        uid: u32,
-        shown: watch::Receiver<Shown>,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, id: ViewId, uid: u32, shown: watch::Receiver<Shown>) -> Self {
         Self {
             hub,
             id,

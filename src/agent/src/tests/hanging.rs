@@ -135,7 +135,9 @@ async fn a2_a_workload_that_asks_for_ever_new_audiences_is_held_to_its_budget() 
     let mut client = node.client().await;
     let issued = || server.state.jwt_issued.load(Ordering::SeqCst);
     for n in 0..8 {
-        fetch(&mut client, &[&format!("new-{n}")], "").await.unwrap();
+        fetch(&mut client, &[&format!("new-{n}")], "")
+            .await
+            .unwrap();
     }
     let refused = fetch(&mut client, &["one more"], "").await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
@@ -143,7 +145,9 @@ async fn a2_a_workload_that_asks_for_ever_new_audiences_is_held_to_its_budget() 
     assert_eq!(issued(), 8, "the server was asked beyond the budget");
     // What is held costs nothing.
     for n in 0..8 {
-        fetch(&mut client, &[&format!("new-{n}")], "").await.unwrap();
+        fetch(&mut client, &[&format!("new-{n}")], "")
+            .await
+            .unwrap();
     }
     clock.advance(Seconds(2));
     fetch(&mut client, &["one more"], "").await.unwrap();

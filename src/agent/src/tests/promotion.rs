@@ -42,9 +42,15 @@ async fn a4_an_expired_first_svid_makes_no_other_identity_the_default() {
     node.core.hub.due.notify_one();
     eventually("the first SVID has expired", || held(1)).await;
     // Also after an attempt to renew it has failed.
-    node.core.hub.fail_x509([&entry("payments", "/payments").id]);
+    node.core
+        .hub
+        .fail_x509([&entry("payments", "/payments").id]);
     let json = ask(&node, "GET", "/v1/svid/x509", &[HEADER], "");
-    let (x509, json, sds) = tokio::join!(first_identity(&node), json, sds::fetch(&node, sds::asking(&["default"])));
+    let (x509, json, sds) = tokio::join!(
+        first_identity(&node),
+        json,
+        sds::fetch(&node, sds::asking(&["default"]))
+    );
     let refused = x509.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert!(

@@ -73,7 +73,8 @@ async fn every_method_of_every_service_demands_the_header_first() {
     let with_one = WITHOUT_HEADER.map(|path| (path, &bad[1..]));
     for (path, bad) in with_none.into_iter().chain(with_one) {
         for header in bad {
-            assert_eq!(                raw(&node, path, header).await,
+            assert_eq!(
+                raw(&node, path, header).await,
                 (3, 0),
                 "{path} with {header:?}"
             );

@@ -167,10 +167,7 @@ impl Kept {
         } else {
             format!(" ({next})")
         };
-        tracing::warn!(
-            "{}{next}; {kept}; next try in {seconds} s",
-            failure.what
-        );
+        tracing::warn!("{}{next}; {kept}; next try in {seconds} s", failure.what);
         let event = json!({
             "event": "waiting", "why": failure.what, "retry_seconds": seconds,
         });

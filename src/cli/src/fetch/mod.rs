@@ -107,10 +107,7 @@ async fn watch_x509(
 }
 
 /// All identities, or the one that is named.
-fn svid_values(
-    answer: &X509svidResponse,
-    spiffe_id: Option<&str>,
-) -> Result<Vec<Value>, Failure> {
+fn svid_values(answer: &X509svidResponse, spiffe_id: Option<&str>) -> Result<Vec<Value>, Failure> {
     match spiffe_id {
         Some(_) => Ok(vec![svid_value(keep::pick(answer, spiffe_id)?)?]),
         None => answer.svids.iter().map(svid_value).collect(),

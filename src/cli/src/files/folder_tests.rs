@@ -112,8 +112,14 @@ fn a6_a_folder_that_its_group_or_another_user_may_change_is_refused() {
     mode(&above, 0o775);
     refused("its group may write");
     mode(&above, 0o1777);
-    assert!(Folder::open(&path, "x509", OWN).is_ok(), "only owners rename");
-    assert!(geteuid().is_root(), "this test gives folders away: run it as root");
+    assert!(
+        Folder::open(&path, "x509", OWN).is_ok(),
+        "only owners rename"
+    );
+    assert!(
+        geteuid().is_root(),
+        "this test gives folders away: run it as root"
+    );
     let give = |path: &Path, to| std::os::unix::fs::chown(path, Some(to), None).unwrap();
     give(&path, 4_000_000);
     refused("belongs to user 4000000");

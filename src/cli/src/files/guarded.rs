@@ -46,9 +46,13 @@ pub(super) fn check(folder: &Path, owner: Option<Uid>) -> Result<(), Failure> {
 fn foreign(dir: &Path, uid: u32, is_above: bool) -> Failure {
     let dir = dir.display();
     let what = if is_above {
-        format!("{dir}, above the folder, belongs to user {uid}, who could put another in its place")
+        format!(
+            "{dir}, above the folder, belongs to user {uid}, who could put another in its place"
+        )
     } else {
-        format!("{dir} belongs to user {uid}, who could put another key in place of the one written")
+        format!(
+            "{dir} belongs to user {uid}, who could put another key in place of the one written"
+        )
     };
     Failure::refused(what).next(format!(
         "choose a folder of your own below folders of root or yourself, or give the files to that user with --owner {uid}"

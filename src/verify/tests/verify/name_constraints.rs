@@ -37,7 +37,10 @@ fn path_fault(what: &str) -> Result<(), X509Fault> {
 #[test]
 fn a12_an_added_certificate_does_not_choose_the_judge() {
     let root = Ca::of("f.test");
-    let stranger = Ca::root(constrained("stranger", constraints(&[(URI, "f.test")], &[])));
+    let stranger = Ca::root(constrained(
+        "stranger",
+        constraints(&[(URI, "f.test")], &[]),
+    ));
     let middle = root.intermediate(constrained("middle", constraints(&[(DNS, "f.test")], &[])));
     let mut outside = leaf_params("spiffe://f.test/web");
     let name = "web.other.test".to_owned().try_into().unwrap();
