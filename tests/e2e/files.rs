@@ -198,6 +198,56 @@ fn files_belong_to_whom_they_are_meant_for() {
 }
 
 #[test]
+fn a4_a_keeper_never_puts_another_identity_in_place_of_the_one_it_began_with() {
+    let domain = Domain::start();
+    let first = domain.register("/payments", []);
+    domain.await_svid("/payments");
+    let files = domain.path("files");
+    let running = keeper(&domain, &["x509"], &files, &[]);
+    let read = || std::fs::read_to_string(files.join("svid.pem")).ok();
+    let written = eventually("the first files", read);
+    domain.register("/metrics", []);
+    domain.await_svid("/metrics");
+    // Now the other comes first.
+    let _ = domain.admin(["entry", "delete", &first]).ok();
+    let (payments, metrics) = (domain.id("/payments"), domain.id("/metrics"));
+    eventually("it is said whose the files are", || {
+        let output = running.output();
+        output.contains("they are left as they are").then_some(())
+    });
+    assert_eq!(read().unwrap(), written);
+    assert!(
+        running
+            .output()
+            .contains(&format!("--spiffe-id {payments}"))
+    );
+    assert_eq!(stop(running), 0);
+    // Nor does a later run, until it is told so.
+    let folder = files.to_str().unwrap();
+    let ran = domain.fetch(["x509", "--write", folder]);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert_eq!(read().unwrap(), written);
+    let named = ["x509", "--write", folder, "--spiffe-id", &metrics];
+    let _ = domain.fetch(named).ok();
+    assert_ne!(read().unwrap(), written);
+}
+
+#[test]
+fn u11_an_identity_that_is_named_is_shown_alone_or_refused() {
+    let domain = Domain::start();
+    domain.register("/one", []);
+    domain.register("/two", []);
+    domain.await_svid("/two");
+    let id = domain.id("/two");
+    let ran = domain.fetch(["x509", "--spiffe-id", &id, "--json"]).ok();
+    let svids = ran.json()["svids"].clone();
+    assert_eq!(svids.as_array().unwrap().len(), 1);
+    assert_eq!(svids[0]["spiffe_id"], id);
+    let ran = domain.fetch(["x509", "--spiffe-id", &domain.id("/wrong")]);
+    assert_eq!(ran.code, 4, "{}{}", ran.out, ran.err);
+}
+
+#[test]
 fn a_keeper_started_before_its_agent_waits_and_a_second_one_is_refused() {
     let mut domain = Domain::start();
     domain.register("/service", []);

@@ -176,6 +176,11 @@ pub enum ProcessError {
     /// Too many processes are being looked at, or it took too long.
     #[error("the process was not looked at in time; try again")]
     Busy,
+    /// No descriptor is left to look at the process with.
+    #[error(
+        "no file descriptor is left to look at the process with; try again, and raise LimitNOFILE of the agent"
+    )]
+    NoDescriptor,
     /// The answer needs waiting, and the host is asking where nobody may wait.
     /// An attestor passes this on; the host then asks again elsewhere.
     #[error("the answer is not at hand")]
@@ -187,6 +192,6 @@ impl ProcessError {
     /// the same.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::NoDescriptor)
     }
 }

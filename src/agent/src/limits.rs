@@ -15,6 +15,9 @@ pub struct Limits {
     pub connections: u32,
     /// Connections to the workload socket at once from one uid.
     pub connections_per_uid: u32,
+    /// Open streams and calls at once, over all callers. One uid never has more than
+    /// are free, so that however many users flood the agent, one more finds room.
+    pub streams: u32,
     /// Open streams and calls at once from one uid.
     pub streams_per_uid: u32,
     /// Concurrent HTTP/2 streams on one connection.
@@ -28,6 +31,14 @@ pub struct Limits {
     pub entries: u32,
     /// JWT-SVIDs the agent keeps at most.
     pub cached_jwt_svids: u32,
+    /// Bytes of JWT-SVIDs the agent keeps at most, and of scoped tokens as many again.
+    /// Whose entry holds the most gives way first.
+    pub cached_token_bytes: u32,
+    /// New tokens (another list of audiences, other permissions) that one uid may ask
+    /// for each minute, over time. Long lists cost more.
+    pub new_tokens_per_minute_per_uid: u32,
+    /// New tokens that one uid may ask for at once before the rate above holds.
+    pub new_token_burst_per_uid: u32,
     /// Distinct callers (sets of selectors) whose answers are kept ready.
     pub views: u32,
     /// The largest request message on the workload socket, in bytes.
@@ -43,16 +54,20 @@ impl Default for Limits {
         Self {
             connections: 50_000,
             connections_per_uid: 25_000,
+            streams: 50_000,
             streams_per_uid: 25_000,
             streams_per_connection: 1_000,
             calls_per_second_per_uid: 50_000,
             call_burst_per_uid: 50_000,
             entries: 100_000,
             cached_jwt_svids: 10_000,
+            cached_token_bytes: 32 * 1024 * 1024,
+            new_tokens_per_minute_per_uid: 120,
+            new_token_burst_per_uid: 1_000,
             views: 10_000,
             request_bytes: 64 * 1024,
             audiences: 32,
-            audience_bytes: 2048,
+            audience_bytes: 1024,
         }
     }
 }
@@ -63,12 +78,19 @@ impl Limits {
         [
             ("connections", self.connections),
             ("connections_per_uid", self.connections_per_uid),
+            ("streams", self.streams),
             ("streams_per_uid", self.streams_per_uid),
             ("streams_per_connection", self.streams_per_connection),
             ("calls_per_second_per_uid", self.calls_per_second_per_uid),
             ("call_burst_per_uid", self.call_burst_per_uid),
             ("entries", self.entries),
             ("cached_jwt_svids", self.cached_jwt_svids),
+            ("cached_token_bytes", self.cached_token_bytes),
+            (
+                "new_tokens_per_minute_per_uid",
+                self.new_tokens_per_minute_per_uid,
+            ),
+            ("new_token_burst_per_uid", self.new_token_burst_per_uid),
             ("views", self.views),
             ("request_bytes", self.request_bytes),
             ("audiences", self.audiences),
@@ -117,9 +139,19 @@ pub(crate) const DELEGATES: usize = 64;
 pub(crate) const PINS: usize = 64;
 /// How long the agent waits, at a stop, for open calls to end.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-/// JWT-SVID requests under way that are remembered before the finished ones are
-/// swept out.
-pub(crate) const FLIGHTS_SWEPT: usize = 1024;
+/// Requests for tokens under way at once, for all workloads together.
+pub(crate) const TOKEN_REQUESTS: usize = 1024;
+/// How long a request for a token may be under way. Nobody waits that long for it.
+pub(crate) const TOKEN_CALL: Duration = Duration::from_secs(10);
+/// How long callers that hold no valid token wait for one, from when it was first
+/// asked for.
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_secs(3);
+/// How long until a token is asked for again whose renewal failed.
+pub(crate) const TOKEN_RETRY: Duration = Duration::from_secs(1);
+/// A token that is valid for no longer than this is waited for as if there were none.
+pub(crate) const TOKEN_NEARLY_OVER: Seconds = Seconds(5);
+/// All audiences of one JWT-SVID request together, bytes.
+pub(crate) const AUDIENCES_BYTES: usize = 8 * 1024;
 
 /// Scoped tokens kept for workloads.
 pub(crate) const SCOPED_TOKENS_KEPT: usize = 10_000;

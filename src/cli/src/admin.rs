@@ -43,11 +43,27 @@ async fn connect_with(
     }
     uds_channel(&socket.path, &options).await.map_err(|error| {
         let cause = root_cause(&error);
+        if is_denied(&error) {
+            return Failure::unreachable(format!(
+                "this user may not use {}: {cause}",
+                socket.path.display()
+            ))
+            .next("a server may well be running: run this as its user or as root");
+        }
         Failure::unreachable(format!(
             "no server answers at {}: {cause}",
             socket.path.display()
         ))
         .next("start one with `bulla server`, or name its socket with --admin-socket")
+    })
+}
+
+/// Whether the system denied access, which is another thing than nobody being there.
+pub(crate) fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
     })
 }
 

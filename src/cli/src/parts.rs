@@ -37,6 +37,12 @@ pub(crate) fn run(command: Command, out: &mut Output) -> Result<(), Failure> {
     }
 }
 
+/// Threads that serve workloads: one for each core, within reason. A second one serves
+/// while the first waits for a file, also where there is one core alone.
+fn agent_workers() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 16))
+}
+
 fn runtime(workers: usize) -> Result<Runtime, Failure> {
     Ok(Builder::new_multi_thread()
         .worker_threads(workers)
@@ -94,7 +100,7 @@ fn agent(args: AgentArgs, out: &mut Output) -> Result<(), Failure> {
         .check()
         .map_err(|error| Failure::usage(chain(&error)))?;
     logging::start("info", false);
-    runtime(2)?
+    runtime(agent_workers())?
         .block_on(agent::run(config, dev::shutdown_signal()))
         .map_err(|error| Failure::refused(chain(&error)))
 }

@@ -1,7 +1,7 @@
 //! A Workload API client for the commands: the process's own identity, with the
 //! security header on every call.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use channel::{ChannelOptions, uds_channel};
@@ -9,7 +9,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use crate::admin::root_cause;
+use crate::admin::{is_denied, root_cause};
 use crate::failure::{Exit, Failure};
 use crate::wire::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use crate::wire::workload::{
@@ -17,6 +17,19 @@ use crate::wire::workload::{
     ValidateJwtsvidResponse, X509BundlesRequest, X509BundlesResponse, X509svidRequest,
     X509svidResponse,
 };
+
+fn unreachable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
+    let (path, cause) = (path.display(), root_cause(error));
+    if is_denied(error) {
+        return Failure::unreachable(format!("this user may not use {path}: {cause}")).next(
+            "an agent may well be running: have its administrator open the socket and the folders \
+             above it to this user (workload_api.socket_mode in the agent's configuration), or run this as \
+             a user that may",
+        );
+    }
+    Failure::unreachable(format!("no agent answers at {path}: {cause}"))
+        .next("start one with `bulla agent`, or name its socket with --workload-socket")
+}
 
 /// A connection to the agent's workload socket.
 pub(crate) struct WorkloadClient {
@@ -33,14 +46,7 @@ impl WorkloadClient {
         let path = PathBuf::from(socket_path(socket));
         let channel = uds_channel(&path, &ChannelOptions::default())
             .await
-            .map_err(|error| {
-                Failure::unreachable(format!(
-                    "no agent answers at {}: {}",
-                    path.display(),
-                    root_cause(&error)
-                ))
-                .next("start one with `bulla agent`, or name its socket with --workload-socket")
-            })?;
+            .map_err(|error| unreachable(&path, &error))?;
         Ok(Self {
             client: SpiffeWorkloadApiClient::new(channel),
             timeout,

@@ -1,5 +1,6 @@
-//! Paths through authorities that constrain URIs, which rustls-webpki does not
-//! follow.
+//! Paths from a leaf to an authority, also through authorities that constrain URIs,
+//! which rustls-webpki does not follow. It decides about every chain
+//! ([ADR 130](../../../docs/adr/0130-one-judge-for-every-path.md)).
 //!
 //! webpki still parses every certificate strictly, checks every signature, and
 //! judges the leaf under its issuer. What is done here is what it would do between

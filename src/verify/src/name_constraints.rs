@@ -73,12 +73,6 @@ impl<'a> NameConstraints<'a> {
         Ok(constraints)
     }
 
-    /// Whether URIs are among what is constrained.
-    pub(crate) fn is_about_uris(&self) -> bool {
-        let mut all = self.permitted.iter().chain(&self.excluded);
-        all.any(|(kind, _)| *kind == URI)
-    }
-
     /// Whether all names of a certificate below are allowed. `comparisons` is what
     /// may still be spent.
     pub(crate) fn check(

@@ -1,19 +1,19 @@
 //! From a leaf to an authority (RFC 5280 section 6), whichever way leads there.
 //!
-//! rustls-webpki is the judge, except where an authority or a presented
-//! intermediate constrains URIs, which webpki refuses unread: there the path is
-//! built and checked by [`crate::constrained_path`].
+//! One judge decides about every path, [`crate::constrained_path`]: a presenter that
+//! adds certificates to its chain must not be able to choose who judges it. What
+//! rustls-webpki can judge, it judges there; as a whole it is asked in tests alone,
+//! where both must agree.
 
 use std::time::Duration;
 
 use identity::{Bundle, Timestamp};
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::anchor_from_trusted_cert;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::X509Fault;
 use crate::constrained_path;
-use crate::name_constraints::NameConstraints;
 
 /// What a path is made of, read once.
 pub(crate) struct Parts<'a> {
@@ -32,13 +32,7 @@ pub(crate) fn verify_path(
     bundle: &Bundle,
     now: Timestamp,
 ) -> Result<(), X509Fault> {
-    let parts = Parts::read(leaf, intermediates, bundle, now)?;
-    let all = parts.authorities.iter().chain(&parts.signing);
-    if all.clone().any(|der| constrains_uris(der)) {
-        constrained_path::verify(&parts)
-    } else {
-        verify_by_webpki(&parts)
-    }
+    constrained_path::verify(&Parts::read(leaf, intermediates, bundle, now)?)
 }
 
 impl<'a> Parts<'a> {
@@ -67,21 +61,12 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether URIs are constrained here. What cannot be read counts as such: webpki
-/// would refuse it, and so will [`constrained_path`] wherever it is needed.
-fn constrains_uris(der: &[u8]) -> bool {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-        return true;
-    };
-    match NameConstraints::of(&certificate) {
-        Ok(constraints) => constraints.is_some_and(|found| found.is_about_uris()),
-        Err(_) => true,
-    }
-}
-
+/// webpki's own verdict, for tests to compare with.
+#[cfg(test)]
 pub(crate) fn verify_by_webpki(parts: &Parts<'_>) -> Result<(), X509Fault> {
+    use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
     let anchors = parts.authorities.iter();
-    let anchors: Vec<TrustAnchor<'_>> = anchors
+    let anchors: Vec<rustls_pki_types::TrustAnchor<'_>> = anchors
         .filter_map(|der| anchor_from_trusted_cert(der).ok())
         .collect();
     EndEntityCert::try_from(&parts.leaf)

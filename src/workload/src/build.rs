@@ -12,7 +12,9 @@ use crate::{BundleView, Cache, Identity, State, X509View};
 impl Cache {
     /// The full set for FetchX509SVID. While an SVID is awaited for the first
     /// time there is none: sending the rest would make another identity the
-    /// default for a moment.
+    /// default for a moment. Nor is there one while the first entry has no valid
+    /// SVID, for whatever reason: clients take the first for what the caller is,
+    /// and nobody becomes somebody else because something is missing.
     pub(crate) fn build_x509(&self, members: &[Arc<Entry>]) -> State<X509View> {
         if members.is_empty() {
             return State::Denied;
@@ -30,13 +32,15 @@ impl Cache {
             let Some(held) = self.held.get(&entry.id) else {
                 continue;
             };
-            if held.is_awaited() {
-                return State::Pending;
+            match &held.issued {
+                Some(issued) => identities.push(Identity {
+                    entry: Arc::clone(entry),
+                    issued: Arc::clone(issued),
+                }),
+                None if identities.is_empty() || held.is_awaited() => return State::Pending,
+                // One that cannot be issued does not hold up those before it.
+                None => {}
             }
-            identities.extend(held.issued.as_ref().map(|issued| Identity {
-                entry: Arc::clone(entry),
-                issued: Arc::clone(issued),
-            }));
         }
         if identities.is_empty() {
             return State::Pending;

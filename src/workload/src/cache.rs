@@ -44,6 +44,8 @@ pub struct Counts {
     pub x509_svids: usize,
     /// JWT-SVIDs.
     pub jwt_svids: usize,
+    /// Their bytes.
+    pub jwt_bytes: usize,
     /// Views with open streams.
     pub views: usize,
     /// Views kept warm.
@@ -237,9 +239,15 @@ impl Cache {
         let mut keys = own.into_iter().flat_map(|own| &own.jwt_authorities);
         let tainted = keys.any(|key| key.tainted && *key.key_id == *svid.key_id);
         if held.is_some_and(fits) && !tainted {
-            let max = self.limits.max_jwt_svids;
-            self.jwt.put(&entry.id, audiences, svid, max);
+            self.jwt
+                .put(&entry.id, audiences, svid, self.limits.jwt_svids);
         }
+    }
+
+    /// How many views have streams.
+    #[must_use]
+    pub fn open_views(&self) -> usize {
+        self.views.counts().0
     }
 
     /// How much there is.
@@ -250,6 +258,7 @@ impl Cache {
             entries: self.held.len(),
             x509_svids: self.held.values().filter(|h| h.issued.is_some()).count(),
             jwt_svids: self.jwt.len(),
+            jwt_bytes: self.jwt.bytes(),
             views,
             idle_views,
         }

@@ -25,6 +25,7 @@ mod near;
 mod order;
 mod renewal;
 mod revoke;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -40,6 +41,7 @@ pub use limits::Limits;
 pub use near::{Lack, MAX_INSTEAD, NearMiss, NearMisses, Obstacle, near_misses};
 pub use order::{DEFAULT_HINT, svid_order};
 pub use revoke::Revoke;
+pub use shares::{Room, Shares};
 pub use update::{Effects, Update};
 pub use view::{BundleView, Delivered, Identity, State, Step, Versioned, X509View};
 pub use views::{TooManyViews, ViewId};

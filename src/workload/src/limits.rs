@@ -2,6 +2,8 @@
 
 use identity::Seconds;
 
+use crate::Room;
+
 /// The cache's limits. [`Limits::default`] suits a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -10,8 +12,9 @@ pub struct Limits {
     /// For how many entries X.509-SVIDs are kept ready although nobody asks.
     /// Entries beyond are issued when a workload asks.
     pub max_prefetched: usize,
-    /// The most JWT-SVIDs kept; the least recently used goes first.
-    pub max_jwt_svids: usize,
+    /// The most JWT-SVIDs kept, and their bytes. When there are more, the entry that
+    /// holds the most gives up the one it used least recently.
+    pub jwt_svids: Room,
     /// The most distinct callers (sets of selectors) with open streams.
     pub max_views: usize,
     /// How many views are kept warm after their last stream closed.
@@ -29,7 +32,10 @@ impl Default for Limits {
         Self {
             max_entries: 100_000,
             max_prefetched: 1_000,
-            max_jwt_svids: 1_000,
+            jwt_svids: Room {
+                items: 1_000,
+                bytes: 4 * 1024 * 1024,
+            },
             max_views: 20_000,
             max_idle_views: 256,
             in_flight: Seconds(60),

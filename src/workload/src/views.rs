@@ -202,6 +202,15 @@ impl Cache {
         view.map_or(State::Denied, |view| view.x509.state.clone())
     }
 
+    /// The entry that comes first in that view, when it is its X.509-SVID that is
+    /// missing: nothing is given before it.
+    #[must_use]
+    pub fn first_without_svid(&self, id: ViewId) -> Option<&Arc<Entry>> {
+        let mut members = self.members(id).iter();
+        let first = members.find(|entry| !self.barred.contains(&entry.spiffe_id))?;
+        self.x509_of(&first.id).is_none().then_some(first)
+    }
+
     /// Where FetchX509Bundles stands for that view.
     #[must_use]
     pub fn x509_bundles(&self, id: ViewId) -> State<BundleView> {

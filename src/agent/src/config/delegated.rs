@@ -12,7 +12,7 @@ use crate::limits;
 const KEY: &str = "delegated_identity.authorized_delegates";
 
 /// Section `[delegated_identity]`. Nobody may, by default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DelegatedIdentityConfig {
     /// SPIFFE IDs of this trust domain whose holders may be given the identities
@@ -21,6 +21,15 @@ pub struct DelegatedIdentityConfig {
     /// Whether they may name workloads by process alone, which the agent attests,
     /// and not by selectors, where it takes their word.
     pub attested_only: bool,
+}
+
+impl Default for DelegatedIdentityConfig {
+    fn default() -> Self {
+        Self {
+            authorized_delegates: Vec::new(),
+            attested_only: true,
+        }
+    }
 }
 
 impl DelegatedIdentityConfig {
@@ -41,4 +50,18 @@ fn delegate(text: &str, of: &TrustDomain) -> Result<SpiffeId, ConfigError> {
     }
     let why = format!("{text:?} is no workload of {of}");
     Err(value(KEY, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DelegatedIdentityConfig;
+
+    #[test]
+    fn a12_delegates_name_workloads_by_process_unless_an_admin_says_otherwise() {
+        let one = r#"authorized_delegates = ["spiffe://example.org/proxy"]"#;
+        let config: DelegatedIdentityConfig = toml::from_str(one).unwrap();
+        assert!(config.attested_only);
+        let said: DelegatedIdentityConfig = toml::from_str("attested_only = false").unwrap();
+        assert!(!said.attested_only);
+    }
 }

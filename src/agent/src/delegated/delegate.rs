@@ -30,10 +30,9 @@ impl Delegate {
         let life = connection.caller.watch();
         let pid = connection.caller.peer().pid();
         tracing::info!(delegate = %id, pid, method, "a delegate calls");
-        let own = connection.api.core.hub.subscribe(&attested.caller());
         Ok(Self {
             connection: connection.clone(),
-            own: own.map_err(|error| Status::unavailable(error.to_string()))?,
+            own: connection.subscribe(&attested.caller())?,
             who: attested.caller(),
             life: life.map_err(|error| process_changed(&error))?,
         })

@@ -71,7 +71,7 @@ async fn respond_to(
         "SubscribeToX509SVIDs" => {
             let wanted: wire::SubscribeToX509sviDsRequest = connection.message(request).await?;
             let target = Target::find(connection, &wanted.selectors, wanted.pid).await?;
-            Ok(respond(Answer::Many(svids::stream(open, target)?)))
+            Ok(respond(Answer::Many(svids::stream(open, &target)?)))
         }
         "SubscribeToX509Bundles" => {
             let _: wire::SubscribeToX509BundlesRequest = connection.message(request).await?;

@@ -9,30 +9,24 @@ use workload::Versioned;
 use super::Open;
 use super::delegate::Delegate;
 use super::messages::{jwt_svids, may_be_delegated, x509_svids};
-use super::target::Target;
-use crate::hub::Subscription;
+use super::target::{FollowedTarget, Target};
 use crate::workload_api::{Messages, Push, drained, messages};
 
 /// The stream of one workload's X.509-SVIDs.
 struct Following {
     open: Open,
-    target: Target,
-    subscription: Subscription,
+    target: FollowedTarget,
     /// The version that was sent last; 0 stands for having none.
     sent: Option<u64>,
 }
 
 /// Opens the stream: a full set at once, and again whenever it changed. A
 /// workload without identity has an empty set, and may come to have one.
-pub(super) fn stream(open: Open, target: Target) -> Result<Messages, Status> {
-    let hub = &open.delegate.api().core.hub;
-    let subscription = hub
-        .subscribe(&target.who)
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+pub(super) fn stream(open: Open, target: &Target) -> Result<Messages, Status> {
+    let target = target.follow(&open.delegate.connection)?;
     let following = Following {
         open,
         target,
-        subscription,
         sent: None,
     };
     Ok(messages(following))
@@ -45,11 +39,8 @@ impl Push for Following {
                 return Ok(message);
             }
             tokio::select! {
-                () = self.subscription.changed() => {}
+                changed = self.target.changed() => changed?,
                 standing = self.open.delegate.changed() => standing?,
-                () = self.target.ended() => {
-                    return Err(Status::unavailable("the process that was attested has ended"));
-                }
                 () = drained(&mut self.open.draining) => {
                     return Err(Status::unavailable("the agent is stopping; connect again"));
                 }
@@ -62,7 +53,7 @@ impl Following {
     /// What to send. Who is no delegate any more is told so even if there is nothing.
     fn news(&mut self) -> Result<Option<Bytes>, Status> {
         self.open.delegate.recheck()?;
-        let view = match self.subscription.x509() {
+        let view = match self.target.subscription().x509() {
             Ok(Some(view)) => Some(view),
             // On their way: what was sent before still holds.
             Ok(None) => return Ok(None),
@@ -91,7 +82,7 @@ pub(super) async fn tokens(
         audience,
         spiffe_id,
     })?;
-    let asked = asked.limited_to(may_be_delegated);
+    let asked = asked.by_delegate(may_be_delegated);
     let target = Target::find(connection, &wanted.selectors, wanted.pid).await?;
     let granted = tokens
         .grant(&connection.caller, &target.who, &asked)

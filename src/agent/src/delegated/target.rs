@@ -1,18 +1,29 @@
 //! Whom a delegate asks for.
 
+use std::sync::Arc;
+
 use api::types;
 use contract::{ProcessError, Strength};
 use tonic::Status;
 use workload::Caller;
 
-use crate::process::Liveness;
-use crate::workload_api::{Connection, not_attested, process_changed};
+use crate::hub::Subscription;
+use crate::process::Attested;
+use crate::workload_api::{Connection, Followed, process_changed};
 
 /// A workload, by its selectors.
 pub(super) struct Target {
     pub(super) who: Caller,
     /// The process, when it was named by number: its end ends what is done for it.
-    pub(super) life: Option<Liveness>,
+    process: Option<(Connection, Attested)>,
+}
+
+/// A workload that is followed for as long as the delegate's stream is open.
+pub(super) enum FollowedTarget {
+    /// By selectors.
+    Named(Subscription),
+    /// By process: it is attested again when an attestor returns that was away.
+    Attested(Followed),
 }
 
 impl Target {
@@ -45,7 +56,7 @@ impl Target {
                     .map_err(|error| Status::invalid_argument(error.to_string()))?;
                 Ok(Self {
                     who: Caller::from(&selectors),
-                    life: None,
+                    process: None,
                 })
             }
         }
@@ -65,12 +76,14 @@ impl Target {
             ProcessError::Gone => absent(),
             error => process_changed(&error),
         })?;
-        let attested = process.attest(&api.attestors).await;
-        let attested = attested.map_err(|error| not_attested(&error))?;
-        let life = process.watch().map_err(|error| process_changed(&error))?;
+        let process = Connection {
+            api: Arc::clone(api),
+            caller: process,
+        };
+        let attested = process.attest().await?;
         Ok(Self {
             who: attested.caller(),
-            life: Some(life),
+            process: Some((process, attested)),
         })
     }
 
@@ -79,16 +92,61 @@ impl Target {
     /// # Errors
     /// The process is no longer what was attested.
     pub(super) fn recheck(&self) -> Result<(), Status> {
-        let life = self.life.as_ref();
-        let unchanged = life.map_or(Ok(()), Liveness::recheck);
+        let process = self.process.as_ref();
+        let unchanged = process.map_or(Ok(()), |(process, _)| process.caller.recheck());
         unchanged.map_err(|error| process_changed(&error))
     }
 
-    /// Completes when the process has ended.
-    pub(super) async fn ended(&self) {
-        match &self.life {
-            Some(life) => life.ended().await,
-            None => std::future::pending().await,
+    /// Follows it from now on.
+    ///
+    /// # Errors
+    /// There are too many callers, or the process has ended.
+    pub(super) fn follow(&self, delegate: &Connection) -> Result<FollowedTarget, Status> {
+        match &self.process {
+            Some((process, attested)) => {
+                Followed::new(process, attested).map(FollowedTarget::Attested)
+            }
+            None => {
+                let subscribed = delegate.subscribe(&self.who)?;
+                Ok(FollowedTarget::Named(subscribed))
+            }
+        }
+    }
+}
+
+impl FollowedTarget {
+    pub(super) fn subscription(&mut self) -> &mut Subscription {
+        match self {
+            Self::Named(subscription) => subscription,
+            Self::Attested(followed) => &mut followed.subscription,
+        }
+    }
+
+    /// Waits until what it is to be given may have changed.
+    ///
+    /// # Errors
+    /// The process has ended, or is no longer what it was.
+    pub(super) async fn changed(&mut self) -> Result<(), Status> {
+        match self {
+            Self::Named(subscription) => {
+                subscription.changed().await;
+                Ok(())
+            }
+            Self::Attested(followed) => followed.changed().await,
+        }
+    }
+
+    /// Ask before each push.
+    ///
+    /// # Errors
+    /// The process is no longer what was attested.
+    pub(super) fn recheck(&self) -> Result<(), Status> {
+        match self {
+            Self::Named(_) => Ok(()),
+            Self::Attested(followed) => {
+                let unchanged = followed.liveness.recheck();
+                unchanged.map_err(|error| process_changed(&error))
+            }
         }
     }
 }

@@ -94,13 +94,17 @@ impl Folder {
     pub(crate) fn remove(&self, name: &str) -> Result<(), DiskError> {
         let path = self.file(name);
         match std::fs::remove_file(&path) {
-            Ok(()) => self.sync(),
+            Ok(()) => beside_the_event_loop(|| self.sync()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(io_error("removing", &path)(source)),
         }
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
+        beside_the_event_loop(|| self.replace_now(path, bytes))
+    }
+
+    fn replace_now(&self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
         let temporary = path.with_extension("new");
         // A leftover of a crash may have another mode: start from nothing.
         match std::fs::remove_file(&temporary) {
@@ -126,6 +130,18 @@ impl Folder {
         File::open(&self.path)
             .and_then(|folder| folder.sync_all())
             .map_err(io_error("syncing", &self.path))
+    }
+}
+
+/// Does what waits for a disk; on a worker of the event loop, others take over what
+/// the worker would have done meanwhile.
+fn beside_the_event_loop<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
     }
 }
 

@@ -8,10 +8,12 @@
 mod all_bundles;
 mod delivery;
 mod encode;
+mod lookups;
 mod revoked;
 mod subscription;
 mod suspects;
 mod upkeep;
+mod viewers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +26,9 @@ use tonic::Status;
 use workload::{Cache, Caller, Effects, Jitter, TooManyViews, Update, ViewId};
 
 pub(crate) use all_bundles::AllBundles;
-pub(crate) use subscription::{Answer, Next, Subscription, no_identity, not_ready, withheld};
+pub(crate) use subscription::{
+    Answer, NO_IDENTITY, Next, Subscription, no_identity, not_ready, withheld,
+};
 
 pub(crate) use revoked::RevocationNews;
 
@@ -34,6 +38,7 @@ use crate::entropy::Entropy;
 use delivery::Deliveries;
 use subscription::Shown;
 pub(crate) use suspects::{Authorities, authority_key_id, subject_key_id};
+use viewers::Viewers;
 
 /// Which view of the server's the entries are.
 #[derive(Clone, Debug, Default)]
@@ -79,6 +84,8 @@ struct State {
     /// they are those of an earlier run.
     current_since: Option<Timestamp>,
     watched: HashMap<ViewId, watch::Sender<Shown>>,
+    viewers: Viewers,
+    max_views: usize,
     /// What callers without identity are answered, where that is allowed.
     own_only: Option<Arc<subscription::OwnBundle>>,
 }
@@ -89,7 +96,10 @@ impl Hub {
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
         let limits = workload::Limits {
             max_entries: count(bounds.entries),
-            max_jwt_svids: count(bounds.cached_jwt_svids),
+            jwt_svids: workload::Room {
+                items: count(bounds.cached_jwt_svids),
+                bytes: count(bounds.cached_token_bytes),
+            },
             max_views: count(bounds.views),
             ..workload::Limits::default()
         };
@@ -103,6 +113,8 @@ impl Hub {
             position: ViewPosition::default(),
             current_since: None,
             watched: HashMap::new(),
+            viewers: Viewers::default(),
+            max_views: limits.max_views,
             own_only: None,
         };
         Arc::new(Self {
@@ -217,15 +229,25 @@ impl Hub {
         self.note_bundles();
     }
 
-    /// Opens a stream for a caller.
+    /// Opens a stream of a user's process for a caller.
+    ///
+    /// # Errors
+    /// There are too many distinct callers, in all or of this user.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         caller: &Caller,
+        uid: u32,
     ) -> Result<Subscription, TooManyViews> {
         let now = self.clock.now();
         let mut state = self.lock();
         let (id, effects) = state.cache.subscribe(caller, now)?;
         self.settle(&mut state, &effects);
+        let open = state.cache.open_views();
+        let free = state.max_views.saturating_sub(open);
+        if !state.viewers.enter(uid, id, free) {
+            state.cache.unsubscribe(id);
+            return Err(TooManyViews(open));
+        }
         let shown = match state.watched.get(&id) {
             Some(sender) => sender.subscribe(),
             None => {
@@ -235,12 +257,13 @@ impl Hub {
             }
         };
         drop(state);
-        Ok(Subscription::new(Arc::clone(self), id, shown))
+        Ok(Subscription::new(Arc::clone(self), id, uid, shown))
     }
 
-    fn unsubscribe(&self, id: ViewId) {
+    fn unsubscribe(&self, id: ViewId, uid: u32) {
         let mut state = self.lock();
         state.cache.unsubscribe(id);
+        state.viewers.leave(uid, id);
         // The receiver of the stream that closes is still there.
         if state
             .watched
@@ -298,31 +321,6 @@ impl Hub {
         self.open_to_all
     }
 
-    /// When the server last brought the entries up to date, in this run.
-    pub(crate) fn current_since(&self) -> Option<Timestamp> {
-        self.lock().current_since
-    }
-
-    /// All entries, ordered by id.
-    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
-        self.lock().cache.entries().cloned().collect()
-    }
-
-    /// When the X.509-SVIDs of these entries expire, as far as there are any.
-    pub(crate) fn expiries(&self, entries: &[Arc<Entry>]) -> Vec<Option<Timestamp>> {
-        let state = self.lock();
-        let expiry = |entry: &Arc<Entry>| {
-            let issued = state.cache.x509_of(&entry.id);
-            issued.map(|issued| issued.svid.not_after)
-        };
-        entries.iter().map(expiry).collect()
-    }
-
-    /// The position of the entries in hand, to resume from.
-    pub(crate) fn view_position(&self) -> ViewPosition {
-        self.lock().position.clone()
-    }
-
     /// The own trust domain's bundle.
     pub(crate) fn own_bundle(&self) -> Option<Arc<Bundle>> {
         self.lock().cache.own_bundle().cloned()
@@ -364,6 +362,10 @@ impl State {
             x509_bundles: self.cache.x509_bundles(id),
             jwt_bundles: self.cache.jwt_bundles(id),
             own_only: self.own_only.clone(),
+            waits_for: self
+                .cache
+                .first_without_svid(id)
+                .map(|entry| entry.spiffe_id.clone()),
             bundle_sequence: self.cache.own_bundle().map_or(0, |b| b.sequence),
             since,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use identity::Bundle;
+use identity::{Bundle, SpiffeId};
 use tokio::sync::watch;
 use tonic::Status;
 use workload::{
@@ -14,7 +14,7 @@ use workload::{
 use super::{Hub, delivery, encode};
 
 /// The text by which clients recognise that they have no identity (yet).
-const NO_IDENTITY: &str = "no identity issued";
+pub(crate) const NO_IDENTITY: &str = "no identity issued";
 
 /// The latest state of one view.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Shown {
     pub(super) x509_bundles: State<BundleView>,
     pub(super) jwt_bundles: State<BundleView>,
     pub(super) own_only: Option<Arc<OwnBundle>>,
+    /// The identity that comes first and has no valid X.509-SVID, if that is so.
+    pub(super) waits_for: Option<SpiffeId>,
     /// Sequence of the own bundle in it.
     pub(crate) bundle_sequence: u64,
     /// When it came to be, of the boot clock.
@@ -39,6 +41,7 @@ impl Shown {
             x509_bundles: State::Pending,
             jwt_bundles: State::Pending,
             own_only: None,
+            waits_for: None,
             bundle_sequence: 0,
             since,
         }
@@ -51,6 +54,7 @@ impl Shown {
             x509_bundles: State::Denied,
             jwt_bundles: State::Denied,
             own_only: None,
+            waits_for: None,
             bundle_sequence: 0,
             since,
         }
@@ -96,6 +100,8 @@ pub(crate) enum Next {
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     id: ViewId,
+    /// Whose it is counted against.
+    uid: u32,
     shown: watch::Receiver<Shown>,
     sent: Version,
     sent_own: Option<Bytes>,
@@ -104,15 +110,16 @@ pub(crate) struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.unsubscribe(self.id);
+        self.hub.unsubscribe(self.id, self.uid);
     }
 }
 
 impl Subscription {
-    pub(super) fn new(hub: Arc<Hub>, id: ViewId, shown: watch::Receiver<Shown>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, id: ViewId, uid: u32, shown: watch::Receiver<Shown>) -> Self {
         Self {
             hub,
             id,
+            uid,
             shown,
             sent: Version::default(),
             sent_own: None,
@@ -154,6 +161,19 @@ impl Subscription {
     /// has been due since then.
     pub(crate) fn since(&self) -> Duration {
         self.shown.borrow().since
+    }
+
+    /// What a caller is told whose SVIDs do not come in time.
+    pub(crate) fn late(&self) -> Status {
+        let shown = self.shown.borrow();
+        let Some(first) = &shown.waits_for else {
+            return Status::unavailable("the SVID could not be issued yet; call again");
+        };
+        Status::unavailable(format!(
+            "the X.509-SVID of {first} could not be issued yet, or has expired; it comes first among \
+             the identities of this process, and no other is given in its place; call again, and \
+             see `bulla healthcheck --only agent` for what the agent waits for"
+        ))
     }
 
     /// Changes from now on count as news.

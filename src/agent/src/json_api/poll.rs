@@ -74,8 +74,7 @@ pub(super) async fn answer<S: Source + Sync>(
     let mut conditions = Conditions::of(call.headers);
     let attested = call.attest().await?;
     let core = &call.connection.api.core;
-    let subscribed = core.hub.subscribe(&attested.caller());
-    let mut view = subscribed.map_err(|error| Kind::Unavailable.because(error.to_string()))?;
+    let mut view = call.connection.subscribe(&attested.caller())?;
     let wait = conditions.wait.unwrap_or_default();
     let mut time_is_up = std::pin::pin!(sleep(wait));
     let mut first_is_late = std::pin::pin!(sleep(wait.max(limits::FIRST_ANSWER)));
@@ -124,9 +123,7 @@ pub(super) async fn answer<S: Source + Sync>(
                     Look::Found(found) => {
                         Ok(found.response(StatusCode::NOT_MODIFIED, &conditions, admitted))
                     }
-                    Look::Pending => {
-                        Err(Kind::Unavailable.because("the SVID could not be issued yet"))
-                    }
+                    Look::Pending => Err(Problem::from(view.late())),
                     Look::Nothing(problem) => Err(problem),
                 };
             }

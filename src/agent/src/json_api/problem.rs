@@ -5,6 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
+use crate::hub::NO_IDENTITY;
 use crate::workload_api::Answer;
 
 /// The sorts of problems there are; the names are part of the API.
@@ -13,6 +14,7 @@ pub(super) enum Kind {
     MissingHeader,
     BadRequest,
     NoIdentity,
+    ProcessRefused,
     NotFound,
     MethodNotAllowed,
     BodyTooLarge,
@@ -53,10 +55,11 @@ type Text = (
 
 impl Kind {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::MissingHeader,
         Self::BadRequest,
         Self::NoIdentity,
+        Self::ProcessRefused,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::BodyTooLarge,
@@ -84,6 +87,9 @@ impl Kind {
             Self::NoIdentity => ("no-identity", StatusCode::FORBIDDEN,
                 "No identity", "no registration entry matches this process",
                 "GET /v1/explain/me says what was attested of this process; an admin registers it with `bulla entry create`, and finds near misses with `bulla explain pid`"),
+            Self::ProcessRefused => ("process-refused", StatusCode::FORBIDDEN,
+                "Process not attested", "the agent cannot attest this process",
+                "the detail says what stands against it; the administrator of this node can change that, registering the process does not"),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND,
                 "No such path", "nothing is served at this path",
                 "GET /v1/openapi.json lists the paths"),
@@ -188,8 +194,9 @@ impl From<Status> for Problem {
     fn from(status: Status) -> Self {
         let kind = match status.code() {
             Code::InvalidArgument => Kind::BadRequest,
-            Code::PermissionDenied => Kind::NoIdentity,
-            Code::ResourceExhausted => Kind::BodyTooLarge,
+            Code::PermissionDenied if status.message() == NO_IDENTITY => Kind::NoIdentity,
+            Code::PermissionDenied => Kind::ProcessRefused,
+            Code::ResourceExhausted => Kind::TooManyCalls,
             _ => Kind::Unavailable,
         };
         kind.because(status.message())

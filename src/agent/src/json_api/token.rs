@@ -77,10 +77,21 @@ fn parse(body: &[u8]) -> Result<Wanted, Problem> {
     Wanted::new(request, &body.spiffe_id, jkt.transpose()?).map_err(bad)
 }
 
-// The parser's own words may quote what was sent, and problems are logged.
+// The parser's own words may quote what was sent, and problems are logged. What they
+// say of the contract quotes nothing: which field is missing, or what was expected.
 fn brief(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    let text = text.get(..end).unwrap_or_default();
+    let hint = if text.starts_with("missing field `") {
+        format!(": {text}")
+    } else if let Some((_, expected)) = text.rsplit_once(", expected ") {
+        format!(": expected {expected}")
+    } else {
+        String::new()
+    };
     format!(
-        "the body is no token request as the contract has it (line {}, column {})",
+        "the body is no token request as the contract has it{hint} (line {}, column {})",
         error.line(),
         error.column()
     )
@@ -213,9 +224,22 @@ mod tests {
         for bad in [
             r#"{"audience":"db","permissions":"eyJsecret"}"#,
             r#"{"audience":"db","eyJsecret":1}"#,
+            r#"{"audience":"db","ttl":"eyJsecret, expected eyJsecret"}"#,
         ] {
             let problem = parse(bad.as_bytes()).unwrap_err();
             assert!(!problem.detail.contains("eyJsecret"), "{}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn u11_a_malformed_wish_is_told_what_is_missing_or_expected() {
+        for (bad, said) in [
+            ("{}", "missing field `audience`"),
+            (r#"{"audience":"db","ttl":"x"}"#, "expected u32"),
+            (r#"{"audience":"db","scope":"x"}"#, "`permissions`"),
+        ] {
+            let problem = parse(bad.as_bytes()).unwrap_err();
+            assert!(problem.detail.contains(said), "{}", problem.detail);
         }
     }
 

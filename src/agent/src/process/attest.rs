@@ -1,6 +1,6 @@
 //! One attestation from end to end: look, ask the attestors, look again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use channel::uds::UnixPeer;
@@ -78,8 +78,9 @@ pub struct Caller {
     host: Arc<ProcessHost>,
     peer: Arc<UnixPeer>,
     // A process that could not be attested at accept cannot be later: every
-    // call on its connection gets the same error.
-    seen: Result<Seen, ProcessError>,
+    // call on its connection gets the same error. What the agent itself lacked for a
+    // look, it may have by the next call.
+    seen: OnceLock<Result<Seen, ProcessError>>,
 }
 
 impl ProcessHost {
@@ -87,11 +88,14 @@ impl ProcessHost {
     /// accepted. Never blocks.
     #[must_use]
     pub fn caller(self: &Arc<Self>, peer: &Arc<UnixPeer>) -> Arc<Caller> {
-        Arc::new(Caller {
+        let caller = Caller {
             host: Arc::clone(self),
             peer: Arc::clone(peer),
-            seen: Seen::of(self, peer),
-        })
+            seen: OnceLock::new(),
+        };
+        // Remembered; each call asks for it.
+        let _outcome = caller.seen();
+        Arc::new(caller)
     }
 }
 
@@ -138,7 +142,7 @@ impl Caller {
 
     /// Completes when a process that is watched has ended.
     pub(super) async fn ended(&self) {
-        match &self.seen {
+        match self.seen() {
             Ok(seen) => seen.watched.ended().await,
             Err(_) => std::future::pending().await,
         }
@@ -172,7 +176,20 @@ impl Caller {
     }
 
     fn seen(&self) -> Result<&Seen, ProcessError> {
-        self.seen.as_ref().map_err(Clone::clone)
+        if let Some(seen) = self.seen.get() {
+            return seen.as_ref().map_err(Clone::clone);
+        }
+        let first = Seen::of(&self.host, &self.peer);
+        // By number alone another process may be found later.
+        let is_handed = self.peer.handle().is_some();
+        if is_handed && matches!(first, Err(ProcessError::NoDescriptor)) {
+            metrics::counter!("bulla_agent_descriptors_exhausted_total").increment(1);
+            return Err(ProcessError::NoDescriptor);
+        }
+        self.seen
+            .get_or_init(|| first)
+            .as_ref()
+            .map_err(Clone::clone)
     }
 
     async fn attest_later(

@@ -33,6 +33,7 @@ mod gate;
 mod hash;
 mod liveness;
 mod names;
+mod numbers;
 mod parse;
 mod proc_fs;
 mod program;
@@ -53,6 +54,7 @@ use crate::clock::Clock;
 use gate::Gate;
 use hash::Hashes;
 use names::Names;
+use numbers::Numbers;
 use proc_fs::ProcFs;
 use watched::AllWatched;
 
@@ -96,6 +98,7 @@ impl Default for Options {
 pub struct ProcessHost {
     options: Options,
     proc: ProcFs,
+    numbers: Numbers,
     clock: Clock,
     hashes: Hashes,
     users: Names,
@@ -123,9 +126,11 @@ impl ProcessHost {
 
     fn assemble(options: Options, proc: ProcFs, clock: Clock) -> Arc<Self> {
         let gate = Gate::new(options.blocking_calls, options.blocking_calls_per_uid);
+        let numbers = Numbers::read(&proc);
         Arc::new(Self {
             options,
             proc,
+            numbers,
             clock,
             hashes: Hashes::default(),
             users: Names::users(),

@@ -11,15 +11,11 @@ use rustix::io::Errno;
 /// The most of one file of `/proc` that is read, in bytes.
 const MAX_FILE_BYTES: usize = 64 * 1024;
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-// The kernel's default, in case the file that says so cannot be read.
-const OVERFLOW_ID: u32 = 65_534;
 
 /// An open `/proc`.
 #[derive(Debug)]
 pub(super) struct ProcFs {
     root: OwnedFd,
-    overflow_uid: u32,
-    overflow_gid: u32,
 }
 
 impl ProcFs {
@@ -38,34 +34,11 @@ impl ProcFs {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root =
             rustix::fs::open(root, flags, Mode::empty()).map_err(|e| unreadable("/proc", e))?;
-        let mut proc = Self {
-            root,
-            overflow_uid: OVERFLOW_ID,
-            overflow_gid: OVERFLOW_ID,
-        };
-        proc.overflow_uid = proc.number("sys/kernel/overflowuid", OVERFLOW_ID);
-        proc.overflow_gid = proc.number("sys/kernel/overflowgid", OVERFLOW_ID);
-        Ok(proc)
-    }
-
-    fn number(&self, path: &str, default: u32) -> u32 {
-        let text = self.read(self.root(), path, "/proc").ok();
-        text.and_then(|t| std::str::from_utf8(&t).ok()?.trim().parse().ok())
-            .unwrap_or(default)
+        Ok(Self { root })
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
-    }
-
-    /// Whether an id stands for one that this user namespace cannot name.
-    pub(super) fn is_overflow(&self, uid: u32, gid: u32) -> bool {
-        uid == self.overflow_uid || gid == self.overflow_gid
-    }
-
-    /// Whether a group stands for one that this user namespace cannot name.
-    pub(super) fn is_overflow_group(&self, gid: u32) -> bool {
-        gid == self.overflow_gid
     }
 
     /// Opens the folder of a process. Whose it is only the pidfd can say.
@@ -124,6 +97,9 @@ pub(super) fn attributes(
 
 /// The operating system's reason, without numbers or names of the process.
 pub(super) fn unreadable(what: &'static str, error: Errno) -> ProcessError {
+    if matches!(error, Errno::MFILE | Errno::NFILE) {
+        return ProcessError::NoDescriptor;
+    }
     ProcessError::Unreadable {
         what,
         why: std::io::Error::from(error).kind().to_string(),

@@ -36,17 +36,13 @@ impl<'a> Snapshot<'a> {
         peer: Peer<'a>,
         may_block: bool,
     ) -> Result<Self, ProcessError> {
-        if host.proc.is_overflow(peer.uid, peer.gid) {
-            return Err(ProcessError::Refused(
-                "its user or group has no number in the agent's user namespace",
-            ));
-        }
         peer.is_alive()?;
         let folder = host.proc.folder(peer.pid).map_err(|error| {
             // Absent because it ended, or because /proc hides it: two different errors.
             peer.is_alive().err().unwrap_or(error)
         })?;
         let at = folder.as_fd();
+        host.numbers.check(&host.proc, at, (peer.uid, peer.gid))?;
         let program = if host.options.programs {
             Some(Program::of(at).map_err(|error| peer.is_alive().err().unwrap_or(error))?)
         } else {
@@ -62,7 +58,7 @@ impl<'a> Snapshot<'a> {
         peer.is_alive()?;
         check_ids(&status, peer.uid, peer.gid)?;
         let mut groups = status.groups;
-        groups.retain(|gid| !host.proc.is_overflow_group(*gid));
+        groups.retain(|gid| !host.numbers.is_doubtful_group(*gid));
         Ok(Self {
             host,
             peer,

@@ -24,8 +24,9 @@ pub(crate) use wanted::Wanted;
 
 use crate::core::Core;
 use crate::hub::no_identity;
+use crate::limits;
 use crate::process::Caller;
-use crate::workload_api::{Flights, process_changed};
+use crate::workload_api::{Flights, NewTokens, Payer, process_changed};
 use cache::{Cache, Key};
 
 /// A token with the certificate of the same identity.
@@ -38,16 +39,33 @@ pub(crate) struct Pair {
 
 /// Asks for scoped tokens and keeps them.
 pub(crate) struct ScopedTokens {
+    held: Arc<Tokens>,
+    new_tokens: Arc<NewTokens>,
+    flights: Flights<Key, Arc<MintResponse>, Refused>,
+}
+
+/// What is held, and what is needed to have more.
+struct Tokens {
     core: Arc<Core>,
     cache: Mutex<Cache>,
-    flights: Flights<Key>,
+}
+
+/// One wish of one caller.
+struct Wish<'a> {
+    entry: &'a Arc<Entry>,
+    issued: &'a Arc<Issued>,
+    selectors: &'a Selectors,
+    wanted: &'a Wanted,
 }
 
 impl ScopedTokens {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, new_tokens: Arc<NewTokens>) -> Self {
+        let bytes = core.settings.config.limits.cached_token_bytes;
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let cache = Mutex::new(Cache::new(bytes));
         Self {
-            core,
-            cache: Mutex::default(),
+            held: Arc::new(Tokens { core, cache }),
+            new_tokens,
             flights: Flights::default(),
         }
     }
@@ -60,12 +78,16 @@ impl ScopedTokens {
         wanted: &Wanted,
     ) -> Result<Option<Pair>, Refused> {
         let entry = self.entry(who, wanted)?;
-        let Some(issued) = self.core.hub.issued(&entry.id) else {
+        let Some(issued) = self.held.core.hub.issued(&entry.id) else {
             return Ok(None);
         };
-        let minted = self
-            .minted(&entry, &issued, who.selectors(), wanted)
-            .await?;
+        let wish = Wish {
+            entry: &entry,
+            issued: &issued,
+            selectors: who.selectors(),
+            wanted,
+        };
+        let minted = self.minted(caller.peer().uid(), wish).await?;
         // That may have taken a while: the caller may be another program by now, and
         // the entry another's.
         caller.recheck().map_err(|error| process_changed(&error))?;
@@ -82,52 +104,96 @@ impl ScopedTokens {
     }
 
     fn entry(&self, who: &workload::Caller, wanted: &Wanted) -> Result<Arc<Entry>, Status> {
-        let hub = &self.core.hub;
+        let hub = &self.held.core.hub;
         let entries = hub.matching_among(who, |entry| wanted.means(entry))?;
         entries.into_iter().next().ok_or_else(no_identity)
     }
 
-    async fn minted(
-        &self,
-        entry: &Arc<Entry>,
-        issued: &Arc<Issued>,
-        selectors: &Selectors,
-        wanted: &Wanted,
-    ) -> Result<Arc<MintResponse>, Refused> {
-        let policy_set = self.core.policies.digest();
-        let key = Key::of(entry, issued, wanted, &policy_set);
-        let _turn = self.flights.turn(key.clone()).await?;
-        let aging = match self.cached(&key, entry) {
+    /// What is held, renewed behind the caller's back when it is no longer young; else
+    /// what the server decides.
+    async fn minted(&self, uid: u32, wish: Wish<'_>) -> Result<Arc<MintResponse>, Refused> {
+        let core = &self.held.core;
+        let policy_set = core.policies.digest();
+        let Wish {
+            entry,
+            issued,
+            selectors,
+            wanted,
+        } = wish;
+        let key = Key::of(entry, issued, selectors, wanted, &policy_set);
+        let now = core.clock.boottime();
+        let ask = || self.held.ask(&key, &wish);
+        let held = self.held.get(&key, entry);
+        let left = held.as_ref().map(|(minted, _)| {
+            let end = Timestamp(minted.expires_at);
+            end.since(core.now())
+        });
+        match held {
             Some((minted, true)) => return Ok(minted),
-            Some((minted, false)) => Some(minted),
-            None => None,
+            Some((minted, false)) if left > Some(limits::TOKEN_NEARLY_OVER) => {
+                self.flights.ask_behind(key.clone(), now, ask);
+                return Ok(minted);
+            }
+            _ => {}
+        }
+        let pay = || match &held {
+            Some(_) => Ok(()),
+            None => {
+                let paid = self
+                    .new_tokens
+                    .pay(Payer::User(uid), wanted.wish().len(), now);
+                Ok(paid?)
+            }
         };
-        match (
-            ask::mint(&self.core, entry, issued, selectors, wanted).await,
-            aging,
-        ) {
-            (Ok(minted), _) => {
-                metrics::counter!("bulla_agent_scoped_tokens_total").increment(1);
-                let minted = Arc::new(minted);
-                let now = self.core.now();
-                let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-                // A set that is not known here yet decided: it serves those who ask now,
-                // and those who ask when it is known.
-                let known = key.clone().decided_by(&minted.policy_set);
-                if known != key {
-                    cache.put(known, Arc::clone(&minted), now);
-                }
-                cache.put(key, Arc::clone(&minted), now);
+        let minted = self.flights.join(key.clone(), now, pay, ask).await;
+        match (minted, held) {
+            // The server is away, and the old one is still good.
+            (Err(Refused::Status(_)), Some((minted, _))) if minted.expires_at > core.now().0 => {
                 Ok(minted)
             }
-            // The server is away, and the old one is still good.
-            (Err(Refused::Status(_)), Some(minted)) => Ok(minted),
-            (Err(refused), _) => Err(refused),
+            (minted, _) => minted,
+        }
+    }
+}
+
+impl Tokens {
+    /// Asks the server for what is wished, and keeps it.
+    fn ask(
+        self: &Arc<Self>,
+        key: &Key,
+        wish: &Wish<'_>,
+    ) -> impl Future<Output = Result<Arc<MintResponse>, Refused>> + Send + use<> {
+        let (this, key) = (Arc::clone(self), key.clone());
+        let (entry, issued) = (Arc::clone(wish.entry), Arc::clone(wish.issued));
+        let (selectors, wanted) = (wish.selectors.clone(), wish.wanted.clone());
+        async move {
+            let minted = ask::mint(&this.core, &entry, &issued, &selectors, &wanted).await;
+            let mut cache = this.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            match minted {
+                Ok(minted) => {
+                    metrics::counter!("bulla_agent_scoped_tokens_total").increment(1);
+                    let minted = Arc::new(minted);
+                    // A set that is not known here yet decided: it serves those who ask
+                    // now, and those who ask when it is known.
+                    let known = key.clone().decided_by(&minted.policy_set);
+                    if known != key {
+                        cache.put(known, Arc::clone(&minted));
+                    }
+                    cache.put(key, Arc::clone(&minted));
+                    Ok(minted)
+                }
+                // What is no longer granted is not handed out any more.
+                Err(refused) if refused.is_denial() => {
+                    cache.remove(&key);
+                    Err(refused)
+                }
+                Err(refused) => Err(refused),
+            }
         }
     }
 
     /// A token in hand, and whether it is young.
-    fn cached(&self, key: &Key, entry: &Entry) -> Option<(Arc<MintResponse>, bool)> {
+    fn get(&self, key: &Key, entry: &Entry) -> Option<(Arc<MintResponse>, bool)> {
         let now = self.core.now();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let minted = cache.get(key, now)?;

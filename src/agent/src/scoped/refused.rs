@@ -19,6 +19,18 @@ impl From<Status> for Refused {
 }
 
 impl Refused {
+    /// Whether it was decided that this is not granted, other than for asking too
+    /// often.
+    pub(super) fn is_denial(&self) -> bool {
+        match self {
+            Self::Status(_) => false,
+            Self::Decided(response) => {
+                let error = response.error.as_ref();
+                error.is_none_or(|error| error.code != "slow_down")
+            }
+        }
+    }
+
     /// The refusal as a gRPC status.
     pub(crate) fn status(&self) -> Status {
         match self {

@@ -10,8 +10,8 @@ use crate::config::ConfigError;
 pub struct SdsConfig {
     /// Whether secrets are also given to a caller that does not send the
     /// security header `workload.spiffe.io: true`, as Envoy does not unless
-    /// `initial_metadata` is configured. Every other service of the socket
-    /// demands the header always.
+    /// `initial_metadata` is configured. It must speak gRPC over HTTP/2 then.
+    /// Whatever else gives out identities demands the header always.
     pub without_header: bool,
     /// The name under which Envoy asks for the caller's default X.509-SVID.
     pub default_svid_name: String,
@@ -28,7 +28,7 @@ pub struct SdsConfig {
 impl Default for SdsConfig {
     fn default() -> Self {
         Self {
-            without_header: false,
+            without_header: true,
             default_svid_name: "default".to_owned(),
             default_bundle_name: "ROOTCA".to_owned(),
             default_all_bundles_name: "ALL".to_owned(),

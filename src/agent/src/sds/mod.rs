@@ -8,8 +8,8 @@
 //! talking ([`stream`]).
 //!
 //! An Envoy does not send the security header of the Workload Endpoint unless
-//! its configuration makes it (`initial_metadata`). Whether this one service may
-//! be called without is the admin's choice ([`Config::without_header`]).
+//! its configuration makes it (`initial_metadata`), so this service is served
+//! without, unless the admin demands it ([`Config::without_header`]).
 
 mod config;
 mod held;
@@ -23,14 +23,14 @@ mod stream;
 mod xds_delta;
 
 use channel::Draining;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::Status;
 
 pub use config::SdsConfig as Config;
 pub(crate) use held::Shelf;
 
-use crate::workload_api::{Admitted, Answer, Connection, check_header, respond};
+use crate::workload_api::{Admitted, Answer, Connection, respond};
 use requests::Requests;
 use source::Source;
 use state_of_the_world::StateOfTheWorld;
@@ -41,14 +41,6 @@ pub(crate) const PREFIX: &str = "/envoy.service.secret.v3.SecretDiscoveryService
 
 /// What secrets are packed as.
 const SECRET_TYPE: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
-
-/// The security header, demanded unless the admin waived it for this service.
-pub(crate) fn check(config: &Config, headers: &HeaderMap) -> Result<(), Status> {
-    if config.without_header && !headers.contains_key(api::WORKLOAD_HEADER) {
-        return Ok(());
-    }
-    check_header(headers)
-}
 
 /// Answers one call of the service.
 pub(crate) async fn answer(

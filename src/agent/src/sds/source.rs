@@ -59,6 +59,11 @@ impl Source {
         }
     }
 
+    /// What a caller is told whose SVIDs do not come in time.
+    pub(super) fn late(&self) -> Status {
+        self.followed.subscription.late()
+    }
+
     /// The caller is sent what it does not have, or has everything there is.
     ///
     /// # Errors

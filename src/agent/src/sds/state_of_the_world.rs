@@ -166,13 +166,8 @@ pub(super) async fn fetch(mut source: Source, request: &DiscoveryRequest) -> Res
             source.changed().await?;
         }
     };
-    let secrets = tokio::time::timeout(limits::FIRST_ANSWER, waiting)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Status::unavailable(
-                "the SVID could not be issued yet; call again",
-            ))
-        })?;
+    let secrets = tokio::time::timeout(limits::FIRST_ANSWER, waiting).await;
+    let secrets = secrets.unwrap_or_else(|_| Err(source.late()))?;
     let asked = Asked::new(request.clone(), source.config())?;
     let message = frame(&DiscoveryResponse {
         resources: resources(&asked.find(&secrets, source.config())?),

@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) svid_seconds: AtomicI64,
     pub(super) refuse_issuance: AtomicBool,
+    /// Calls are read and never answered.
+    pub(super) hangs: AtomicBool,
     pub(super) x509_issued: AtomicU32,
     pub(super) jwt_issued: AtomicU32,
     pub(super) renewals: AtomicU32,
@@ -64,6 +66,7 @@ impl FakeServer {
             clock,
             svid_seconds: AtomicI64::new(3600),
             refuse_issuance: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             x509_issued: AtomicU32::new(0),
             jwt_issued: AtomicU32::new(0),
             renewals: AtomicU32::new(0),

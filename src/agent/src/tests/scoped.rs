@@ -30,10 +30,10 @@ async fn start() -> (FakeServer, Arc<Node>, tempfile::TempDir) {
     (server, Arc::new(node), dir)
 }
 
-const CATALOGUE: &str =
+pub(super) const CATALOGUE: &str =
     "audience: db\nowner: team\nprofiles: [jwt-svid]\npermissions:\n  - name: db:read\n";
 
-fn activate(server: &FakeServer, digest: &str, catalogue: &str) {
+pub(super) fn activate(server: &FakeServer, digest: &str, catalogue: &str) {
     server.tell(follow_response::Message::PolicySet(sync::PolicySet {
         digest: digest.into(),
         catalogue: vec![sync::CatalogueFile {
@@ -44,7 +44,7 @@ fn activate(server: &FakeServer, digest: &str, catalogue: &str) {
     }));
 }
 
-async fn token(node: &Node, body: &Value, more: &[&str]) -> Said {
+pub(super) async fn token(node: &Node, body: &Value, more: &[&str]) -> Said {
     let mut headers = vec![HEADER, "Content-Type: application/json"];
     headers.extend(more);
     ask(node, "POST", "/v1/token", &headers, &body.to_string()).await

@@ -19,14 +19,12 @@ use crate::clock::Clock;
 
 const SECRET: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret";
 
-/// An agent that gives secrets without the header, as Envoy comes.
+/// An agent as it is by default: Envoy comes without the header.
 pub(super) async fn ready() -> (FakeServer, Node, TempDir) {
     let clock = Clock::system();
     let server = FakeServer::start(clock.clone()).await;
     let dir = tempfile::tempdir().unwrap();
-    let mut config = config(&server, &dir);
-    config.sds.without_header = true;
-    let node = Node::start(config, &clock).await;
+    let node = Node::start(config(&server, &dir), &clock).await;
     eventually("the agent follows", || node.core.hub.is_ready()).await;
     (server, node, dir)
 }

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 use super::node::{Client, entry, eventually};
 use super::workload_api::ready;
 
-async fn fetch(
+pub(super) async fn fetch(
     client: &mut Client,
     audience: &[&str],
     id: &str,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tonic::Status;
 
+use super::bucket::{Bucket, Rate};
 use crate::Limits;
 
 /// Uids remembered beyond those that have calls open.
@@ -15,16 +16,21 @@ const REMEMBERED: usize = 4096;
 /// The shares of all uids.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    shares: Mutex<HashMap<u32, Share>>,
-    per_second: f64,
-    burst: f64,
+    shares: Mutex<Shares>,
+    rate: Rate,
+    open_per_uid: u32,
+    open: u32,
+}
+
+#[derive(Debug, Default)]
+struct Shares {
+    by_uid: HashMap<u32, Share>,
     open: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Share {
-    tokens: f64,
-    at: Duration,
+    calls: Bucket,
     open: u32,
 }
 
@@ -39,53 +45,48 @@ impl Admission {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             shares: Mutex::default(),
-            per_second: limits.calls_per_second_per_uid.into(),
-            burst: limits.call_burst_per_uid.into(),
-            open: limits.streams_per_uid,
+            rate: Rate {
+                per_second: limits.calls_per_second_per_uid.into(),
+                burst: limits.call_burst_per_uid.into(),
+            },
+            open_per_uid: limits.streams_per_uid,
+            open: limits.streams,
         })
     }
 
     /// Counts a call of `uid` at `now` (of the boot clock).
     pub(crate) fn admit(self: &Arc<Self>, uid: u32, now: Duration) -> Result<Admitted, Status> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if shares.len() >= REMEMBERED && !shares.contains_key(&uid) {
-            self.forget_the_idle(&mut shares, now);
+        let shares = &mut *shares;
+        let by_uid = &mut shares.by_uid;
+        if by_uid.len() >= REMEMBERED && !by_uid.contains_key(&uid) {
+            by_uid.retain(|_, share| share.open > 0 || !share.calls.is_full(self.rate, now));
         }
-        let fresh = Share {
-            tokens: self.burst,
-            at: now,
+        let share = by_uid.entry(uid).or_insert_with(|| Share {
+            calls: Bucket::full(self.rate, now),
             open: 0,
-        };
-        let share = shares.entry(uid).or_insert(fresh);
-        let passed = now.saturating_sub(share.at).as_secs_f64();
-        share.tokens = passed
-            .mul_add(self.per_second, share.tokens)
-            .min(self.burst);
-        share.at = now;
-        if share.tokens < 1.0 {
+        });
+        let mut calls = share.calls;
+        if !calls.take(1.0, self.rate, now) {
+            share.calls = calls;
             return Err(Status::unavailable(
                 "too many calls from this user; call again later",
             ));
         }
-        if share.open >= self.open {
+        // However many users there are, one more finds room.
+        let free = self.open.saturating_sub(shares.open);
+        if share.open >= self.open_per_uid || share.open >= free {
             return Err(Status::unavailable(
                 "too many open calls from this user; end some first",
             ));
         }
-        share.tokens -= 1.0;
+        share.calls = calls;
         share.open += 1;
+        shares.open += 1;
         Ok(Admitted {
             admission: Arc::clone(self),
             uid,
         })
-    }
-
-    // A uid without open calls whose tokens are full again is as good as unknown.
-    fn forget_the_idle(&self, shares: &mut HashMap<u32, Share>, now: Duration) {
-        shares.retain(|_, share| {
-            let passed = now.saturating_sub(share.at).as_secs_f64();
-            share.open > 0 || passed.mul_add(self.per_second, share.tokens) < self.burst
-        });
     }
 }
 
@@ -93,7 +94,8 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let shares = &self.admission.shares;
         let mut shares = shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get_mut(&self.uid) {
+        shares.open = shares.open.saturating_sub(1);
+        if let Some(share) = shares.by_uid.get_mut(&self.uid) {
             share.open = share.open.saturating_sub(1);
         }
     }
@@ -145,11 +147,33 @@ mod tests {
     }
 
     #[test]
+    fn a12_however_many_users_take_all_they_can_one_more_finds_room() {
+        let limits = Limits {
+            streams: 64,
+            streams_per_uid: 64,
+            ..Limits::default()
+        };
+        let admission = Admission::new(&limits);
+        let mut open = Vec::new();
+        for uid in 1..=4 {
+            let before = open.len();
+            while let Ok(admitted) = admission.admit(uid, T0) {
+                open.push(admitted);
+            }
+            assert!(open.len() > before, "user {uid} finds no room");
+        }
+        assert!(admission.admit(0, T0).is_ok(), "nor does root");
+        assert!(open.len() < 64);
+        drop(open);
+        assert!(admission.admit(5, T0).is_ok());
+    }
+
+    #[test]
     fn many_users_do_not_fill_the_memory() {
         let admission = Admission::new(&Limits::default());
         for uid in 0..20_000 {
             let _ = admission.admit(uid, T0 + Duration::from_secs(u64::from(uid)));
         }
-        assert!(admission.shares.lock().unwrap().len() <= super::REMEMBERED + 1);
+        assert!(admission.shares.lock().unwrap().by_uid.len() <= super::REMEMBERED + 1);
     }
 }

@@ -68,10 +68,7 @@ impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Status> {
         let path = request.uri().path();
         let secrets = path.strip_prefix(sds::PREFIX).map(str::to_owned);
-        match secrets {
-            Some(_) => sds::check(&self.api.core.settings.config.sds, request.headers())?,
-            None => header::check(request.headers())?,
-        }
+        header::check_call(&request, &self.api.core.settings.config.sds)?;
         let admitted = self.admit()?;
         if let Some(method) = secrets {
             return sds::answer(self, &method, request, admitted).await;
@@ -147,6 +144,16 @@ impl Connection {
             .map_err(|e| Status::invalid_argument(format!("the request cannot be read: {e}")))
     }
 
+    /// Opens a view of what this caller is given, against its user's share of views.
+    ///
+    /// # Errors
+    /// There are too many distinct callers, in all or of this user.
+    pub(crate) fn subscribe(&self, who: &workload::Caller) -> Result<hub::Subscription, Status> {
+        let uid = self.caller.peer().uid();
+        let subscribed = self.api.core.hub.subscribe(who, uid);
+        subscribed.map_err(|error| Status::unavailable(error.to_string()))
+    }
+
     /// Who calls, at this moment.
     pub(crate) async fn attest(&self) -> Result<Attested, Status> {
         self.caller
@@ -158,7 +165,7 @@ impl Connection {
 
 /// A caller that could not be attested may call again: most reasons pass, and a
 /// client gives up for good on `InvalidArgument` only.
-pub(crate) fn not_attested(error: &AttestError) -> Status {
+fn not_attested(error: &AttestError) -> Status {
     match error {
         AttestError::Process(error) => process_changed(error),
         error => Status::unavailable(format!("the caller could not be attested: {error}")),

@@ -62,7 +62,7 @@ impl Followed {
         let who = attested.caller();
         let returns = connection.api.returns.changes.subscribe();
         Ok(Self {
-            subscription: subscribe(connection, &who)?,
+            subscription: connection.subscribe(&who)?,
             liveness: connection
                 .caller
                 .watch()
@@ -123,16 +123,11 @@ impl Followed {
         }
         // Others wait for the same attestor.
         api.returns.announce();
-        let subscription = subscribe(&self.connection, &who)?;
+        let subscription = self.connection.subscribe(&who)?;
         self.subscription.continue_as(subscription);
         self.who = who;
         Ok(true)
     }
-}
-
-fn subscribe(connection: &Connection, who: &Caller) -> Result<Subscription, Status> {
-    let subscribed = connection.api.core.hub.subscribe(who);
-    subscribed.map_err(|error| Status::unavailable(error.to_string()))
 }
 
 async fn returned(returns: Option<&mut watch::Receiver<u64>>) {

@@ -1,5 +1,6 @@
-//! FetchJWTSVID: from the cache while a token is young, else from the server,
-//! once however many callers ask at the same time.
+//! FetchJWTSVID: from the cache while a token is valid, renewed behind the caller's
+//! back when it is no longer young; else from the server, once however many callers
+//! ask at the same time.
 
 use std::sync::Arc;
 
@@ -14,19 +15,23 @@ use identity::{Entry, EntryId, JwtSvid, SpiffeId, Timestamp};
 use tonic::{Code, Status};
 use workload::JwtHit;
 
+use super::budget::{NewTokens, Payer};
 use super::connection::process_changed;
 use super::flights::Flights;
 use super::wire::frame;
 use crate::core::Core;
 use crate::hub::no_identity;
+use crate::limits;
 use crate::process::Caller;
 
-/// What callers ask for together: one entry, one list of audiences.
-type Asked = (EntryId, Vec<String>);
+/// What callers ask for together: one entry as it is now, one list of audiences.
+type Asked = (EntryId, i64, Vec<String>);
+
 /// Issues and caches JWT-SVIDs.
 pub(crate) struct Tokens {
     core: Arc<Core>,
-    flights: Flights<Asked>,
+    new_tokens: Arc<NewTokens>,
+    flights: Flights<Asked, Arc<JwtSvid>, Status>,
 }
 
 /// A token with the entry it was issued by.
@@ -37,19 +42,35 @@ pub(crate) struct Wanted {
     audience: Vec<String>,
     spiffe_id: Option<SpiffeId>,
     of: fn(&Entry) -> bool,
+    for_others: bool,
 }
 
 impl Wanted {
-    /// The same of these entries alone.
-    pub(crate) fn limited_to(self, of: fn(&Entry) -> bool) -> Self {
-        Self { of, ..self }
+    /// The same for a delegate, who asks in the name of others and is given tokens of
+    /// these entries alone.
+    pub(crate) fn by_delegate(self, of: fn(&Entry) -> bool) -> Self {
+        let for_others = true;
+        Self {
+            of,
+            for_others,
+            ..self
+        }
+    }
+
+    fn payer(&self, caller: &Caller, entry: &Entry) -> Payer {
+        if self.for_others {
+            Payer::Entry(entry.id.clone())
+        } else {
+            Payer::User(caller.peer().uid())
+        }
     }
 }
 
 impl Tokens {
-    pub(super) fn new(core: Arc<Core>) -> Self {
+    pub(super) fn new(core: Arc<Core>, new_tokens: Arc<NewTokens>) -> Self {
         Self {
             core,
+            new_tokens,
             flights: Flights::default(),
         }
     }
@@ -58,16 +79,18 @@ impl Tokens {
     pub(crate) fn parse(&self, wire: JwtsvidRequest) -> Result<Wanted, Status> {
         let bounds = &self.core.settings.config.limits;
         let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let refused = if wire.audience.is_empty() || wire.audience.iter().any(String::is_empty) {
-            "audience must be specified: at least one, and none empty"
+        let lengths = || wire.audience.iter().map(String::len);
+        let refused = if wire.audience.is_empty() || lengths().any(|length| length == 0) {
+            "audience must be specified: at least one, and none empty".to_owned()
         } else if wire.audience.len() > count(bounds.audiences) {
-            "too many audiences"
-        } else if wire
-            .audience
-            .iter()
-            .any(|a| a.len() > count(bounds.audience_bytes))
-        {
-            "an audience is too long"
+            let most = bounds.audiences;
+            format!("too many audiences; at most {most} may be in one request")
+        } else if lengths().any(|length| length > count(bounds.audience_bytes)) {
+            let most = bounds.audience_bytes;
+            format!("an audience is too long; at most {most} bytes are accepted")
+        } else if lengths().sum::<usize>() > limits::AUDIENCES_BYTES {
+            let most = limits::AUDIENCES_BYTES;
+            format!("the audiences are too long; together at most {most} bytes are accepted")
         } else {
             let spiffe_id = match wire.spiffe_id.as_str() {
                 "" => None,
@@ -79,6 +102,7 @@ impl Tokens {
                 audience: wire.audience,
                 spiffe_id,
                 of: |_| true,
+                for_others: false,
             });
         };
         Err(Status::invalid_argument(refused))
@@ -103,12 +127,13 @@ impl Tokens {
         wanted: &Wanted,
     ) -> Result<Vec<Granted>, Status> {
         let entries = self.entries(who, wanted)?;
-        if let Some(tokens) = self.cached(&entries, &wanted.audience) {
+        if let Some(tokens) = self.held(&entries, &wanted.audience) {
             return Ok(entries.into_iter().zip(tokens).collect());
         }
-        let issued = entries
-            .iter()
-            .map(|entry| self.token(entry, &wanted.audience));
+        let issued = entries.iter().map(|entry| {
+            let payer = wanted.payer(caller, entry);
+            self.token(payer, entry, &wanted.audience)
+        });
         let tokens = futures_util::future::try_join_all(issued).await?;
         // That took a while: the caller may be another program by now, and the
         // entries another's.
@@ -141,62 +166,106 @@ impl Tokens {
         Ok(entries)
     }
 
-    /// All tokens, if all are in the cache and young.
-    fn cached(&self, entries: &[Arc<Entry>], audience: &[String]) -> Option<Vec<Arc<JwtSvid>>> {
-        entries
-            .iter()
-            .map(|entry| match self.core.hub.jwt(&entry.id, audience) {
-                Some(JwtHit::Fresh(svid)) => Some(svid),
-                Some(JwtHit::Aging(_)) | None => None,
-            })
-            .collect()
+    /// All tokens, if all are in the cache and none is nearly over. What is no longer
+    /// young is renewed meanwhile.
+    fn held(&self, entries: &[Arc<Entry>], audience: &[String]) -> Option<Vec<Arc<JwtSvid>>> {
+        let now = self.core.now();
+        let held = entries.iter().map(|entry| {
+            let hit = self.core.hub.jwt(&entry.id, audience)?;
+            if let JwtHit::Aging(svid) = &hit {
+                let is_good = svid.expires_at.since(now) > limits::TOKEN_NEARLY_OVER;
+                return is_good.then_some((entry, hit));
+            }
+            Some((entry, hit))
+        });
+        let held: Vec<_> = held.collect::<Option<_>>()?;
+        let give = |(entry, hit): (&Arc<Entry>, JwtHit)| match hit {
+            JwtHit::Fresh(svid) => svid,
+            JwtHit::Aging(svid) => {
+                let now = self.core.clock.boottime();
+                let ask = || self.issue_and_keep(entry, audience);
+                self.flights.ask_behind(asked(entry, audience), now, ask);
+                svid
+            }
+        };
+        Some(held.into_iter().map(give).collect())
     }
 
-    /// One token; callers that want the same one wait for it together.
-    async fn token(&self, entry: &Arc<Entry>, audience: &[String]) -> Result<Arc<JwtSvid>, Status> {
-        let asked = (entry.id.clone(), audience.to_vec());
-        let _turn = self.flights.turn(asked).await?;
+    /// One token; callers that want the same one wait for it together, and none longer
+    /// than the server may take to answer.
+    async fn token(
+        &self,
+        payer: Payer,
+        entry: &Arc<Entry>,
+        audience: &[String],
+    ) -> Result<Arc<JwtSvid>, Status> {
         let aging = match self.core.hub.jwt(&entry.id, audience) {
             Some(JwtHit::Fresh(svid)) => return Ok(svid),
             Some(JwtHit::Aging(svid)) => Some(svid),
             None => None,
         };
-        match (self.issue(entry, audience).await, aging) {
-            (Ok(svid), _) => {
-                let svid = Arc::new(svid);
-                self.core.hub.store_jwt(entry, audience, Arc::clone(&svid));
-                Ok(svid)
+        let now = self.core.clock.boottime();
+        let pay = || match &aging {
+            Some(_) => Ok(()),
+            None => {
+                let bytes = audience.iter().map(String::len).sum();
+                self.new_tokens.pay(payer, bytes, now)
             }
-            // Still good for the other half of its life.
-            (Err(_), Some(svid)) => Ok(svid),
-            (Err(status), None) => Err(status),
+        };
+        let ask = || self.issue_and_keep(entry, audience);
+        let issued = self
+            .flights
+            .join(asked(entry, audience), now, pay, ask)
+            .await;
+        match (issued, aging) {
+            // Nearly over, but valid.
+            (Err(_), Some(svid)) if svid.expires_at > self.core.now() => Ok(svid),
+            (issued, _) => issued,
         }
     }
 
-    async fn issue(&self, entry: &Entry, audience: &[String]) -> Result<JwtSvid, Status> {
-        let away = |why: String| Status::unavailable(format!("no JWT-SVID could be issued: {why}"));
-        if !self.core.has_valid_identity() {
-            return Err(away("the agent has no valid SVID of its own".to_owned()));
+    fn issue_and_keep(
+        &self,
+        entry: &Arc<Entry>,
+        audience: &[String],
+    ) -> impl Future<Output = Result<Arc<JwtSvid>, Status>> + Send + use<> {
+        let core = Arc::clone(&self.core);
+        let (entry, audience) = (Arc::clone(entry), audience.to_vec());
+        async move {
+            let svid = Arc::new(issue(&core, &entry, &audience).await?);
+            core.hub.store_jwt(&entry, &audience, Arc::clone(&svid));
+            Ok(svid)
         }
-        let request = NewJwtsvidRequest {
-            entry_id: entry.id.to_string(),
-            audience: audience.to_vec(),
-        };
-        let issue = |channel| {
-            let request = request.clone();
-            async move { SvidClient::new(channel).new_jwtsvid(request).await }
-        };
-        let answer = self.core.link.call(issue).await;
-        let answer = answer.map_err(|status| match status.code() {
-            Code::InvalidArgument => Status::invalid_argument(status.message().to_owned()),
-            code => away(format!("{} ({code})", status.message())),
-        })?;
-        let svid = answer
-            .svid
-            .ok_or_else(|| away("the answer has none".to_owned()))?;
-        metrics::counter!("bulla_agent_jwt_svids_issued_total").increment(1);
-        accept(entry, svid, self.core.now()).map_err(|why| away(why.to_owned()))
     }
+}
+
+fn asked(entry: &Entry, audience: &[String]) -> Asked {
+    (entry.id.clone(), entry.revision, audience.to_vec())
+}
+
+async fn issue(core: &Core, entry: &Entry, audience: &[String]) -> Result<JwtSvid, Status> {
+    let away = |why: String| Status::unavailable(format!("no JWT-SVID could be issued: {why}"));
+    if !core.has_valid_identity() {
+        return Err(away("the agent has no valid SVID of its own".to_owned()));
+    }
+    let request = NewJwtsvidRequest {
+        entry_id: entry.id.to_string(),
+        audience: audience.to_vec(),
+    };
+    let call = |channel| {
+        let request = request.clone();
+        async move { SvidClient::new(channel).new_jwtsvid(request).await }
+    };
+    let answer = core.link.call(call).await;
+    let answer = answer.map_err(|status| match status.code() {
+        Code::InvalidArgument => Status::invalid_argument(status.message().to_owned()),
+        code => away(format!("{} ({code})", status.message())),
+    })?;
+    let svid = answer
+        .svid
+        .ok_or_else(|| away("the answer has none".to_owned()))?;
+    metrics::counter!("bulla_agent_jwt_svids_issued_total").increment(1);
+    accept(entry, svid, core.now()).map_err(|why| away(why.to_owned()))
 }
 
 /// Checks what was issued against what was asked for.

@@ -7,6 +7,8 @@
 //! steps.
 
 mod admission;
+mod bucket;
+mod budget;
 mod connection;
 mod flights;
 mod followed;
@@ -26,7 +28,8 @@ use channel::uds::UnixPeer;
 use contract::Attestor;
 
 pub(crate) use admission::Admitted;
-pub(crate) use connection::{Connection, not_attested, process_changed};
+pub(crate) use budget::{NewTokens, Payer};
+pub(crate) use connection::{Connection, process_changed};
 pub(crate) use flights::Flights;
 pub(crate) use followed::Followed;
 pub(crate) use header::check as check_header;
@@ -68,10 +71,11 @@ impl WorkloadApi {
         attestors: Arc<[Attestor]>,
     ) -> Arc<Self> {
         let limits = &core.settings.config.limits;
+        let new_tokens = Arc::new(NewTokens::new(limits));
         Arc::new(Self {
             admission: Admission::new(limits),
-            tokens: Tokens::new(Arc::clone(&core)),
-            scoped: ScopedTokens::new(Arc::clone(&core)),
+            tokens: Tokens::new(Arc::clone(&core), Arc::clone(&new_tokens)),
+            scoped: ScopedTokens::new(Arc::clone(&core), new_tokens),
             reflection: Reflection::new(),
             refusals: RefusalLog::default(),
             secrets: sds::Shelf::default(),

@@ -1,7 +1,5 @@
-//! The other services of the socket: gRPC server reflection and health.
-//!
-//! Each call to them carries the security header too (the caller has checked
-//! that): the Workload Endpoint standard makes no exception.
+//! gRPC server reflection of the Workload API, for tools such as grpcurl. It gives out
+//! nothing of anybody's, so it is served without the security header ([`super::header`]).
 
 use std::sync::OnceLock;
 

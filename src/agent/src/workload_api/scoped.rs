@@ -40,10 +40,8 @@ pub(super) async fn answer(
     let draining = request.extensions_mut().remove::<Draining>();
     let wanted = parse(connection.message(request).await?)?;
     let attested = connection.attest().await?;
-    let hub = &connection.api.core.hub;
-    let view = hub.subscribe(&attested.caller());
     let mut stream = Stream {
-        view: view.map_err(|error| Status::unavailable(error.to_string()))?,
+        view: connection.subscribe(&attested.caller())?,
         liveness: connection
             .caller
             .watch()
@@ -55,11 +53,8 @@ pub(super) async fn answer(
         sent: None,
         _admitted: admitted,
     };
-    let first = tokio::time::timeout(limits::FIRST_ANSWER, stream.next());
-    let first = first.await.unwrap_or_else(|_| {
-        let late = "the SVID could not be issued yet; call again";
-        Err(Status::unavailable(late))
-    })?;
+    let first = tokio::time::timeout(limits::FIRST_ANSWER, stream.next()).await;
+    let first = first.unwrap_or_else(|_| Err(stream.view.late()))?;
     Ok(wire::respond(if once {
         Answer::One(Some(first))
     } else {

@@ -60,12 +60,8 @@ impl Push for Stream {
         }
         // A first answer that cannot be given soon is refused, so that the
         // client knows and comes back.
-        let first = tokio::time::timeout(limits::FIRST_ANSWER, self.push());
-        let first = first.await.unwrap_or_else(|_| {
-            Err(Status::unavailable(
-                "the SVID could not be issued yet; call again",
-            ))
-        })?;
+        let first = tokio::time::timeout(limits::FIRST_ANSWER, self.push()).await;
+        let first = first.unwrap_or_else(|_| Err(self.followed.subscription.late()))?;
         self.has_answered = true;
         Ok(first)
     }

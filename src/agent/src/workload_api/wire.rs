@@ -152,9 +152,10 @@ pub(crate) fn refuse(status: &Status) -> Response<Answer> {
 
 /// Whether a content type is gRPC's.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    // Not `application/grpc-web`, which browsers speak.
+    rest.is_some_and(|rest| matches!(rest, [] | [b'+' | b';', ..]))
 }
 
 /// Reads the one message of a request, of at most `limit` bytes.

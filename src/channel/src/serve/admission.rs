@@ -41,6 +41,10 @@ impl Listen for UnixListener {
     }
 }
 
+/// A user alone may have four fifths of all connections; a second one then finds four
+/// fifths of the rest, and so on.
+const TIMES_FREE: usize = 4;
+
 /// The caps of one listener.
 pub(super) struct Admission {
     all: Arc<Semaphore>,
@@ -49,8 +53,17 @@ pub(super) struct Admission {
 }
 
 struct ByUser {
+    /// Connections of one user.
     limit: usize,
-    open: Mutex<HashMap<u32, usize>>,
+    /// Connections of all.
+    all: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    by_user: HashMap<u32, usize>,
+    all: usize,
 }
 
 /// An admitted connection's place; dropping it makes room.
@@ -70,6 +83,7 @@ impl Admission {
             )),
             by_user: Arc::new(ByUser {
                 limit: limits.connections_per_origin,
+                all: limits.connections,
                 open: Mutex::default(),
             }),
         }
@@ -104,22 +118,35 @@ impl Admission {
 }
 
 impl ByUser {
+    /// Counts a connection of the user, unless it has as many as it may. Where users have
+    /// a cap at all, none has more than [`TIMES_FREE`] times what is free: however many of
+    /// them take all they can, one more finds room.
     fn enter(&self, uid: u32) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(uid).or_default();
-        if *count >= self.limit {
+        let open = &mut *open;
+        let free = self.all.saturating_sub(open.all);
+        let limit = if self.limit < self.all {
+            self.limit.min(free.saturating_mul(TIMES_FREE).max(1))
+        } else {
+            self.limit
+        };
+        let count = open.by_user.entry(uid).or_default();
+        if *count >= limit {
             return false;
         }
         *count += 1;
+        open.all += 1;
         true
     }
 
     fn leave(&self, uid: u32) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&uid) {
+        let open = &mut *open;
+        if let Some(count) = open.by_user.get_mut(&uid) {
             *count = count.saturating_sub(1);
+            open.all = open.all.saturating_sub(1);
             if *count == 0 {
-                open.remove(&uid);
+                open.by_user.remove(&uid);
             }
         }
     }
@@ -137,12 +164,39 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    fn by_user(limit: usize, all: usize) -> ByUser {
+        ByUser {
+            limit,
+            all,
+            open: Mutex::default(),
+        }
+    }
+
     #[test]
-    fn a_user_at_its_cap_does_not_stop_another() {
+    fn a12_however_many_users_take_all_they_can_one_more_finds_room() {
+        let by_user = by_user(900, 1_000);
+        let mut taken = 0;
+        for uid in 1..=4 {
+            let before = taken;
+            while by_user.enter(uid) {
+                taken += 1;
+            }
+            assert!(taken > before, "user {uid} finds no room");
+        }
+        assert!(by_user.enter(0), "nor does root");
+        assert!(taken < 1_000);
+        // Where there is no cap, one user may have all.
         let by_user = ByUser {
-            limit: 1,
+            limit: 32,
+            all: 32,
             open: Mutex::default(),
         };
+        assert!((0..32).all(|_| by_user.enter(0)) && !by_user.enter(0));
+    }
+
+    #[test]
+    fn a_user_at_its_cap_does_not_stop_another() {
+        let by_user = by_user(1, 9);
         assert!(by_user.enter(1));
         assert!(!by_user.enter(1));
         assert!(by_user.enter(2));
@@ -152,14 +206,12 @@ mod tests {
 
     #[test]
     fn users_that_left_are_forgotten() {
-        let by_user = ByUser {
-            limit: 1,
-            open: Mutex::default(),
-        };
+        let by_user = by_user(1, 9);
         for uid in 0..100 {
             assert!(by_user.enter(uid));
             by_user.leave(uid);
         }
-        assert!(by_user.open.lock().unwrap().is_empty());
+        let open = by_user.open.lock().unwrap();
+        assert!(open.by_user.is_empty() && open.all == 0);
     }
 }

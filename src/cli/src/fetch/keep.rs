@@ -1,6 +1,7 @@
 //! `bulla fetch x509 --watch --write`: PEM files that are always fresh, whatever
 //! happens to the agent.
 
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) async fn x509(
         return Err(Failure::usage("--write names no folder"));
     };
     let mut keeper = Keeper {
+        began_as: began_as(&kept),
         kept,
         spiffe_id,
         debounce: Duration::from_millis(write.debounce_ms),
@@ -63,6 +65,8 @@ enum Failed {
 struct Keeper {
     kept: Kept,
     spiffe_id: Option<String>,
+    /// Whose the files are, in this run or one before.
+    began_as: Option<String>,
     debounce: Duration,
     not_after: Option<i64>,
 }
@@ -108,11 +112,16 @@ impl Keeper {
         let answer = next.map_err(Failed::Write)?.map_err(Failed::Agent)?;
         let answer = self.settled(answer, stream).await;
         let svid = pick(&answer, self.spiffe_id.as_deref()).map_err(Failed::Agent)?;
+        if self.spiffe_id.is_none() {
+            let began_as = self.began_as.as_deref();
+            same_identity(began_as, &svid.spiffe_id, self.kept.path()).map_err(Failed::Agent)?;
+        }
         let about = svid_value(svid).map_err(Failed::Agent)?;
         let files = files(svid, &answer);
         let written = self.kept.write(&files, about, out).await;
         written.map_err(Failed::Write)?;
         self.not_after = Some(not_after(svid));
+        self.began_as = Some(svid.spiffe_id.clone());
         Ok(())
     }
 
@@ -141,6 +150,37 @@ fn not_after(svid: &X509svid) -> i64 {
     let chain = pem::split_der(&svid.x509_svid);
     let leaf = X509Certificate::from_der(chain.first().copied().unwrap_or_default());
     leaf.map_or(0, |(_, leaf)| leaf.validity().not_after.timestamp())
+}
+
+/// Whose certificate an earlier run wrote.
+pub(super) fn began_as(kept: &Kept) -> Option<String> {
+    let pem = kept.read("svid.pem")?;
+    let (_, block) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+    let leaf = verify::leaf_identity(&block.contents).ok()?;
+    Some(leaf.spiffe_id.to_string())
+}
+
+/// Refuses another identity than the files began with: which one comes first can
+/// change behind the back of whoever reads the files, who would become somebody else.
+///
+/// # Errors
+/// It is another.
+pub(super) fn same_identity(
+    began_as: Option<&str>,
+    now: &str,
+    folder: &Path,
+) -> Result<(), Failure> {
+    match began_as {
+        Some(before) if before != now => Err(Failure::refused(format!(
+            "the first identity of this process is {now} now, but the files in {} are those of \
+             {before}; they are left as they are",
+            folder.display()
+        ))
+        .next(format!(
+            "keep it with --spiffe-id {before}, change over with --spiffe-id {now}, or remove the files"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The identity to write: the one that is named, or the first.

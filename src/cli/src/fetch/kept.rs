@@ -50,6 +50,11 @@ impl Kept {
         self.folder.path()
     }
 
+    /// What a file says that was written last, by this run or one before.
+    pub(super) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        self.folder.read(name)
+    }
+
     /// Whether anything was written so far.
     pub(super) const fn has_written(&self) -> bool {
         self.last.is_some()
@@ -156,7 +161,13 @@ impl Kept {
             Some(_) => "the files are kept and still valid",
             None => "nothing is written yet",
         };
-        tracing::warn!("{}; {kept}; next try in {seconds} s", failure.what);
+        let next = failure.next.as_deref().unwrap_or_default();
+        let next = if next.is_empty() {
+            String::new()
+        } else {
+            format!(" ({next})")
+        };
+        tracing::warn!("{}{next}; {kept}; next try in {seconds} s", failure.what);
         let event = json!({
             "event": "waiting", "why": failure.what, "retry_seconds": seconds,
         });

@@ -29,8 +29,11 @@ pub(crate) async fn run(command: FetchCommand, out: &mut Output) -> Result<(), F
             agent,
         } if write.write.is_some() => keep::x509(spiffe_id, &write, &agent, out).await,
         FetchCommand::X509 {
-            watch: true, agent, ..
-        } => watch_x509(&agent, out).await,
+            watch: true,
+            spiffe_id,
+            agent,
+            ..
+        } => watch_x509(spiffe_id.as_deref(), &agent, out).await,
         FetchCommand::X509 {
             watch: false,
             spiffe_id,
@@ -70,37 +73,53 @@ async fn x509(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let answer = client(agent).await?.x509().await?;
-    show_x509(&answer, out)?;
+    show_x509(&answer, spiffe_id, out)?;
     let Some(mut kept) = kept::Kept::open(write, "x509")? else {
         return Ok(());
     };
-    kept.write_once(&keep::files(keep::pick(&answer, spiffe_id)?, &answer))
-        .await?;
+    let svid = keep::pick(&answer, spiffe_id)?;
+    if spiffe_id.is_none() {
+        let began_as = keep::began_as(&kept);
+        keep::same_identity(began_as.as_deref(), &svid.spiffe_id, kept.path())?;
+    }
+    kept.write_once(&keep::files(svid, &answer)).await?;
     if !out.is_json() {
         out.line(format!("written to {}", kept.path().display()))?;
     }
     Ok(())
 }
 
-async fn watch_x509(agent: &FetchArgs, out: &mut Output) -> Result<(), Failure> {
+async fn watch_x509(
+    spiffe_id: Option<&str>,
+    agent: &FetchArgs,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let mut stream = client(agent).await?.x509_stream().await?;
     loop {
         let answer = WorkloadClient::next(&mut stream).await?;
         if out.is_json() {
-            out.record(&json!({ "svids": svid_values(&answer)? }))?;
+            out.record(&json!({ "svids": svid_values(&answer, spiffe_id)? }))?;
         } else {
-            show_x509(&answer, out)?;
+            show_x509(&answer, spiffe_id, out)?;
             out.line("")?;
         }
     }
 }
 
-fn svid_values(answer: &X509svidResponse) -> Result<Vec<Value>, Failure> {
-    answer.svids.iter().map(svid_value).collect()
+/// All identities, or the one that is named.
+fn svid_values(answer: &X509svidResponse, spiffe_id: Option<&str>) -> Result<Vec<Value>, Failure> {
+    match spiffe_id {
+        Some(_) => Ok(vec![svid_value(keep::pick(answer, spiffe_id)?)?]),
+        None => answer.svids.iter().map(svid_value).collect(),
+    }
 }
 
-fn show_x509(answer: &X509svidResponse, out: &mut Output) -> Result<(), Failure> {
-    let values = svid_values(answer)?;
+fn show_x509(
+    answer: &X509svidResponse,
+    spiffe_id: Option<&str>,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let values = svid_values(answer, spiffe_id)?;
     if out.is_json() {
         return Ok(out.document(&json!({ "svids": values }))?);
     }

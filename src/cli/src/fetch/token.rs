@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::client;
+use super::keep::same_identity;
 use super::kept::Kept;
 use crate::clock;
 use crate::command::{FetchArgs, WriteArgs};
@@ -41,6 +42,10 @@ pub(super) async fn once(
 ) -> Result<(), Failure> {
     let answer = fetch(asked, agent).await?;
     if let Some(mut kept) = Kept::open(write, "jwt")? {
+        if asked.spiffe_id.is_none() {
+            let began_as = began_as(&kept);
+            same_identity(began_as.as_deref(), &first(&answer)?.spiffe_id, kept.path())?;
+        }
         kept.write_once(&files(first(&answer)?)).await?;
         let what = json!({
             "spiffe_id": first(&answer)?.spiffe_id, "written": kept.path().display().to_string(),
@@ -93,9 +98,10 @@ async fn run(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let mut not_after = None;
+    let mut began_as = began_as(kept);
     loop {
         let first = !kept.has_written();
-        match renew(asked, kept, agent, out).await {
+        match renew(asked, kept, &mut began_as, agent, out).await {
             Ok(times) => {
                 not_after = Some(times.expires_at);
                 let wait = times.half_life_from(clock::now().0).min(LOOK);
@@ -117,17 +123,22 @@ enum Renewal {
 async fn renew(
     asked: &Asked,
     kept: &mut Kept,
+    began_as: &mut Option<String>,
     agent: &FetchArgs,
     out: &mut Output,
 ) -> Result<Times, Renewal> {
     let fetched = kept.meanwhile(fetch(asked, agent), out).await;
     let answer = fetched.map_err(Renewal::Write)?.map_err(Renewal::Agent)?;
     let svid = first(&answer).map_err(Renewal::Agent)?;
+    if asked.spiffe_id.is_none() {
+        same_identity(began_as.as_deref(), &svid.spiffe_id, kept.path()).map_err(Renewal::Agent)?;
+    }
     let times = Times::of(&svid.svid).map_err(Renewal::Agent)?;
     let about = json!({ "spiffe_id": svid.spiffe_id, "not_after": utc(times.expires_at) });
     kept.write(&files(svid), about, out)
         .await
         .map_err(Renewal::Write)?;
+    *began_as = Some(svid.spiffe_id.clone());
     Ok(times)
 }
 
@@ -152,6 +163,21 @@ fn files(svid: &Jwtsvid) -> Vec<NewFile> {
     }]
 }
 
+/// Whose token an earlier run wrote.
+fn began_as(kept: &Kept) -> Option<String> {
+    let token = Zeroizing::new(kept.read("jwt.token")?);
+    let claims = claims(std::str::from_utf8(&token).ok()?)?;
+    Some(claims.get("sub")?.as_str()?.to_owned())
+}
+
+/// What a token claims, unverified.
+fn claims(token: &str) -> Option<Value> {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let bytes = engine.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// From when until when a token counts, Unix seconds.
 #[derive(Debug, PartialEq, Eq)]
 struct Times {
@@ -163,12 +189,7 @@ impl Times {
     /// Reads the times of a token that the agent has just made; they decide when
     /// to ask again, nothing else.
     fn of(token: &str) -> Result<Self, Failure> {
-        use base64::Engine as _;
-        let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let claims = token.split('.').nth(1).and_then(|part| {
-            let bytes = engine.decode(part).ok()?;
-            serde_json::from_slice::<Value>(&bytes).ok()
-        });
+        let claims = claims(token);
         let time = |name: &str| {
             claims
                 .as_ref()

@@ -3,10 +3,11 @@
 //! make us write elsewhere.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Write as _;
+use std::fs::{DirBuilder, File};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use zeroize::Zeroizing;
 
-use super::Ownership;
+use super::{Ownership, guarded};
 use crate::failure::Failure;
 
 const FOLDER: OFlags = OFlags::DIRECTORY
@@ -29,6 +30,9 @@ const NEW_FILE: OFlags = OFlags::CREATE
     .union(OFlags::WRONLY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// The most that is read of a file that an earlier run wrote.
+const MAX_READ_BYTES: u64 = 1024 * 1024;
 
 /// A file of the next generation.
 pub(crate) struct NewFile {
@@ -57,8 +61,8 @@ impl Folder {
     /// Opens a folder, makes it if need be, and claims it.
     ///
     /// # Errors
-    /// It cannot be made or written, anybody may write into it, or another process
-    /// keeps files of this kind in it.
+    /// It cannot be made or written, others may write into it or put another in its
+    /// place, or another process keeps files of this kind in it.
     pub(crate) fn open(
         path: &Path,
         kind: &'static str,
@@ -67,16 +71,19 @@ impl Folder {
         let failed = |error: std::io::Error| {
             Failure::refused(format!("cannot use {}: {error}", path.display()))
         };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        made.map_err(failed)?;
         let flags = FOLDER.difference(OFlags::NOFOLLOW);
         let dir = openat(CWD, path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let mode = fstat(&dir).map_err(|e| failed(e.into()))?.st_mode;
-        if mode & 0o002 != 0 {
+        guarded::check(path, ownership.owner)?;
+        // What was checked is what is open: others cannot have moved it since.
+        let (open, named) = (fstat(&dir), rustix::fs::stat(path));
+        let number = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
+        if open.map(number).ok() != named.map(number).ok() {
             return Err(Failure::refused(format!(
-                "anybody may write into {}: a private key does not belong there",
+                "{} was replaced while it was opened",
                 path.display()
-            ))
-            .next(format!("chmod o-w {}", path.display())));
+            )));
         }
         let lock = lock(&dir, path, kind)?;
         let mut folder = Self {
@@ -99,6 +106,16 @@ impl Folder {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What a file of the newest generation says, if there is one.
+    pub(crate) fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let path = format!("{}/{name}", self.kind);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.dir, path, flags, Mode::empty()).ok()?);
+        let mut contents = Vec::new();
+        file.take(MAX_READ_BYTES).read_to_end(&mut contents).ok()?;
+        Some(contents)
     }
 
     /// Makes these files the newest generation, all of them at once, and returns

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
+use nix::unistd::geteuid;
+
 use super::*;
 
 const OWN: Ownership = Ownership {
@@ -82,6 +84,53 @@ fn a_folder_that_anybody_may_write_is_refused() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let failure = Folder::open(dir.path(), "x509", OWN).err().unwrap();
     assert!(failure.what.contains("anybody may write"), "{failure}");
+}
+
+#[test]
+fn a6_a_folder_that_its_group_or_another_user_may_change_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("above/tls");
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |why: &str| {
+        let failure = Folder::open(&path, "x509", OWN).err().unwrap();
+        assert!(failure.what.contains(why), "{failure}");
+        assert!(failure.next.is_some(), "{failure}");
+    };
+    // Made by us, it is fit, whatever the umask.
+    drop(Folder::open(&path, "x509", OWN).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o022, 0);
+    mode(&path, 0o770);
+    refused("its group may write");
+    mode(&path, 0o1777);
+    refused("anybody may write");
+    mode(&path, 0o755);
+    let above = path.parent().unwrap().to_owned();
+    mode(&above, 0o777);
+    refused("anybody may write");
+    mode(&above, 0o775);
+    refused("its group may write");
+    mode(&above, 0o1777);
+    assert!(
+        Folder::open(&path, "x509", OWN).is_ok(),
+        "only owners rename"
+    );
+    assert!(
+        geteuid().is_root(),
+        "this test gives folders away: run it as root"
+    );
+    let give = |path: &Path, to| std::os::unix::fs::chown(path, Some(to), None).unwrap();
+    give(&path, 4_000_000);
+    refused("belongs to user 4000000");
+    let for_them = Ownership {
+        owner: Some(nix::unistd::Uid::from_raw(4_000_000)),
+        ..OWN
+    };
+    assert!(Folder::open(&path, "x509", for_them).is_ok());
+    give(&path, 0);
+    give(&above, 4_000_000);
+    refused("above the folder, belongs to user 4000000");
 }
 
 #[test]

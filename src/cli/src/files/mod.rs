@@ -6,6 +6,7 @@
 //! link lead through it, so software with fixed paths sees a change all at once.
 
 mod folder;
+mod guarded;
 mod ownership;
 
 pub(crate) use folder::{Folder, NewFile};

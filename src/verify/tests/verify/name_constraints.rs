@@ -32,6 +32,29 @@ fn path_fault(what: &str) -> Result<(), X509Fault> {
     Err(X509Fault::Path(what.to_owned()))
 }
 
+/// An irrelevant authority beside the chain changed who judged it: webpki, or our own
+/// search where somebody constrains URIs. Whoever presents a chain chose that way.
+#[test]
+fn a12_an_added_certificate_does_not_choose_the_judge() {
+    let root = Ca::of("f.test");
+    let stranger = Ca::root(constrained(
+        "stranger",
+        constraints(&[(URI, "f.test")], &[]),
+    ));
+    let middle = root.intermediate(constrained("middle", constraints(&[(DNS, "f.test")], &[])));
+    let mut outside = leaf_params("spiffe://f.test/web");
+    let name = "web.other.test".to_owned().try_into().unwrap();
+    outside.subject_alt_names.push(SanType::DnsName(name));
+    let bundle = bundle("f.test", &[&root.der]);
+    for params in [outside, leaf_params("spiffe://f.test/web")] {
+        let leaf = middle.leaf(&params);
+        let alone = verify_x509_svid(&[&leaf, &middle.der], &bundle, NOW).map(|_| ());
+        let added = [&leaf[..], &middle.der, &stranger.der];
+        let added = verify_x509_svid(&added, &bundle, NOW).map(|_| ());
+        assert_eq!(alone, added);
+    }
+}
+
 /// Permitted, excluded, trust domain, verdict.
 const CASES: &[(&[&str], &[&str], &str, bool)] = &[
     (&["f.test"], &[], "f.test", true),

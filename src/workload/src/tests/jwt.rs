@@ -1,13 +1,12 @@
-//! The JWT cache: exact audiences, half life, bounds, distrust.
+//! The JWT cache: exact audiences, half life, bounds, shares, distrust.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use identity::{JwtSvid, Timestamp};
 use proptest::prelude::*;
 
 use super::world::{bundle, entry, entry_id, fields, td};
-use crate::{Cache, JwtHit, Limits, Update};
+use crate::{Cache, JwtHit, Limits, Room, Update};
 
 fn token(n: u8, key_id: &str, life: i64) -> Arc<JwtSvid> {
     Arc::new(JwtSvid {
@@ -23,9 +22,14 @@ fn audiences(list: &[&str]) -> Vec<String> {
     list.iter().map(ToString::to_string).collect()
 }
 
-fn cache_with(entries: u8, max_jwt_svids: usize) -> Cache {
+fn cache_with(entries: u8, items: usize) -> Cache {
+    let bytes = 1_000_000;
+    cache_of(entries, Room { items, bytes })
+}
+
+fn cache_of(entries: u8, jwt_svids: Room) -> Cache {
     let mut cache = Cache::new(Limits {
-        max_jwt_svids,
+        jwt_svids,
         ..Limits::default()
     });
     let put = (0..entries).map(|n| entry(fields(n, 1))).collect();
@@ -117,17 +121,43 @@ fn tokens_of_a_key_that_is_tainted_or_gone_are_dropped() {
     );
 }
 
+#[test]
+fn a9_one_entrys_flood_costs_no_other_entry_its_token_and_bytes_are_bounded() {
+    let room = Room {
+        items: 100,
+        bytes: 64 * 1024,
+    };
+    let mut cache = cache_of(3, room);
+    store(&mut cache, 0, &["mine"], token(0, "k", 100));
+    for n in 0..5_000 {
+        // Each list is another, and long ones cost more.
+        let long = format!("{n}-{}", "x".repeat(n % 3 * 1_000));
+        store(&mut cache, 1, &[&long], token(1, "k", 100));
+        store(&mut cache, 2, &["also mine"], token(2, "k", 100));
+        let counts = cache.counts();
+        assert!(counts.jwt_svids <= room.items && counts.jwt_bytes <= room.bytes);
+    }
+    let mut held = |n, name: &str| {
+        let names = audiences(&[name]);
+        cache.jwt(&entry_id(n), &names, Timestamp(0)).is_some()
+    };
+    assert!(held(0, "mine"), "a flood took another entry's token");
+    assert!(held(2, "also mine"));
+    let last = format!("4999-{}", "x".repeat(1_000));
+    assert!(held(1, &last));
+}
+
 proptest! {
     #[test]
-    fn the_least_recently_used_goes_first(
+    fn the_least_recently_used_of_the_heaviest_goes_first(
         max in 1..5_usize,
         uses in prop::collection::vec((0..3_u8, 0..3_usize, any::<bool>()), 0..60),
     ) {
         let mut cache = cache_with(3, max);
-        // Most recently used last.
-        let mut model: VecDeque<(u8, usize)> = VecDeque::new();
+        // Most recently used last; lists of equal length weigh the same.
+        let mut model: Vec<(u8, usize)> = Vec::new();
         for (n, list, put) in uses {
-            let names = [&["a"][..], &["a", "b"], &["b", "a"]][list];
+            let names = [&["a"][..], &["b"], &["c"]][list];
             let known = model.iter().position(|key| *key == (n, list));
             if put {
                 store(&mut cache, n, names, token(n, "k", 100));
@@ -139,10 +169,13 @@ proptest! {
                 model.remove(at);
             }
             if put || known.is_some() {
-                model.push_back((n, list));
+                model.push((n, list));
             }
             while model.len() > max {
-                model.pop_front();
+                let weight = |n: u8| model.iter().filter(|(of, _)| *of == n).count();
+                let heaviest = (0..3).max_by_key(|n| (weight(*n), *n)).unwrap();
+                let oldest = model.iter().position(|(of, _)| *of == heaviest).unwrap();
+                model.remove(oldest);
             }
             prop_assert_eq!(cache.counts().jwt_svids, model.len());
         }

@@ -131,7 +131,9 @@ impl Model {
             return Seen::Pending;
         };
         let known: Vec<&Known> = members.iter().map(|e| &self.known[&e.id]).collect();
-        if known.iter().any(|k| k.svid.is_none() && !k.failed) {
+        let awaited = |k: &Known| k.svid.is_none() && !k.failed;
+        let first_is_missing = known.first().is_some_and(|k| k.svid.is_none());
+        if first_is_missing || known.iter().any(|k| awaited(k)) {
             return Seen::Pending;
         }
         let identities: Vec<_> = known

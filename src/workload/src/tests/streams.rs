@@ -101,6 +101,42 @@ fn one_entry_that_cannot_be_issued_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a4_a_first_entry_without_a_valid_svid_promotes_no_other() {
+    let mut cache = Cache::new(Limits::default());
+    let put = vec![entry(fields(0, 1)), entry(fields(1, 1))];
+    let _ = cache.apply(Update::Snapshot(put), NOW);
+    let own = bundle(td(), 1, 1);
+    let federated = vec![];
+    let _ = cache.apply(Update::Bundles { own, federated }, NOW);
+    let (view, _) = cache.subscribe(&selectors(1), NOW).unwrap();
+    let give = |cache: &mut Cache, n: u8, life: i64| {
+        let e = cache.entry(&entry_id(n)).unwrap().clone();
+        let _ = cache.store_x509(&e, issued(&e, n.into(), 0, life), Jitter::NONE, NOW);
+    };
+    // The second lives longer than the first, and the server does not answer.
+    give(&mut cache, 0, 100);
+    give(&mut cache, 1, 1_000);
+    let mut stream = Delivered::default();
+    assert!(matches!(stream.step(&cache.x509(view)), Step::Send(_)));
+    let _ = cache.fail_x509(&entry_id(0), Jitter::NONE, Timestamp(60));
+    let _ = cache.tick(Timestamp(100));
+    assert!(
+        matches!(cache.x509(view), State::Pending),
+        "{:?}",
+        cache.x509(view)
+    );
+    assert_eq!(cache.first_without_svid(view).unwrap().id, entry_id(0));
+    assert!(matches!(stream.step(&cache.x509(view)), Step::Wait));
+    let (late, _) = cache.subscribe(&selectors(1), Timestamp(101)).unwrap();
+    assert!(matches!(cache.x509(late), State::Pending));
+    give(&mut cache, 0, 2_000);
+    let state = cache.x509(view);
+    let first = &state.ready().unwrap().identities[0];
+    assert_eq!(first.entry.id, entry_id(0));
+    assert!(cache.first_without_svid(view).is_none());
+}
+
+#[test]
 fn content_that_comes_back_is_not_sent_again() {
     let (mut cache, view) = two();
     let mut stream = Delivered::default();

@@ -119,6 +119,32 @@ fn a_user_without_a_number_here_is_refused() {
 }
 
 #[test]
+fn u5_a_service_of_nobody_is_attested_where_that_is_a_user() {
+    let fake = FakeProc::new();
+    fake.says_status(&status("S (sleeping)", 65_534));
+    for map in ["self/uid_map", "self/gid_map"] {
+        fake.write(map, "         0          0 4294967295\n");
+    }
+    assert_eq!(fake.look(65_534, PID), Ok(()));
+    // Where only some numbers are mapped, it may be anybody, except in the namespace
+    // of the agent itself.
+    for map in ["self/uid_map", "self/gid_map"] {
+        fake.write(map, "         0     100000      65536\n");
+    }
+    let refused = fake.look(65_534, PID);
+    assert!(matches!(refused, Err(ProcessError::Refused(_))));
+    fake.write("self/ns/user", "");
+    fake.write(&format!("{PID}/ns/user"), "");
+    let refused = fake.look(65_534, PID);
+    assert!(matches!(refused, Err(ProcessError::Refused(_))));
+    let (own, its) = ("self/ns/user", format!("{PID}/ns/user"));
+    let path = |name: &str| fake.root.path().join(name);
+    fs::remove_file(path(&its)).unwrap();
+    fs::hard_link(path(own), path(&its)).unwrap();
+    assert_eq!(fake.look(65_534, PID), Ok(()));
+}
+
+#[test]
 fn dead_states_are_gone() {
     let fake = FakeProc::new();
     for state in ["Z (zombie)", "X (dead)"] {

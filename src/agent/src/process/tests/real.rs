@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -347,4 +348,20 @@ fn a_look_serves_what_was_due_before_it_and_not_for_long() {
     assert_eq!(due_now.unwrap_err(), ProcessError::Gone, "due after it");
     clock.advance(identity::Seconds(1));
     assert_eq!(look(start).unwrap_err(), ProcessError::Gone, "not for long");
+}
+
+#[tokio::test]
+async fn u5_a_service_that_runs_as_nobody_is_attested() {
+    let mut command = Command::new("sleep");
+    command.arg("1000").uid(65_534).gid(65_534);
+    // This test starts a process of another user: run it as root.
+    let running = Running::start(&mut command);
+    let attestors: Arc<[Attestor]> = Arc::new([Attestor {
+        inspect: Arc::new(Unix::default()),
+        optional: false,
+    }]);
+    let caller = host().numbered(running.child.id(), Strength::Strong);
+    let attested = caller.unwrap().attest(&attestors).await.unwrap();
+    let mut stated = attested.selectors.iter().map(ToString::to_string);
+    assert!(stated.any(|selector| selector == "unix:uid:65534"));
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use api::convert::bundle_to_wire;
@@ -62,6 +63,9 @@ async fn route(state: Arc<State>, request: Request<Incoming>) -> Response<Body> 
         .map(|p| p.spiffe_id().clone());
     let path = request.uri().path().to_owned();
     let is_agent = peer.is_some_and(|id| id == SpiffeId::parse(AGENT).unwrap());
+    if state.hangs.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     match path.rsplit('/').next().unwrap() {
         "GetBundle" => {
             let service = service_fn(move |_: tonic::Request<api::bundle::GetBundleRequest>| {
