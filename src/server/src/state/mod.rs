@@ -9,6 +9,7 @@
 mod apply;
 mod bundles;
 mod commit;
+mod contacts;
 mod entries;
 mod fleet;
 mod follow;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use channel::LiveBundles;
+use duty::Duty;
 use identity::{Entry, EntryId, Node, SpiffeId, Timestamp, TrustDomain};
 use records::{ActivationRecord, BreakGlassRecord, JoinTokenRecord, TokenLimitsRecord};
 use registry::Registry;
@@ -42,12 +44,14 @@ use crate::metrics::Meters;
 pub(crate) use apply::{EntryChange, EntryOperation};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
+pub(crate) use contacts::Heard;
 pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use fleet::{AgentState, Contact};
 pub(crate) use follow::{Loading, follow};
 pub(crate) use revocations::RevocationChange;
 pub(crate) use touched::{AgentSubscription, Dirty};
 
+use contacts::Contacts;
 use polled::Pollers;
 use stored::Poison;
 use touched::Subscribers;
@@ -69,6 +73,7 @@ struct Inner {
     admin_writes: tokio::sync::Mutex<()>,
     subscribers: Arc<Subscribers>,
     pollers: Pollers,
+    contacts: Contacts,
     live_bundles: Arc<LiveBundles>,
     /// What is revoked, as the view has it.
     revoked: ArcSwap<Revocations>,
@@ -78,6 +83,8 @@ struct Inner {
     clock: Clock,
     entropy: Entropy,
     meters: Meters,
+    /// Following the change log, as health knows it.
+    following: Duty,
 }
 
 /// Everything that is in memory, as of one position.
@@ -221,8 +228,9 @@ impl State {
     }
 
     fn mark_fresh(&self) {
-        let now = millis(self.0.clock.since_boot());
-        self.0.fresh_ms.store(now, Ordering::Release);
+        let now = self.0.clock.since_boot();
+        self.0.fresh_ms.store(millis(now), Ordering::Release);
+        self.0.following.done(now);
     }
 }
 
