@@ -16,6 +16,7 @@ mod entries;
 mod explain;
 mod files;
 mod guides;
+mod health;
 mod hsm;
 mod joining;
 mod json_api;

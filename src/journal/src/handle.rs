@@ -15,7 +15,7 @@ use crate::queue::{Outcome, Queue, Request};
 use crate::thread::WriterThread;
 use crate::verify::{Tail, verify_segment};
 use crate::writer::Writer;
-use crate::{Draft, Fault, Head, JournalError, Options, Records, frame, segment};
+use crate::{Draft, Head, JournalError, Options, Records, frame, segment};
 
 /// An open journal. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -226,12 +226,7 @@ fn recover(dir: &Path, options: &Options) -> Result<Writer, JournalError> {
     }
     let scan = verify_segment(newest, at, None, Tail::Open)?;
     if scan.header().origin != options.origin {
-        let what = "journal belongs to another origin";
-        return Err(Fault {
-            seq: 0,
-            ..scan.fault(what)
-        }
-        .into());
+        return Err(JournalError::OtherOrigin);
     }
     let end = scan.offset();
     let length = fs::metadata(newest)

@@ -10,6 +10,7 @@ use identity::{Seconds, Timestamp};
 use records::AuditKind;
 use store::Store;
 use tokio::sync::watch;
+use tonic_health::server::HealthReporter;
 
 use crate::attest::{Attestation, Terms};
 use crate::audit::Audit;
@@ -18,6 +19,7 @@ use crate::authz;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::duties::Duties;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
@@ -60,6 +62,10 @@ pub(crate) struct Server {
     /// The server's own certificate, as listeners show it.
     pub(crate) identity: Arc<LiveIdentity>,
     pub(crate) bundles: Arc<LiveBundles>,
+    /// What must happen by itself, and by when.
+    pub(crate) duties: Duties,
+    /// What gRPC health answers.
+    pub(crate) serving: HealthReporter,
     pub(crate) started_at: Timestamp,
     /// Set once the listeners are bound.
     pub(crate) ready: OnceLock<Ready>,
@@ -82,11 +88,13 @@ impl Server {
     ) -> Result<(Arc<Self>, ServerSvid), Failure> {
         authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
+        let shortest = settings.ca_ttl.min(settings.jwt_key_ttl);
+        let duties = Duties::new(shortest, clock.since_boot());
         let audit = Audit::new(
             opened.journal,
             &opened.journal_dir,
             opened.newest_record_ms,
-            (clock.clone(), meters.clone()),
+            (clock.clone(), meters.clone(), duties.journal.clone()),
             stopping.clone(),
         );
         record_start(&audit).await?;
@@ -95,7 +103,7 @@ impl Server {
             &settings,
             (opened.store, &bundles),
             &audit,
-            (&clock, &entropy, &meters),
+            (&clock, &entropy, &meters, &duties),
         )
         .await?;
         let authorities = Authorities::start(authorities::Parts {
@@ -138,6 +146,8 @@ impl Server {
             attestation,
             tokens,
             bundles,
+            duties,
+            serving: HealthReporter::new(),
             ready: OnceLock::new(),
             stopping,
         };
@@ -163,7 +173,7 @@ async fn load(
     settings: &Settings,
     (store, bundles): (Arc<dyn Store>, &Arc<LiveBundles>),
     audit: &Audit,
-    (clock, entropy, meters): (&Clock, &Entropy, &Meters),
+    (clock, entropy, meters, duties): (&Clock, &Entropy, &Meters, &Duties),
 ) -> Result<State, Failure> {
     let state = State::load(Loading {
         trust_domain: settings.trust_domain.clone(),
@@ -173,6 +183,7 @@ async fn load(
         clock: clock.clone(),
         entropy: entropy.clone(),
         meters: meters.clone(),
+        following: duties.following.clone(),
     })
     .await?;
     tokio::spawn(follow(state.clone()));

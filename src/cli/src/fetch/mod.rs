@@ -29,8 +29,11 @@ pub(crate) async fn run(command: FetchCommand, out: &mut Output) -> Result<(), F
             agent,
         } if write.write.is_some() => keep::x509(spiffe_id, &write, &agent, out).await,
         FetchCommand::X509 {
-            watch: true, agent, ..
-        } => watch_x509(&agent, out).await,
+            watch: true,
+            spiffe_id,
+            agent,
+            ..
+        } => watch_x509(spiffe_id.as_deref(), &agent, out).await,
         FetchCommand::X509 {
             watch: false,
             spiffe_id,
@@ -70,7 +73,7 @@ async fn x509(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let answer = client(agent).await?.x509().await?;
-    show_x509(&answer, out)?;
+    show_x509(&only(&answer, spiffe_id)?, out)?;
     let Some(mut kept) = kept::Kept::open(write, "x509")? else {
         return Ok(());
     };
@@ -82,10 +85,23 @@ async fn x509(
     Ok(())
 }
 
-async fn watch_x509(agent: &FetchArgs, out: &mut Output) -> Result<(), Failure> {
+/// Of an answer the identity that was asked for, or all of them.
+fn only(answer: &X509svidResponse, spiffe_id: Option<&str>) -> Result<X509svidResponse, Failure> {
+    let mut answer = answer.clone();
+    if spiffe_id.is_some() {
+        answer.svids = vec![keep::pick(&answer, spiffe_id)?.clone()];
+    }
+    Ok(answer)
+}
+
+async fn watch_x509(
+    spiffe_id: Option<&str>,
+    agent: &FetchArgs,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let mut stream = client(agent).await?.x509_stream().await?;
     loop {
-        let answer = WorkloadClient::next(&mut stream).await?;
+        let answer = only(&WorkloadClient::next(&mut stream).await?, spiffe_id)?;
         if out.is_json() {
             out.record(&json!({ "svids": svid_values(&answer)? }))?;
         } else {

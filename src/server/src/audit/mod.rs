@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use duty::Duty;
 use journal::{Binding, Draft, Journal, JournalError, Receipt};
 use records::{AuditKind, AuditOutcome};
 use tokio::sync::{Semaphore, watch};
@@ -31,6 +32,8 @@ struct Parts {
     dir: PathBuf,
     clock: Clock,
     meters: Meters,
+    /// Appending, as health knows it.
+    duty: Duty,
     /// Number of the newest record appended here; wakes those who follow.
     appended: watch::Sender<u64>,
     readers: Arc<Semaphore>,
@@ -47,7 +50,7 @@ impl Audit {
         journal: Journal,
         dir: &Path,
         newest_ms: i64,
-        (clock, meters): (Clock, Meters),
+        (clock, meters, duty): (Clock, Meters, Duty),
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self(Arc::new(Parts {
@@ -57,6 +60,7 @@ impl Audit {
             guard: ClockGuard::new(clock.clone(), newest_ms),
             clock,
             meters,
+            duty,
             readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
             failing: AtomicBool::new(false),
             stopping,
@@ -135,6 +139,7 @@ impl Audit {
         self.0
             .failing
             .store(is_broken(&receipts), Ordering::Relaxed);
+        self.report(receipts.as_ref().err());
         let receipts = receipts.map_err(|error| no_record(&error))?;
         if let Some(newest) = receipts.last() {
             let seq = newest.seq();
@@ -144,6 +149,26 @@ impl Audit {
             self.0.guard.recorded();
         }
         Ok(receipts)
+    }
+
+    /// Asks the journal for nothing, which its writer answers as it answers a record: so
+    /// that a dead one is noticed on a server that is idle.
+    pub(crate) async fn probe(&self) {
+        let outcome = self.0.journal.append(Vec::new()).await;
+        self.report(outcome.as_ref().err());
+    }
+
+    fn report(&self, error: Option<&JournalError>) {
+        let now = self.0.clock.since_boot();
+        match error {
+            None => self.0.duty.done(now),
+            // The record was at fault, and nothing is known of the journal.
+            Some(JournalError::TooLarge { .. }) => {}
+            Some(error @ (JournalError::Failed(_) | JournalError::Closed)) => {
+                self.0.duty.lost(error.to_string());
+            }
+            Some(error) => self.0.duty.failed(now, error.to_string()),
+        }
     }
 
     /// Records a refusal and writes its one log line. Returns once durable, or once

@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 
 use crate::caller::Caller;
 
-pub(crate) use coverage::check_coverage;
+pub(crate) use coverage::{check_coverage, services, streaming};
 pub(crate) use gate::{Gate, reason};
 pub(crate) use layer::Guard;
 #[cfg(test)]

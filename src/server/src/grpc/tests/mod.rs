@@ -6,6 +6,7 @@ mod apply;
 mod authority;
 mod authorized;
 mod bundles;
+mod doctor;
 mod downstream;
 mod entries;
 mod fleet;
