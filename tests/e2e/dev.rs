@@ -78,3 +78,33 @@ fn a_step_that_does_not_hold_fails_the_tour() {
     assert_ne!(ran.code, 0, "{}", ran.out);
     assert!(ran.err.contains("error: "), "{}", ran.err);
 }
+
+#[test]
+fn u4_a_second_dev_does_not_take_the_folder_of_one_that_runs() {
+    let folder = tempfile::Builder::new()
+        .prefix("bd-")
+        .tempdir_in("/tmp")
+        .unwrap();
+    let at = folder.path().join("td");
+    let mut command = bulla();
+    command.args(["dev", "--dir"]).arg(&at);
+    let log = folder.path().join("first.log");
+    let mut first = bulla_tests::Process::start(&mut command, &log);
+    let socket = at.join("agent/workload.sock");
+    bulla_tests::eventually("the first one is up", || {
+        assert!(first.ended().is_none(), "{}", first.output());
+        std::os::unix::net::UnixStream::connect(&socket).ok()
+    });
+    let mut command = bulla();
+    command.args(["dev", "--once", "--dir"]).arg(&at);
+    let ran = Ran::of(&mut command);
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("another `bulla dev` runs in"),
+        "{}",
+        ran.err
+    );
+    std::os::unix::net::UnixStream::connect(&socket).expect("the first one goes on");
+    let ended = first.stop_within(std::time::Duration::from_secs(20));
+    assert!(ended.success(), "{ended}");
+}

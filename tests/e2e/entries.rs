@@ -110,3 +110,37 @@ fn a_server_that_is_away_is_exit_code_three_with_a_next_step() {
         ran.err
     );
 }
+
+#[test]
+fn u9_u10_warnings_are_about_what_is_being_changed() {
+    let domain = Domain::start();
+    let (id, node) = (domain.id("/x"), domain.id("/node"));
+    let create = |parent: &str, selector: &str| {
+        let words = [
+            "entry",
+            "create",
+            "--json",
+            "--spiffe-id",
+            &id,
+            "--parent-id",
+        ];
+        domain.admin(words.into_iter().chain([parent, "--selector", selector]))
+    };
+    let slip = create(&node, "unix:udi:5").ok();
+    assert!(
+        slip.err.contains("did you mean unix:uid:5?"),
+        "{}",
+        slip.err
+    );
+    let slip = create(&domain.id("/nood"), "unix:uid:5").ok();
+    let meant = format!("did you mean {node}?");
+    assert!(slip.err.contains(&meant), "{}", slip.err);
+
+    let good = create(&node, "unix:uid:5").ok();
+    assert_eq!(good.err, "", "nothing to warn of");
+    let entry = good.json()["id"].as_str().unwrap().to_owned();
+    let update = domain
+        .admin(["entry", "update", &entry, "--x509-ttl", "60"])
+        .ok();
+    assert_eq!(update.err, "", "selectors are not being changed");
+}

@@ -17,6 +17,7 @@ mod explain;
 mod federation;
 mod files;
 mod guides;
+mod health;
 mod hsm;
 mod joining;
 mod journal;

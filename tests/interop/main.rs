@@ -10,6 +10,7 @@
 
 mod client_guide;
 mod envoy;
+mod metrics;
 mod openssl;
 mod peers;
 mod plugin;

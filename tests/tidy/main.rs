@@ -13,3 +13,4 @@ mod files;
 mod floors;
 mod generated;
 mod manifests;
+mod metrics;

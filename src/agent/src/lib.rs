@@ -13,6 +13,7 @@ mod clock;
 pub mod config;
 mod core;
 mod delegated;
+mod described;
 mod disk;
 mod enrol;
 mod entropy;
@@ -36,6 +37,7 @@ mod tests;
 mod workload_api;
 
 pub use config::{Config, ConfigError, JoinToken};
+pub use described::METRICS;
 pub use disk::DiskError;
 pub use enrol::EnrolError;
 pub use limits::Limits;

@@ -175,9 +175,13 @@ fn free_descriptors() -> usize {
 
 /// Metrics are kept for the whole process, and only where somebody can read them.
 fn recorder() -> Result<PrometheusHandle, RunError> {
-    PrometheusBuilder::new()
+    let handle = PrometheusBuilder::new()
         .install_recorder()
-        .map_err(|error| RunError::Metrics(error.to_string()))
+        .map_err(|error| RunError::Metrics(error.to_string()))?;
+    observe::describe(crate::METRICS);
+    observe::describe(observe::PROCESS);
+    observe::set_build_info("bulla_agent_build_info", env!("CARGO_PKG_VERSION"));
+    Ok(handle)
 }
 
 /// Tells whoever started the agent that its sockets are open.

@@ -16,8 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
 use crate::core::Core;
 use crate::disk::{
-    DiskError, Folder, HeldState, KeptRevocations, OwnIdentity, SealKey, TrustedBundle,
-    read_limited,
+    DiskError, Folder, HeldState, KeptRevocations, OwnIdentity, SealKey, TrustedBundle, read_secret,
 };
 use crate::enrol::EnrolError;
 use crate::entropy::Entropy;
@@ -174,9 +173,7 @@ fn seal_key(settings: &Settings) -> Result<Option<SealKey>, RunError> {
         path: path.clone(),
         why,
     };
-    let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
-        .map(zeroize::Zeroizing::new)
-        .ok_or_else(|| unusable("there is no such file"))?;
+    let bytes = read_secret(path)?;
     SealKey::new(&bytes)
         .map(Some)
         .ok_or_else(|| unusable("it has fewer than 16 bytes"))

@@ -123,6 +123,13 @@ pub mod bulla {
             include!("gen/bulla.audit.v1.rs");
         }
     }
+    /// Service package `bulla.doctor.v1`.
+    pub mod doctor {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.doctor.v1.rs");
+        }
+    }
     /// Service package `bulla.entries.v1`.
     pub mod entries {
         /// Version 1.

@@ -15,6 +15,7 @@ pub mod convert;
 pub mod status;
 
 pub use generated::bulla::audit::v1 as audit;
+pub use generated::bulla::doctor::v1 as doctor;
 pub use generated::bulla::entries::v1 as entries;
 pub use generated::bulla::fleet::v1 as fleet;
 pub use generated::bulla::issuance::v1 as issuance;

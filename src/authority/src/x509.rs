@@ -4,7 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use identity::{MAX_DNS_NAMES, Seconds, SpiffeId, Timestamp, TrustDomain, X509Svid};
+use identity::{
+    MAX_DNS_NAMES, Seconds, SpiffeId, Timestamp, TrustDomain, X509Svid, dns_name_fault,
+};
 use keys::{PublicKey, Signer};
 
 use crate::template::{self, Leaf};
@@ -306,18 +308,6 @@ fn check_subject(issuer: &Issuer, subject: &LeafSubject<'_>) -> Result<(), Refus
         }
     }
     Ok(())
-}
-
-/// The profile's own rule, whatever the registration already checked: only what
-/// an IA5String may hold and a resolver could ask for.
-fn dns_name_fault(name: &str) -> Option<&'static str> {
-    let bare = name.strip_prefix("*.").unwrap_or(name);
-    if bare.is_empty() || name.len() > MAX_DNS_NAME_BYTES {
-        return Some("it must have 1 to 253 bytes");
-    }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let label = |l: &str| (1..=63).contains(&l.len()) && l.bytes().all(plain);
-    (!bare.split('.').all(label)).then_some("its labels must be 1 to 63 of a-z, 0-9, '-' and '_'")
 }
 
 impl fmt::Debug for X509Authority {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tonic::transport::Channel;
 
 use crate::command::AdminSocket;
-use crate::failure::Failure;
+use crate::failure::{Failure, advice};
 use crate::output::utc;
 use crate::wire::types;
 
@@ -54,7 +54,11 @@ async fn connect_with(
             "no server answers at {}: {cause}",
             socket.path.display()
         ))
-        .next("start one with `bulla server`, or name its socket with --admin-socket")
+        .next(advice(
+            &cause,
+            "server",
+            "start one with `bulla server`, or name its socket with --admin-socket",
+        ))
     })
 }
 
@@ -145,13 +149,40 @@ pub(crate) fn node_value(node: &types::Agent) -> Value {
     json!({
         "id": id_text(node.id.as_ref()),
         "attestor": node.attestation_type,
-        "serial": node.x509svid_serial_number,
+        "serial": hexadecimal(&node.x509svid_serial_number),
         "expires_at": utc(node.x509svid_expires_at),
         "banned": node.banned,
         "can_reattest": node.can_reattest,
         "agent_version": node.agent_version,
         "selectors": selector_texts(&node.selectors),
     })
+}
+
+/// A serial number as everything else shows it: in hexadecimal, two digits for each
+/// byte. SPIRE's API has it in decimal. What is no number stays as it is.
+fn hexadecimal(decimal: &str) -> String {
+    // Little-endian bytes; a serial has at most 20.
+    let mut bytes: Vec<u8> = Vec::new();
+    for digit in decimal.chars() {
+        let Some(digit) = digit.to_digit(10) else {
+            return decimal.to_owned();
+        };
+        let mut carry = digit;
+        for byte in &mut bytes {
+            let value = u32::from(*byte) * 10 + carry;
+            [*byte, ..] = value.to_le_bytes();
+            carry = value >> 8;
+        }
+        if carry > 0 {
+            let [low, ..] = carry.to_le_bytes();
+            bytes.push(low);
+        }
+        if bytes.len() > 32 {
+            return decimal.to_owned();
+        }
+    }
+    bytes.reverse();
+    hex::encode(bytes)
 }
 
 /// Refuses an item of a batch whose status is not OK.
@@ -167,5 +198,27 @@ pub(crate) fn check_item(status: Option<&types::Status>) -> Result<(), Failure> 
             status.message.clone(),
         )
         .into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u7_serials_are_shown_in_one_notation() {
+        let largest = "ff".repeat(17);
+        for (decimal, hex) in [
+            ("255", "ff"),
+            ("256", "0100"),
+            (
+                "87112285931760246646623899502532662132735",
+                largest.as_str(),
+            ),
+            ("", ""),
+            ("ab", "ab"),
+        ] {
+            assert_eq!(hexadecimal(decimal), hex, "{decimal}");
+        }
     }
 }

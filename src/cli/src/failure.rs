@@ -39,6 +39,8 @@ pub struct Failure {
     pub what: String,
     /// What to do next, when there is something to do.
     pub next: Option<String>,
+    /// Whether it is only that nobody reads the answer any more.
+    pub is_broken_pipe: bool,
 }
 
 impl Failure {
@@ -48,6 +50,7 @@ impl Failure {
             exit,
             what: what.into(),
             next: None,
+            is_broken_pipe: false,
         }
     }
 
@@ -92,9 +95,26 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// What to do about a socket that cannot be opened: whoever may not open it is not helped
+/// by starting another server.
+pub(crate) fn advice(cause: &str, whose: &str, otherwise: &str) -> String {
+    if cause.contains("Permission denied") {
+        format!(
+            "only root and the user that runs the {whose} may open it: become one of them (sudo)"
+        )
+    } else {
+        otherwise.to_owned()
+    }
+}
+
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         use tonic::Code;
+        // So tonic says that whoever answered speaks HTTP, and no gRPC.
+        if status.message().starts_with("grpc-status header missing") {
+            return Self::usage("what answers there is not a Bulla server")
+                .next("an agent's admin socket? name the server's with --admin-socket");
+        }
         let exit = match status.code() {
             Code::Unavailable | Code::DeadlineExceeded => Exit::Unreachable,
             Code::NotFound => Exit::NotFound,
@@ -107,6 +127,29 @@ impl From<tonic::Status> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::refused(format!("input or output failed: {error}"))
+        Self {
+            is_broken_pipe: error.kind() == std::io::ErrorKind::BrokenPipe,
+            ..Self::refused(format!("input or output failed: {error}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u11_who_answers_no_grpc_is_not_a_server() {
+        let said = "grpc-status header missing, mapped from HTTP status code 404";
+        let failure = Failure::from(tonic::Status::unimplemented(said));
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.next.unwrap().contains("--admin-socket"));
+    }
+
+    #[test]
+    fn u11_a_socket_that_may_not_be_opened_needs_another_user() {
+        let denied = advice("Permission denied (os error 13)", "server", "start one");
+        assert!(denied.contains("sudo"), "{denied}");
+        assert_eq!(advice("No such file", "server", "start one"), "start one");
     }
 }

@@ -9,6 +9,7 @@ mod audit;
 mod bundle;
 mod clock;
 pub mod command;
+mod config_line;
 pub mod dev;
 mod entry;
 mod explain;
@@ -55,6 +56,8 @@ pub fn main() -> ExitCode {
 pub fn finish(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the answer has had enough of it, such as `head`.
+        Err(failure) if failure.is_broken_pipe => ExitCode::SUCCESS,
         Err(failure) => {
             logging::report(&failure);
             failure.code()
@@ -79,11 +82,8 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Explain(command) => explain::run(command, out).await,
         Command::Policy(command) => policy::run(command, out).await,
         Command::Demo(command) => dev::service::run(command, out).await,
-        Command::Healthcheck {
-            only,
-            admin,
-            agent_admin_socket,
-        } => health::run(only, &admin.path, &agent_admin_socket, out).await,
+        Command::Healthcheck(args) => health::run(&args.asked(), out).await,
+        Command::Doctor(args) => health::doctor(&args.asked(), out).await,
         Command::Dev(_) | Command::Server(_) | Command::Agent(_) => {
             Err(Failure::usage("this command runs a process of its own"))
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, advice};
 
 /// The longest answer read, bytes.
 const ANSWER_MAX: u64 = 4 * 1024 * 1024;
@@ -51,8 +51,13 @@ fn head(method: &str, path: &str, more: &str) -> String {
 
 async fn answered(socket: &Path, request: &str) -> Result<Answer, Failure> {
     let away = |why: String| {
-        Failure::unreachable(format!("no agent answers at {}: {why}", socket.display()))
-            .next("start one with `bulla agent`, or name its socket")
+        Failure::unreachable(format!("no agent answers at {}: {why}", socket.display())).next(
+            advice(
+                &why,
+                "agent",
+                "start one with `bulla agent`, or name its socket",
+            ),
+        )
     };
     let asking = tokio::time::timeout(WAIT_MAX, exchange(socket, request));
     let answer = asking.await.map_err(|_elapsed| away("time is up".into()))?;
@@ -63,7 +68,13 @@ async fn answered(socket: &Path, request: &str) -> Result<Answer, Failure> {
         .nth(1)
         .and_then(|status| status.parse().ok());
     Ok(Answer {
-        status: status.ok_or_else(|| away("what it says is no HTTP".into()))?,
+        status: status.ok_or_else(|| {
+            Failure::usage(format!(
+                "what answers at {} is not a Bulla agent",
+                socket.display()
+            ))
+            .next("a server's admin socket? name the agent's with --agent-admin-socket")
+        })?,
         body: serde_json::from_str(body).unwrap_or_default(),
     })
 }

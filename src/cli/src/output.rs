@@ -156,6 +156,18 @@ fn aligned(lines: &[Vec<String>]) -> Vec<String> {
         .collect()
 }
 
+/// A span of seconds for people.
+#[must_use]
+pub(crate) fn span(seconds: i64) -> String {
+    match seconds {
+        ..=0 => "over".to_owned(),
+        s @ 1..120 => format!("{s} s"),
+        s @ 120..7_200 => format!("{} min", s / 60),
+        s @ 7_200..172_800 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
 /// A Unix time as UTC text, or `never` for zero.
 #[must_use]
 pub fn utc(seconds: i64) -> String {

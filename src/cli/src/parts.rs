@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::command::{AgentArgs, AgentCommand, AgentOverrides, Command, ServerArgs, ServerCommand};
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::{admin, dev, logging, talk};
+use crate::{admin, config_line, dev, logging, talk};
 
 /// The environment variable an agent's join token comes in.
 const JOIN_TOKEN: &str = "BULLA_JOIN_TOKEN";
@@ -60,45 +60,109 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
 }
 
-fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
-    let load = |path: &Path| {
-        let config = server::Config::load(path).map_err(|e| Failure::usage(chain(&e)))?;
-        let settings = config.check();
-        settings.map_err(|e| Failure::usage(format!("{}: {}", path.display(), chain(&e))))
+/// What is wrong with a file's key, with the line that holds it.
+fn located(path: &Path, key: Option<&str>, what: impl std::fmt::Display) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    match key.and_then(|key| config_line::of(&text, key)) {
+        Some(line) => format!("{}:{line}: {what}", path.display()),
+        None => format!("{}: {what}", path.display()),
+    }
+}
+
+fn load_server(path: &Path) -> Result<server::Settings, Failure> {
+    use server::ConfigError;
+    let refused = |error: ConfigError| {
+        Failure::usage(match &error {
+            // It names the file itself.
+            ConfigError::File { .. } => chain(&error),
+            ConfigError::Value { key, .. } => located(path, Some(key), chain(&error)),
+            ConfigError::Syntax(_) => located(path, None, chain(&error)),
+        })
     };
+    let config = server::Config::load(path).map_err(refused)?;
+    config.check().map_err(refused)
+}
+
+fn load_agent(path: &Path) -> Result<agent::Config, Failure> {
+    agent::Config::from_file(path).map_err(|error| agent_refused(path, &error))
+}
+
+fn agent_refused(path: &Path, error: &agent::ConfigError) -> Failure {
+    use agent::ConfigError;
+    Failure::usage(match error {
+        ConfigError::Read { .. } => chain(error),
+        ConfigError::Value { key, .. } => located(path, Some(key), chain(error)),
+        _ => located(path, None, chain(error)),
+    })
+}
+
+/// Checks a server's configuration and the files that it names.
+fn validate_server(path: &Path, out: &mut Output) -> Result<(), Failure> {
+    let settings = load_server(path)?;
+    let server::Inspection { faults, warnings } = server::inspect(&settings);
+    let told = |findings: &[server::Finding]| -> Vec<String> {
+        let line = |found: &server::Finding| {
+            located(
+                path,
+                Some(found.key),
+                format!("{}: {}", found.key, found.what),
+            )
+        };
+        findings.iter().map(line).collect()
+    };
+    let (faults, warnings) = (told(&faults), told(&warnings));
+    if let [first, rest @ ..] = faults.as_slice() {
+        let more = rest.iter().map(|fault| format!("\n       {fault}"));
+        return Err(Failure::usage(format!(
+            "{first}{}",
+            more.collect::<String>()
+        )));
+    }
+    let shown = path.display().to_string();
+    let trust_domain = settings.trust_domain.as_str();
+    Ok(out.object(&serde_json::json!({
+        "valid": shown,
+        "trust_domain": trust_domain,
+        "warnings": warnings,
+    }))?)
+}
+
+fn server(args: ServerArgs, out: &mut Output) -> Result<(), Failure> {
     match args.command {
-        Some(ServerCommand::Validate { config }) => {
-            return valid(out, &config, load(&config)?.trust_domain.as_str());
-        }
-        Some(ServerCommand::SealKeys { config }) => return seal_keys(out, &load(&config)?),
+        Some(ServerCommand::Validate { config }) => return validate_server(&config, out),
+        Some(ServerCommand::SealKeys { config }) => return seal_keys(out, &load_server(&config)?),
         None => {}
     }
-    let settings = load(&args.config)?;
+    let settings = load_server(&args.config)?;
     let json = settings.log_format == server::config::LogFormat::Json;
     logging::start(&settings.log_level, json);
-    let workers = settings.worker_threads;
+    let runtime = runtime(settings.worker_threads)?;
     let clock = server::clock::Clock::machine();
-    runtime(workers)?
-        .block_on(server::run_with(
-            settings,
-            clock,
-            dev::shutdown_signal(),
-            |_| {},
-        ))
-        .map_err(|error| Failure::refused(chain(&error)))
+    let outcome = runtime.block_on(server::run_with(
+        settings,
+        clock,
+        dev::shutdown_signal(),
+        |_| {},
+    ));
+    // A server that ends because something hangs must not wait for it here.
+    runtime.shutdown_timeout(server::limits::CLOSE);
+    outcome.map_err(|error| Failure::refused(chain(&error)))
 }
 
 fn agent(args: AgentArgs, out: &mut Output) -> Result<(), Failure> {
     if let Some(AgentCommand::Validate { config }) = args.command {
-        let loaded = agent::Config::from_file(&config).map_err(|e| Failure::usage(chain(&e)))?;
-        loaded.check().map_err(|e| Failure::usage(chain(&e)))?;
+        let loaded = load_agent(&config)?;
+        loaded
+            .check()
+            .map_err(|error| agent_refused(&config, &error))?;
         return valid(out, &config, &loaded.trust_domain);
     }
     let mut config = agent_config(args.config.as_deref(), args.overrides)?;
     config.join_token = join_token()?;
-    config
-        .check()
-        .map_err(|error| Failure::usage(chain(&error)))?;
+    config.check().map_err(|error| match &args.config {
+        Some(path) => agent_refused(path, &error),
+        None => Failure::usage(chain(&error)),
+    })?;
     logging::start("info", false);
     runtime(agent_workers())?
         .block_on(agent::run(config, dev::shutdown_signal()))
@@ -134,9 +198,7 @@ fn join_token() -> Result<Option<agent::JoinToken>, Failure> {
 
 fn agent_config(file: Option<&Path>, overrides: AgentOverrides) -> Result<agent::Config, Failure> {
     let mut config = match (file, &overrides.trust_domain, &overrides.server) {
-        (Some(path), ..) => {
-            agent::Config::from_file(path).map_err(|error| Failure::usage(chain(&error)))?
-        }
+        (Some(path), ..) => load_agent(path)?,
         (None, Some(trust_domain), Some(server)) => agent::Config::new(trust_domain, server),
         (None, ..) => {
             return Err(Failure::usage("an agent needs a server and a trust domain")

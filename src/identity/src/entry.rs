@@ -213,7 +213,11 @@ fn check_ids(fields: &EntryFields, trust_domain: &TrustDomain) -> Result<(), Ent
     Ok(())
 }
 
-fn check_dns_names(names: &mut Vec<String>) -> Result<(), EntryError> {
+/// Checks DNS names as an entry may have them; repeats after the first are dropped.
+///
+/// # Errors
+/// There are too many, or one is none.
+pub fn check_dns_names(names: &mut Vec<String>) -> Result<(), EntryError> {
     if names.len() > MAX_DNS_NAMES {
         return Err(EntryError::TooManyDnsNames(names.len()));
     }
@@ -230,8 +234,10 @@ fn check_dns_names(names: &mut Vec<String>) -> Result<(), EntryError> {
     Ok(())
 }
 
-/// RFC 1123 host names, with a single leading `*.` allowed; never an address.
-fn dns_name_fault(name: &str) -> Option<&'static str> {
+/// Why a text is no DNS name of a certificate; `None` when it is one: RFC 1123 host
+/// names, with a single leading `*.` allowed; never an address.
+#[must_use]
+pub fn dns_name_fault(name: &str) -> Option<&'static str> {
     let bare = name.strip_prefix("*.").unwrap_or(name);
     if bare.is_empty() || name.len() > 253 {
         return Some("it must have 1 to 253 characters");

@@ -25,6 +25,7 @@ pub use bundle::{Bundle, JwtAuthorityKey, X509AuthorityCertificate};
 pub use calendar::{date_of, day_of};
 pub use entry::{
     Entry, EntryError, EntryFields, MAX_DNS_NAMES, MAX_FEDERATES_WITH, MAX_HINT_BYTES,
+    check_dns_names, dns_name_fault,
 };
 pub use entry_id::{EntryId, EntryIdError};
 pub use node::{CertificateSerial, Node};

@@ -40,6 +40,9 @@ pub enum JournalError {
     /// Another process or handle has this journal open.
     #[error("journal is in use by another process")]
     InUse,
+    /// The journal was made with another [`crate::Options::origin`].
+    #[error("journal belongs to another origin")]
+    OtherOrigin,
     /// Something that was acknowledged is damaged or gone.
     #[error("journal is damaged: {0}")]
     Damaged(#[from] Fault),

@@ -18,7 +18,7 @@ use crate::thread::WriterThread;
 use crate::verify::{self, Tail, verify_segment};
 use crate::writer::Writer;
 use crate::{
-    Condition, Draft, Fault, Head, JournalError, Options, Records, Sealed, frame, sealed, segment,
+    Condition, Draft, Head, JournalError, Options, Records, Sealed, frame, sealed, segment,
 };
 
 /// An open journal. Clones share it; it is closed when the last one is dropped.
@@ -250,12 +250,7 @@ fn recover(dir: &Path, options: &Options) -> Result<Writer, JournalError> {
     }
     let scan = verify_segment(newest, at, &[], Tail::Open)?;
     if scan.header().origin != options.origin {
-        let what = "journal belongs to another origin";
-        return Err(Fault {
-            seq: 0,
-            ..scan.fault(what)
-        }
-        .into());
+        return Err(JournalError::OtherOrigin);
     }
     let end = scan.offset();
     let length = fs::metadata(newest)

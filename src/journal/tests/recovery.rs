@@ -187,7 +187,7 @@ mod tests {
         };
         assert!(matches!(
             Journal::open(dir.path(), other),
-            Err(JournalError::Damaged(_))
+            Err(JournalError::OtherOrigin)
         ));
         let open = Journal::open(dir.path(), Options::default()).unwrap();
         let second = Journal::open(dir.path(), Options::default());

@@ -3,7 +3,8 @@
 //! A [`Signer`] has a public key and signs bytes; where its secret lives, in
 //! memory, in a sealed file or in another machine, is nobody else's business.
 //! This crate is floor 0: it knows no certificates and no tokens, sees no clock,
-//! takes randomness as an argument, and does no I/O except in [`mod@file`].
+//! takes randomness as an argument, and does no I/O except in [`mod@file`] and
+//! [`secret_file`].
 
 pub mod der;
 pub mod file;
@@ -12,6 +13,7 @@ mod key_type;
 pub mod memory;
 mod on_curve;
 mod public_key;
+pub mod secret_file;
 mod signer;
 pub mod spki;
 mod storage;

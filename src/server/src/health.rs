@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use journal::Priority;
+use tonic_health::ServingStatus;
 
 use crate::limits;
 use crate::listeners::ops::{Check, Report, Vitals};
@@ -15,26 +16,15 @@ pub(crate) struct Health(pub(crate) Arc<Server>);
 
 impl Vitals for Health {
     fn report(&self) -> Report {
-        let server = &self.0;
-        Report::of(vec![
-            stopping(server),
-            view(server),
-            journal(server),
-            disk(server),
-            retention(server),
-            clock(server),
-            x509(server),
-            jwt(server),
-            policy(server),
-            identity(server),
-            upstream(server),
-        ])
+        report(&self.0)
     }
 
     fn gauge(&self) {
         let server = &self.0;
         server.budgets.gauge();
         let now = server.clock.now();
+        observe::set_process();
+        metrics::set_duties(&server.duties.standings(server.clock.since_boot()));
         let expiry = server
             .authorities
             .x509()
@@ -77,6 +67,34 @@ impl Vitals for Health {
             f64::from(remaining.unwrap_or_default()),
         );
     }
+}
+
+/// Whether the server can do its work now.
+pub(crate) fn report(server: &Server) -> Report {
+    let checks = vec![
+        stopping(server),
+        view(server),
+        journal(server),
+        disk(server),
+        retention(server),
+        clock(server),
+        x509(server),
+        jwt(server),
+        policy(server),
+        identity(server),
+        upstream(server),
+    ];
+    Report::of(checks, server.duties.standings(server.clock.since_boot()))
+}
+
+/// Tells gRPC health what `/ready` says.
+pub(crate) async fn tell(server: &Server) {
+    let status = if report(server).ready {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    server.serving.set_service_status("", status).await;
 }
 
 fn check(name: &'static str, ok: bool, good: String, bad: String) -> Check {

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use identity::EntryId;
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::caller::Caller;
+use crate::duties;
 use crate::failure::Failure;
 use crate::issue::ServerSvid;
 use crate::limits;
@@ -64,6 +66,9 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
     let stopped = server.stopped();
     tokio::pin!(stopped);
     let mut svid = first;
+    // The cron jobs may fall silent; nothing that expired waits for them for ever.
+    let mut longest = tokio::time::interval(limits::LONGEST_SWEEP);
+    longest.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut revocations = server.state.revocations_changed();
     loop {
         let wait = next_look(&server, &svid);
@@ -75,22 +80,39 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
             () = server.authorities.changed() => svid = rotate(&server, svid).await,
             () = server.state.orphaned() => drop_orphans(&server).await,
             () = tokio::time::sleep(wait) => svid = rotate(&server, svid).await,
-            () = schedule.sweep.notified() => sweep(&server).await,
+            () = schedule.sweep.notified() => {
+                sweep(&server).await;
+                longest.reset();
+            }
+            _ = longest.tick() => sweep(&server).await,
         }
     }
     schedule.stop().await;
 }
 
-/// Until the server's SVID is due, a minute at most.
+/// Until the server's SVID is due, a minute at most, and often enough for the deadline.
 fn next_look(server: &Server, svid: &ServerSvid) -> Duration {
     let due = svid.renew_at.since(server.clock.now()).0;
-    Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)))
+    let due = Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)));
+    let shortest = server.settings.ca_ttl.min(server.settings.jwt_key_ttl);
+    due.min(duties::rotation_within(shortest) / 3)
 }
 
 /// One look at the rotation and the server's own SVID.
 pub(crate) async fn rotate(server: &Server, svid: ServerSvid) -> ServerSvid {
-    if let Err(failure) = server.authorities.tick().await {
+    let ticked = server.authorities.tick().await;
+    let duties = &server.duties;
+    duties.rotation.report(server.clock.since_boot(), &ticked);
+    if let Err(failure) = ticked {
         tracing::error!(%failure, "key rotation could not go on");
+    }
+    if let Some((_, above)) = server.authorities.upstream() {
+        let now = server.clock.since_boot();
+        if above.problem.is_empty() {
+            duties.upstream.done(now);
+        } else {
+            duties.upstream.failed(now, above.problem);
+        }
     }
     let active = server.authorities.x509();
     let same = active.is_some_and(|active| active.id() == svid.authority_id);
@@ -100,13 +122,20 @@ pub(crate) async fn rotate(server: &Server, svid: ServerSvid) -> ServerSvid {
         let checked = revoked.check_certificate(&id, &svid.serial, svid.not_before);
         checked.is_ok()
     });
+    let now = server.clock.since_boot();
     if same && stands && server.clock.now() < svid.renew_at {
+        duties.own_svid.done(now);
         return svid;
     }
     match server.issuer.renew_server_svid(&server.identity).await {
-        Ok(renewed) => renewed,
+        Ok(renewed) => {
+            duties.own_svid.done(server.clock.since_boot());
+            renewed
+        }
         Err(failure) => {
             tracing::error!(%failure, "the server's own SVID could not be renewed");
+            let now = server.clock.since_boot();
+            duties.own_svid.failed(now, failure.to_string());
             svid
         }
     }
@@ -120,35 +149,47 @@ async fn drop_orphans(server: &Server) {
     }
 }
 
-/// Removes what has expired.
+/// Removes what has expired. One part that fails does not stop the others.
 pub(crate) async fn sweep(server: &Server) {
-    match server.attestation.sweep_tokens().await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "expired join tokens removed"),
-        Err(failure) => tracing::warn!(%failure, "expired join tokens could not be removed"),
-    }
-    if let Err(failure) = server.authorities.prune_expired().await {
-        tracing::warn!(%failure, "expired authorities of others could not be removed");
-    }
-    match server.revocations.sweep().await {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "revocations of what has expired removed"),
-        Err(failure) => tracing::warn!(%failure, "spent revocations could not be removed"),
-    }
-    if let Err(failure) = sweep_entries(server).await {
-        tracing::warn!(%failure, "expired entries could not be removed");
+    let tokens = server.attestation.sweep_tokens().await;
+    let keys = server.authorities.prune_expired().await;
+    let revocations = server.revocations.sweep().await;
+    let entries = sweep_entries(server).await;
+    let outcomes = [
+        told("join tokens", tokens),
+        told("keys of others", keys.map(|()| 0)),
+        told("revocations", revocations),
+        told("entries", entries),
+    ];
+    let outcome: Result<(), String> = outcomes.into_iter().collect();
+    let now = server.clock.since_boot();
+    server.duties.pruning.report(now, &outcome);
+}
+
+/// Tells how many of `what` were removed, or why they were not.
+fn told(what: &'static str, removed: Result<usize, Failure>) -> Result<(), String> {
+    match removed {
+        Ok(0) => Ok(()),
+        Ok(count) => {
+            tracing::info!(what, count, "expired and removed");
+            Ok(())
+        }
+        Err(failure) => {
+            tracing::warn!(what, %failure, "what has expired could not be removed");
+            Err(format!("expired {what} could not be removed: {failure}"))
+        }
     }
 }
 
-async fn sweep_entries(server: &Server) -> Result<(), Failure> {
+async fn sweep_entries(server: &Server) -> Result<usize, Failure> {
     let now = server.clock.now();
     let expired: Vec<EntryId> = server.state.registry().expired(now, limits::MAX_BATCH);
     if expired.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    tracing::info!(count = expired.len(), "expired entries are removed");
+    let count = expired.len();
     for outcome in server.state.delete_entries(&Caller::Server, expired).await {
         outcome?;
     }
-    Ok(())
+    Ok(count)
 }

@@ -73,6 +73,12 @@ pub const MAX_BUNDLE_AUTHORITIES: usize = 256;
 pub const MAX_BUNDLE_BYTES: usize = 30 << 10;
 /// The longest agent version string kept, in bytes.
 pub const MAX_AGENT_VERSION_BYTES: usize = 64;
+/// The longest name of its machine that is kept of an agent, in bytes.
+pub const MAX_HOST_NAME_BYTES: usize = 64;
+/// The most other names, and the most selectors, that are shown of one agent.
+pub const MAX_SHOWN_OF_AGENT: usize = 8;
+/// The most group entries that are looked at for the names of agents.
+pub const MAX_GROUPS_LOOKED_AT: usize = 64;
 /// The longest reason kept in a decision record, in bytes.
 pub const MAX_REASON_BYTES: usize = 512;
 /// The oldest view that may still authorise anything; older fails as unavailable.
@@ -335,3 +341,28 @@ pub const MAX_SIGNATURE_COUNTS: usize = MAX_NODES;
 pub const STREAMS_OF_STRANGERS: u32 = 8;
 /// Descriptors kept for the store, the journal and the runtime, before listeners get any.
 pub const OTHER_DESCRIPTORS: usize = 256;
+/// Within how long the rotation must have looked and succeeded: the shortest and the
+/// longest, whatever the lifetime of authorities.
+pub const ROTATION_WITHIN_LEAST: Duration = Duration::from_secs(5);
+/// See [`ROTATION_WITHIN_LEAST`].
+pub const ROTATION_WITHIN_MOST: Duration = Duration::from_secs(180);
+/// Within how long a record must have been made durable, probes included.
+pub const JOURNAL_WITHIN: Duration = Duration::from_secs(30);
+/// How often the journal of an idle server is probed.
+pub const JOURNAL_PROBE: Duration = Duration::from_secs(5);
+/// Within how long the change log must have answered.
+pub const FOLLOWING_WITHIN: Duration = Duration::from_secs(30);
+/// Within how long the list of what is revoked must be up to date.
+pub const LIST_WITHIN: Duration = Duration::from_secs(120);
+/// Within how long what has expired must have been removed.
+pub const PRUNING_WITHIN: Duration = Duration::from_secs(180);
+/// The longest that removing what has expired waits, whatever becomes of the cron jobs.
+pub const LONGEST_SWEEP: Duration = Duration::from_secs(60);
+/// Within how long the web certificate's files must have been read.
+pub const WEB_WITHIN: Duration = Duration::from_secs(120);
+/// How often the duties are looked at.
+pub const SUPERVISOR_LOOK: Duration = Duration::from_secs(1);
+/// After such a gap between two looks nobody can have kept a deadline.
+pub const SUPERVISOR_GAP: Duration = Duration::from_secs(15);
+/// For how long a duty must ask for a new start before the process ends by itself.
+pub const RESTART_AFTER: Duration = Duration::from_secs(15);

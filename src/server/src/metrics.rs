@@ -4,8 +4,11 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use duty::Standing;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::described::METRICS;
 
 /// Seconds until the active X.509 authority expires.
 pub(crate) const CA_EXPIRY_SECONDS: &str = "bulla_ca_expiry_seconds";
@@ -61,6 +64,10 @@ pub(crate) const LIMIT_BOUND: &str = "bulla_limit_bound";
 pub(crate) const LIMIT_AT_BOUND: &str = "bulla_limit_at_bound";
 /// How often somebody was refused for a bound.
 pub(crate) const LIMIT_REFUSED: &str = "bulla_limit_refused_total";
+/// 1 for a duty that is late, else 0.
+pub(crate) const DUTY_LATE: &str = "bulla_duty_late";
+/// Seconds since a duty last succeeded; left out until it has.
+pub(crate) const DUTY_LAST_SUCCESS_SECONDS: &str = "bulla_duty_last_success_seconds";
 
 /// Counters of the hot paths.
 #[derive(Clone)]
@@ -120,6 +127,18 @@ pub(crate) fn count(name: &'static str) {
     counter!(name).increment(1);
 }
 
+/// Shows how the duties stand.
+pub(crate) fn set_duties(standings: &[Standing]) {
+    for standing in standings {
+        let late = f64::from(u8::from(standing.condition.is_late()));
+        gauge!(DUTY_LATE, "duty" => standing.name.clone()).set(late);
+        if let Some(ago) = standing.last_success_seconds {
+            let ago = number(usize::try_from(ago).unwrap_or(usize::MAX));
+            gauge!(DUTY_LAST_SUCCESS_SECONDS, "duty" => standing.name.clone()).set(ago);
+        }
+    }
+}
+
 /// Sets one gauge from a whole number of anything.
 pub(crate) fn set(name: &'static str, value: f64) {
     gauge!(name).set(value);
@@ -154,6 +173,9 @@ pub(crate) fn install() -> PrometheusHandle {
             if metrics::set_global_recorder(recorder).is_err() {
                 tracing::warn!("another metrics recorder is installed; /metrics will stay empty");
             }
+            observe::describe(METRICS);
+            observe::describe(observe::PROCESS);
+            observe::set_build_info("bulla_build_info", env!("CARGO_PKG_VERSION"));
             handle
         })
         .clone()

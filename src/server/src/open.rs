@@ -50,6 +50,20 @@ pub enum StorageFailure {
     /// The store.
     #[error("store did not open")]
     Store(#[from] OpenError),
+    /// What is there was written by somebody else.
+    #[error(
+        "{path} was written by another trust domain or server number than \
+         {trust_domain} with server_number = {server_number}; correct the configuration, or give \
+         this server a data_dir of its own"
+    )]
+    Foreign {
+        /// The directory of the decision log.
+        path: PathBuf,
+        /// The configured trust domain.
+        trust_domain: String,
+        /// The configured number.
+        server_number: u8,
+    },
     /// No randomness.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
@@ -77,7 +91,15 @@ pub(crate) fn open(
             segment_bytes: settings.journal_segment_bytes,
             ..journal::Options::default()
         },
-    )?;
+    );
+    let journal = journal.map_err(|error| match error {
+        JournalError::OtherOrigin => StorageFailure::Foreign {
+            path: journal_dir.clone(),
+            trust_domain: settings.trust_domain.to_string(),
+            server_number: settings.server_number,
+        },
+        error => error.into(),
+    })?;
     let newest_record_ms = if settings.accept_clock {
         tracing::warn!(
             "clock.accept is set: newer records than the clock are not minded this time"

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use records::AuditKind;
 use sd_notify::NotifyState;
@@ -15,8 +14,10 @@ use crate::audit;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Settings};
+use crate::duties::{Supervisor, Verdict};
 use crate::entropy::Entropy;
 use crate::failure::Failure;
+use crate::health;
 use crate::housekeeping::{self, Schedule};
 use crate::limits;
 use crate::listeners::{ListenError, Listeners};
@@ -48,6 +49,9 @@ pub enum RunError {
     /// Something of the runtime.
     #[error("server failed: {0}")]
     Failed(String),
+    /// What only a new process can do again; whoever runs the server is to start it anew.
+    #[error("the server ends, to be started again: {0}")]
+    Duty(Box<duty::Standing>),
 }
 
 /// Runs a server until `shutdown` completes, then drains within ten seconds.
@@ -102,29 +106,34 @@ pub async fn run_with(
     let ready = listeners.ready(&server.settings);
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&server), svid, schedule));
     let publishing = tokio::spawn(revocation::publish(Arc::clone(&server)));
-    let watchdog = tokio::spawn(watchdog(Arc::clone(&server)));
+    let probing = tokio::spawn(probe_journal(Arc::clone(&server)));
     let mut keeping = tokio::spawn(audit::keep(server.audit.clone()));
+    let supervising = supervise(Arc::clone(&server));
+    tokio::pin!(supervising);
     announce(&server, &ready)?;
     let serving = listeners.serve(&server, metrics);
     tokio::pin!(serving);
     on_ready(&ready);
-    let mut ended = None;
-    tokio::select! {
-        served = &mut serving => served?,
+    let outcome = tokio::select! {
+        served = &mut serving => served.map_err(RunError::from),
         // Nothing can be signed any more: ends, so that whoever watches starts it again.
-        kept = &mut keeping => ended = Some(journal_ended(kept)),
+        kept = &mut keeping => Err(journal_ended(kept)),
         () = shutdown => {
             tracing::info!("shutting down");
             tell_systemd(&[NotifyState::Stopping]);
             let _nobody_left = stop.send(true);
-            serving.await?;
+            serving.await.map_err(RunError::from)
         }
-    }
+        standing = &mut supervising => {
+            // What hangs must not keep the end from coming; see `abandon`.
+            return Err(abandon(&stop, journal, standing));
+        }
+    };
     let _already = stop.send(true);
-    watchdog.abort();
     keeping.abort();
-    if let Some(error) = ended {
-        return Err(error);
+    probing.abort();
+    if let Err(RunError::Journal(_)) = outcome {
+        return outcome;
     }
     // It waits for nothing but a signature.
     publishing.abort();
@@ -132,7 +141,22 @@ pub async fn run_with(
         tracing::warn!(%error, "housekeeping ended badly");
     }
     close(&server, journal, store).await;
-    Ok(())
+    outcome
+}
+
+/// The end of a server that cannot do its duties. Nothing is waited for: what would be
+/// closed in order may be what hangs, and everything acknowledged is durable.
+fn abandon(
+    stop: &watch::Sender<bool>,
+    journal: journal::Journal,
+    standing: duty::Standing,
+) -> RunError {
+    // The last handle that is dropped waits for the writer, which may be what hangs.
+    std::mem::forget(journal);
+    tracing::error!(%standing, "the server ends, to be started again");
+    tell_systemd(&[NotifyState::Stopping]);
+    let _nobody_left = stop.send(true);
+    RunError::Duty(Box::new(standing))
 }
 
 fn journal_ended(kept: Result<audit::JournalHealth, tokio::task::JoinError>) -> RunError {
@@ -183,22 +207,38 @@ fn tell_systemd(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Says "alive" at half the interval systemd asks for, while the view is fresh and
-/// records can be made. A full disk is no reason to be started again.
-async fn watchdog(server: Arc<Server>) {
-    let Some(interval) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut tick = tokio::time::interval((interval / 2).max(Duration::from_millis(100)));
+/// Looks at the duties: feeds the watchdog, tells gRPC health, and ends with what only a
+/// new process can do again.
+async fn supervise(server: Arc<Server>) -> duty::Standing {
+    let watched = sd_notify::watchdog_enabled().is_some();
+    let mut supervisor = Supervisor::new(server.duties.clone(), server.clock.since_boot());
+    let mut tick = tokio::time::interval(limits::SUPERVISOR_LOOK);
+    let mut told = false;
     loop {
         tick.tick().await;
-        let writes = !matches!(
-            server.audit.health().condition,
-            journal::Condition::Healing(_) | journal::Condition::Failed(_)
-        );
-        if writes && server.state.check_fresh().is_ok() {
-            tell_systemd(&[NotifyState::Watchdog]);
+        let late = match supervisor.look(server.clock.since_boot()) {
+            Verdict::Feed => {
+                if watched {
+                    tell_systemd(&[NotifyState::Watchdog]);
+                }
+                None
+            }
+            Verdict::Starve(standing) => Some(standing),
+            Verdict::End(standing) => return standing,
+        };
+        if let Some(standing) = late.as_ref().filter(|_| !told) {
+            tracing::error!(%standing, "the watchdog is not fed any more");
         }
+        told = late.is_some();
+        health::tell(&server).await;
+    }
+}
+
+/// Probes the journal, so that a dead one is known on an idle server.
+async fn probe_journal(server: Arc<Server>) {
+    loop {
+        tokio::time::sleep(limits::JOURNAL_PROBE).await;
+        server.audit.probe().await;
     }
 }
 

@@ -1,10 +1,10 @@
-//! Reading the secrets that open a key storage: from a file that nobody else may
-//! read, or from a credential that systemd hands to the service. Never from the
-//! command line or the configuration, and never shown.
+//! Reading the server's secrets: passphrases, PINs and private keys, from files that
+//! nobody else may read or from credentials that systemd hands to the service. Never
+//! from the command line or the configuration, and never shown.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use keys::secret_file::{self, Readers, SecretFileError};
 use zeroize::Zeroizing;
 
 use crate::config::SecretAt;
@@ -28,11 +28,8 @@ pub(crate) fn read(
     at: &SecretAt,
     is_text: bool,
 ) -> Result<Zeroizing<Vec<u8>>, SecretFailure> {
-    match at {
-        SecretAt::File(path) => {
-            let remedy = format!("run: chmod 0600 {}", path.display());
-            read_file(key, path, (0o077, &remedy), is_text)
-        }
+    let (path, readers) = match at {
+        SecretAt::File(path) => (path.clone(), Readers::of(path)),
         SecretAt::Credential(name) => {
             let folder = credentials().ok_or_else(|| SecretFailure {
                 key,
@@ -42,10 +39,39 @@ pub(crate) fn read(
                     .into(),
             })?;
             // systemd may grant a service access through its group class alone.
-            let remedy = "systemd makes it so; who changed it?";
-            read_file(key, &folder.join(name), (0o007, remedy), is_text)
+            (folder.join(name), Readers::Group)
         }
+    };
+    let limit = u64::try_from(limits::MAX_SECRET_BYTES).unwrap_or(u64::MAX);
+    let own = own_uid();
+    let read = if is_text {
+        secret_file::read_text(&path, limit, readers, own)
+    } else {
+        secret_file::read(&path, limit, readers, own)
+    };
+    read.map_err(|error| refused(key, &path, &error))
+}
+
+/// A private key in PEM, in a file that nobody else may read.
+pub(crate) fn read_key(
+    key: &'static str,
+    path: &Path,
+    limit: u64,
+) -> Result<Zeroizing<Vec<u8>>, SecretFailure> {
+    let read = secret_file::read(path, limit, Readers::of(path), own_uid());
+    read.map_err(|error| refused(key, path, &error))
+}
+
+fn refused(key: &'static str, path: &Path, error: &SecretFileError) -> SecretFailure {
+    SecretFailure {
+        key,
+        place: path.display().to_string(),
+        problem: error.to_string(),
     }
+}
+
+fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
 }
 
 /// Where systemd put the service's credentials.
@@ -56,36 +82,4 @@ pub(crate) fn read(
 fn credentials() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?);
     folder.is_absolute().then_some(folder)
-}
-
-fn read_file(
-    key: &'static str,
-    path: &Path,
-    (forbidden, remedy): (u32, &str),
-    is_text: bool,
-) -> Result<Zeroizing<Vec<u8>>, SecretFailure> {
-    let refuse = |problem: String| SecretFailure {
-        key,
-        place: path.display().to_string(),
-        problem,
-    };
-    let found = std::fs::metadata(path).map_err(|e| refuse(e.to_string()))?;
-    if found.permissions().mode() & forbidden != 0 {
-        return Err(refuse(format!("its mode lets others read it; {remedy}")));
-    }
-    if usize::try_from(found.len()).is_ok_and(|size| size > limits::MAX_SECRET_BYTES) {
-        return Err(refuse(format!(
-            "it has {} bytes; at most {} are read",
-            found.len(),
-            limits::MAX_SECRET_BYTES
-        )));
-    }
-    let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|e| refuse(e.to_string()))?);
-    while is_text && bytes.last().is_some_and(|b| *b == b'\n' || *b == b'\r') {
-        bytes.pop();
-    }
-    if bytes.is_empty() {
-        return Err(refuse("it is empty".into()));
-    }
-    Ok(bytes)
 }

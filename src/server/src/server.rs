@@ -10,6 +10,7 @@ use identity::{Seconds, Timestamp};
 use records::AuditKind;
 use store::Store;
 use tokio::sync::watch;
+use tonic_health::server::HealthReporter;
 
 use crate::attest::{Attestation, Terms};
 use crate::audit::{Audit, AuditParts};
@@ -19,6 +20,7 @@ use crate::budgets::Budgets;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::duties::Duties;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
 use crate::issue::{self, Issuer, Lifetimes, ServerSvid};
@@ -65,6 +67,10 @@ pub(crate) struct Server {
     /// The server's own certificate, as listeners show it.
     pub(crate) identity: Arc<LiveIdentity>,
     pub(crate) bundles: Arc<LiveBundles>,
+    /// What must happen by itself, and by when.
+    pub(crate) duties: Duties,
+    /// What gRPC health answers.
+    pub(crate) serving: HealthReporter,
     pub(crate) started_at: Timestamp,
     /// Set once the listeners are bound.
     pub(crate) ready: OnceLock<Ready>,
@@ -88,14 +94,17 @@ impl Server {
         authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
         let budgets = Budgets::default();
+        let shortest = settings.ca_ttl.min(settings.jwt_key_ttl);
+        let duties = Duties::new(shortest, clock.since_boot());
         let (store, keys) = (Arc::clone(&opened.store), Arc::clone(&opened.keys));
-        let audit = start_audit(&settings, opened, (&clock, &meters), stopping.clone()).await?;
+        let parts = (&clock, &meters, &duties);
+        let audit = start_audit(&settings, opened, parts, stopping.clone()).await?;
         let bundles = LiveBundles::empty();
         let state = load(
             &settings,
             (store, &bundles),
             &audit,
-            (&clock, &entropy, &meters),
+            (&clock, &entropy, &meters, &duties),
         )
         .await?;
         let authorities = Authorities::start(authorities::Parts {
@@ -142,6 +151,8 @@ impl Server {
             accounts: Accounts::new(&budgets),
             budgets,
             bundles,
+            duties,
+            serving: HealthReporter::new(),
             ready: OnceLock::new(),
             stopping,
         };
@@ -167,7 +178,7 @@ async fn load(
     settings: &Settings,
     (store, bundles): (Arc<dyn Store>, &Arc<LiveBundles>),
     audit: &Audit,
-    (clock, entropy, meters): (&Clock, &Entropy, &Meters),
+    (clock, entropy, meters, duties): (&Clock, &Entropy, &Meters, &Duties),
 ) -> Result<State, Failure> {
     let state = State::load(Loading {
         trust_domain: settings.trust_domain.clone(),
@@ -177,6 +188,7 @@ async fn load(
         clock: clock.clone(),
         entropy: entropy.clone(),
         meters: meters.clone(),
+        following: duties.following.clone(),
     })
     .await?;
     tokio::spawn(follow(state.clone()));
@@ -187,7 +199,7 @@ async fn load(
 async fn start_audit(
     settings: &Settings,
     opened: Opened,
-    (clock, meters): (&Clock, &Meters),
+    (clock, meters, duties): (&Clock, &Meters, &Duties),
     stopping: watch::Receiver<bool>,
 ) -> Result<Audit, Failure> {
     let parts = AuditParts {
@@ -199,6 +211,7 @@ async fn start_audit(
         newest_ms: opened.newest_record_ms,
         clock: clock.clone(),
         meters: meters.clone(),
+        duty: duties.journal.clone(),
     };
     let audit = Audit::new(parts, stopping);
     let draft = audit.draft(&audit.record(AuditKind::Startup, &Caller::Server))?;

@@ -27,6 +27,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use channel::uds::UnixPeer;
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -131,8 +132,9 @@ impl Service<Request<Incoming>> for AdminConnection {
 pub(crate) fn ops(core: &Arc<Core>, metrics: PrometheusHandle) -> Router {
     let render = move |State(core): State<Arc<Core>>| async move {
         report::set_gauges(&core);
+        observe::set_process();
         metrics.run_upkeep();
-        metrics.render()
+        ([(CONTENT_TYPE, observe::TEXT_FORMAT)], metrics.render())
     };
     health(core)
         .route("/metrics", get(render))

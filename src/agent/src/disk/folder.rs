@@ -6,8 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use keys::secret_file::{self, Readers};
+use zeroize::Zeroizing;
+
 use super::{DiskError, SealKey};
 use crate::entropy::Entropy;
+use crate::limits;
 
 /// An open, locked data folder.
 #[derive(Debug)]
@@ -161,6 +165,17 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, D
     }
     let path = path.to_owned();
     Err(DiskError::TooLarge { path, limit })
+}
+
+/// Reads a file with a secret of somebody else's making, which nobody else may read.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, DiskError> {
+    let own = rustix::process::geteuid().as_raw();
+    let readers = Readers::of(path);
+    let read = secret_file::read(path, limits::SMALL_FILE_BYTES, readers, own);
+    read.map_err(|source| DiskError::Secret {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 pub(super) fn io_error(

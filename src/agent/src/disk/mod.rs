@@ -12,7 +12,7 @@ mod revoked;
 mod seal;
 mod trusted;
 
-pub(crate) use folder::{Folder, read_limited};
+pub(crate) use folder::{Folder, read_limited, read_secret};
 pub(crate) use held::{HeldState, HeldSvid, entry_from_held};
 pub(crate) use own::OwnIdentity;
 pub(crate) use revoked::KeptRevocations;
@@ -60,6 +60,14 @@ pub enum DiskError {
         path: PathBuf,
         /// The bound.
         limit: u64,
+    },
+    /// A file with a secret cannot be used.
+    #[error("{path}: {source}")]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        source: keys::secret_file::SecretFileError,
     },
     /// The file is sealed and no key was given, or another one.
     #[error("{path} is sealed and does not open: {why}")]

@@ -6,11 +6,10 @@ use std::path::Path;
 use contract::Prove;
 use join_token::JoinTokenProver;
 use x509_pop::{NodeCertificate, X509PopProver};
-use zeroize::Zeroizing;
 
 use super::{EnrolError, Enroller};
 use crate::config::{JoinToken, X509PopConfig};
-use crate::disk::read_limited;
+use crate::disk::{read_limited, read_secret};
 use crate::limits;
 
 impl Enroller<'_> {
@@ -33,10 +32,10 @@ impl Enroller<'_> {
         };
         let read = |path: &Path| {
             read_limited(path, limits::SMALL_FILE_BYTES)?
-                .map(Zeroizing::new)
                 .ok_or_else(|| unusable(path, "there is no such file".to_owned()))
         };
-        let (certificate, key) = (read(&files.certificate_file)?, read(&files.key_file)?);
+        let certificate = read(&files.certificate_file)?;
+        let key = read_secret(&files.key_file)?;
         let parsed = NodeCertificate::from_pem(&certificate, &key, self.entropy.rng());
         let parsed = parsed.map_err(|e| unusable(&files.certificate_file, e.to_string()))?;
         Ok(Box::new(X509PopProver::new(parsed, self.entropy.source())))
@@ -54,9 +53,7 @@ impl Enroller<'_> {
             path: path.clone(),
             why,
         };
-        let bytes = read_limited(path, limits::SMALL_FILE_BYTES)?
-            .map(Zeroizing::new)
-            .ok_or_else(|| unusable("there is no such file".to_owned()))?;
+        let bytes = read_secret(path)?;
         let text = std::str::from_utf8(&bytes)
             .map_err(|error| unusable(format!("it is not text: {error}")))?;
         JoinToken::new(text).map_err(|e| unusable(e.to_string()))

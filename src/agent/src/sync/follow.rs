@@ -154,7 +154,14 @@ fn hello(core: &Core) -> Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
         policy_set: core.policies.digest(),
+        host: host_name(),
     }
+}
+
+/// What this machine calls itself, so that people can tell nodes apart.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.unwrap_or_default().trim().to_owned()
 }
 
 /// Hello once, then the latest acknowledgement whenever it changed: a server

@@ -62,6 +62,23 @@ pub struct Agent {
     /// Entries it is authorised for; 0 unless it follows.
     #[prost(uint64, tag = "12")]
     pub entries: u64,
+    /// Its other names: SPIFFE IDs that entries give to it or to a group of nodes that
+    /// it is in; at most 8, its own first.
+    #[prost(string, repeated, tag = "13")]
+    pub aliases: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What its attestor found; at most 8.
+    #[prost(string, repeated, tag = "14")]
+    pub selectors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The address it was last heard from; empty when it was not since the server started.
+    #[prost(string, tag = "15")]
+    pub address: ::prost::alloc::string::String,
+    /// What its machine calls itself, by the agent's word; empty when it never said.
+    #[prost(string, tag = "16")]
+    pub host: ::prost::alloc::string::String,
+    /// When a stream of it last began or ended, or it last polled, attested or renewed,
+    /// Unix seconds; 0 when it did not since the server started.
+    #[prost(int64, tag = "17")]
+    pub heard_at: i64,
 }
 /// Nested message and enum types in `Agent`.
 pub mod agent {

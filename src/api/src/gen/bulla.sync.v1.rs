@@ -43,6 +43,9 @@ pub struct Hello {
     /// Digest of the policy set whose catalogue the agent holds; empty has none.
     #[prost(string, tag = "7")]
     pub policy_set: ::prost::alloc::string::String,
+    /// What the agent's machine calls itself; for people alone. At most 64 bytes are kept.
+    #[prost(string, tag = "8")]
+    pub host: ::prost::alloc::string::String,
 }
 /// What the agent has done with what it received.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

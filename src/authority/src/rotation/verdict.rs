@@ -68,28 +68,24 @@ impl fmt::Display for Reason {
                 write!(f, "{agents} agents have not taken in the newest bundle")
             }
             Self::Interval(until) => {
-                write!(f, "it must have been published until {}", until.0)
+                write!(f, "it must have been published until {until}")
             }
             Self::JustExpired(until) => write!(
                 f,
-                "what it signed has just expired, and may be valid by another's clock until {}",
-                until.0
+                "what it signed has just expired, and may be valid by another's clock until {until}"
             ),
             Self::Unexpired(count, until) => write!(
                 f,
-                "{count} credentials that it signed are valid, the last until {}",
-                until.0
+                "{count} credentials that it signed are valid, the last until {until}"
             ),
             Self::Minted(count, until) => write!(
                 f,
                 "{count} credentials that were minted by hand or are authorities of downstream servers \
-                 are valid, until {} at the latest",
-                until.0
+                 are valid, until {until} at the latest"
             ),
             Self::Held(agents, until) => write!(
                 f,
-                "{agents} agents may hold what it signed, valid until {} at the latest",
-                until.0
+                "{agents} agents may hold what it signed, valid until {until} at the latest"
             ),
             Self::NotCounted => {
                 f.write_str("what it signed before the last start is still being counted")
@@ -118,14 +114,18 @@ pub fn against_activating(
     reasons.collect()
 }
 
-/// Why tainting a key now would not be the end of it; empty when it would.
+/// Why tainting a key now would not reach everybody; empty when it would.
+///
+/// Nothing speaks against tainting the key that signs: its successor is made at once, and
+/// the taint takes effect when that one signs.
 #[must_use]
 pub fn against_tainting(key: &Key, known: &Dependents) -> Vec<Reason> {
     match key.phase {
-        // Holders could only replace what it signed by more of the same.
-        Phase::Active { .. } => vec![Reason::Signs],
         Phase::Retired { .. } if known.behind > 0 => vec![Reason::Behind(known.behind)],
-        Phase::Prepared | Phase::Published { .. } | Phase::Retired { .. } => Vec::new(),
+        Phase::Prepared
+        | Phase::Published { .. }
+        | Phase::Active { .. }
+        | Phase::Retired { .. } => Vec::new(),
     }
 }
 

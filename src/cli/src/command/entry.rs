@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::AdminSocket;
+use super::span::{seconds, some_seconds};
 
 /// What can be done to registration entries.
 #[derive(Subcommand, Debug)]
@@ -39,7 +40,8 @@ pub enum EntryCommand {
     #[command(after_help = "Examples:
   bulla entry list
   bulla entry list --parent-id spiffe://example.org/node1 --json
-  bulla entry list --selector unix:uid:1000")]
+  bulla entry list --selector unix:uid:1000
+  bulla entry list --prefix spiffe://example.org/payments/ --limit 20")]
     List {
         /// Which entries.
         #[command(flatten)]
@@ -74,6 +76,7 @@ pub enum EntryCommand {
         admin: AdminSocket,
     },
     /// List the limits of entries' tokens.
+    #[command(after_help = "Example:\n  bulla entry limits")]
     Limits {
         /// The server to talk to.
         #[command(flatten)]
@@ -93,7 +96,9 @@ pub enum EntryCommand {
     #[command(after_help = "Examples:
   bulla entry export > entries.yaml
   bulla entry apply -f entries.yaml --plan          only show what would change
+  bulla entry apply -f entries.yaml --plan --exit-code   and end with 1 when something would
   bulla entry apply -f entries/                     create and update
+  generate-entries | bulla entry apply -f -         from standard input
   bulla entry apply -f entries/ --prune --yes       and delete what no file names")]
     Apply {
         /// What to apply, and how.
@@ -115,7 +120,8 @@ pub enum EntryCommand {
 /// What to apply, and how.
 #[derive(Args, Debug, Default)]
 pub struct EntryApply {
-    /// A file, or a folder of .yaml, .yml and .json files; may be given several times.
+    /// A file, a folder of .yaml, .yml and .json files, or - for standard input; may be
+    /// given several times.
     #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// Delete entries that no file names; the names of nodes stay.
@@ -124,6 +130,9 @@ pub struct EntryApply {
     /// Show the difference and change nothing.
     #[arg(long)]
     pub plan: bool,
+    /// With --plan: end with exit code 1 when something would change.
+    #[arg(long, requires = "plan")]
+    pub exit_code: bool,
     /// Agree to deletes beforehand.
     #[arg(long)]
     pub yes: bool,
@@ -141,11 +150,11 @@ pub struct EntryContents {
     /// A selector, type:value; all that are given must be attested.
     #[arg(long = "selector", required = true, value_name = "SELECTOR")]
     pub selectors: Vec<String>,
-    /// Lifetime of X.509-SVIDs in seconds; 0 is the server's default.
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Lifetime of X.509-SVIDs, in seconds or such as 1h; 0 is the server's default.
+    #[arg(long, default_value_t = 0, value_name = "SPAN", value_parser = seconds)]
     pub x509_ttl: i32,
-    /// Lifetime of JWT-SVIDs in seconds; 0 is the server's default.
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Lifetime of JWT-SVIDs, in seconds or such as 5m; 0 is the server's default.
+    #[arg(long, default_value_t = 0, value_name = "SPAN", value_parser = seconds)]
     pub jwt_ttl: i32,
     /// A DNS name for the X.509-SVID; the first becomes its common name.
     #[arg(long = "dns-name", value_name = "NAME")]
@@ -179,11 +188,11 @@ pub struct EntryUpdate {
     /// New selectors, replacing all old ones.
     #[arg(long = "selector", value_name = "SELECTOR")]
     pub selectors: Vec<String>,
-    /// A new lifetime of X.509-SVIDs in seconds; 0 is the server's default.
-    #[arg(long, value_name = "SECONDS")]
+    /// A new lifetime of X.509-SVIDs, in seconds or such as 1h; 0 is the server's default.
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
     pub x509_ttl: Option<i32>,
-    /// A new lifetime of JWT-SVIDs in seconds; 0 is the server's default.
-    #[arg(long, value_name = "SECONDS")]
+    /// A new lifetime of JWT-SVIDs, in seconds or such as 5m; 0 is the server's default.
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
     pub jwt_ttl: Option<i32>,
     /// New DNS names, replacing all old ones.
     #[arg(long = "dns-name", value_name = "NAME")]
@@ -215,6 +224,12 @@ pub struct EntryFilter {
     /// Only those with this hint.
     #[arg(long, value_name = "TEXT")]
     pub hint: Option<String>,
+    /// Only those whose SPIFFE ID begins so.
+    #[arg(long, value_name = "START")]
+    pub prefix: Option<String>,
+    /// At most so many.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
 }
 
 /// What tokens of an entry can be at most.
@@ -225,8 +240,8 @@ pub struct EntryLimit {
     /// An audience that tokens may be for; may be given several times.
     #[arg(long = "audience", value_name = "AUDIENCE")]
     pub audiences: Vec<String>,
-    /// The longest life of a token, seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// The longest life of a token, in seconds or such as 5m.
+    #[arg(long, value_name = "SPAN", value_parser = some_seconds)]
     pub max_ttl: Option<u32>,
     /// Take the limits away.
     #[arg(long, conflicts_with_all = ["audiences", "max_ttl"])]

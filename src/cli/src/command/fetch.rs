@@ -20,7 +20,7 @@ pub enum FetchCommand {
         /// Keep the stream open: report each update, or with --write keep the files fresh.
         #[arg(long)]
         watch: bool,
-        /// Write this one of the process's identities; otherwise the first.
+        /// Only this one of the process's identities; files otherwise get the first.
         #[arg(long, value_name = "ID")]
         spiffe_id: Option<String>,
         /// Where to write files, and what to do then.

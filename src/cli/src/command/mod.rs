@@ -9,6 +9,7 @@ mod node;
 mod policy;
 mod revoke;
 mod run;
+mod span;
 mod watch;
 
 use std::path::PathBuf;
@@ -120,18 +121,42 @@ pub enum Command {
     #[command(subcommand, hide = true)]
     Demo(DemoCommand),
     /// Ask the server and the agent on this machine whether they can serve now.
-    #[command(after_help = "Examples:\n  bulla healthcheck\n  bulla healthcheck --only agent")]
-    Healthcheck {
-        /// Only this part; otherwise both.
-        #[arg(long, value_enum)]
-        only: Option<Part>,
-        /// The server's admin socket.
-        #[command(flatten)]
-        admin: AdminSocket,
-        /// The agent's admin socket.
-        #[arg(long, env = "BULLA_AGENT_ADMIN_SOCKET", default_value = AGENT_ADMIN_SOCKET, value_name = "PATH")]
-        agent_admin_socket: PathBuf,
-    },
+    #[command(
+        after_help = "Examples:\n  bulla healthcheck\n  bulla healthcheck --only agent
+Exit codes: 0 ready   3 away or not ready"
+    )]
+    Healthcheck(HealthArgs),
+    /// Show every check and duty of the server and the agent on this machine, and what is late.
+    #[command(
+        after_help = "Examples:\n  bulla doctor\n  bulla doctor --only server --json
+Exit codes: 0 ready   3 away or not ready
+A duty is something that a part must do by itself within some time; docs/health.md lists them."
+    )]
+    Doctor(HealthArgs),
+}
+
+/// Which parts of this machine to ask.
+#[derive(Args, Debug)]
+pub struct HealthArgs {
+    /// Only this part; otherwise both.
+    #[arg(long, value_enum)]
+    pub only: Option<Part>,
+    /// The server's admin socket.
+    #[arg(long = "admin-socket", env = "BULLA_ADMIN_SOCKET", default_value = ADMIN_SOCKET, value_name = "PATH")]
+    pub server_socket: PathBuf,
+    /// The agent's admin socket.
+    #[arg(long, env = "BULLA_AGENT_ADMIN_SOCKET", default_value = AGENT_ADMIN_SOCKET, value_name = "PATH")]
+    pub agent_admin_socket: PathBuf,
+}
+
+impl HealthArgs {
+    pub(crate) fn asked(&self) -> crate::health::Asked {
+        crate::health::Asked {
+            only: self.only,
+            server_socket: self.server_socket.clone(),
+            agent_socket: self.agent_admin_socket.clone(),
+        }
+    }
 }
 
 /// How to reach the server as an admin.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::AdminSocket;
+use super::span::seconds;
 
 /// What can be done to attested nodes.
 #[derive(Subcommand, Debug)]
@@ -20,33 +21,31 @@ pub enum NodeCommand {
         admin: AdminSocket,
     },
     /// Show one node.
-    #[command(
-        after_help = "Example:\n  bulla node show spiffe://example.org/spire/agent/join_token/4f…"
-    )]
+    #[command(after_help = "Examples:\n  bulla node show node1\n  bulla node show 4f01ab")]
     Show {
-        /// The agent's SPIFFE ID.
+        /// The agent: an alias, its host's name, or the beginning of its ID or all of it.
         id: String,
         /// The server to talk to.
         #[command(flatten)]
         admin: AdminSocket,
     },
     /// Ban a node: its agent loses everything at once and cannot attest again until evicted.
-    #[command(
-        after_help = "Example:\n  bulla node ban spiffe://example.org/spire/agent/join_token/4f…"
-    )]
+    #[command(after_help = "Examples:
+  bulla node ban node1
+  bulla node ban spiffe://example.org/spire/agent/join_token/4f…")]
     Ban {
-        /// The agent's SPIFFE ID.
+        /// The agent: an alias, its host's name, or the beginning of its ID or all of it.
         id: String,
         /// The server to talk to.
         #[command(flatten)]
         admin: AdminSocket,
     },
     /// Evict a node: its agent must attest again; lifts a ban.
-    #[command(
-        after_help = "Example:\n  bulla node evict spiffe://example.org/spire/agent/join_token/4f…"
-    )]
+    #[command(after_help = "Examples:
+  bulla node evict node1
+  bulla node evict spiffe://example.org/spire/agent/join_token/4f…")]
     Evict {
-        /// The agent's SPIFFE ID.
+        /// The agent: an alias, its host's name, or the beginning of its ID or all of it.
         id: String,
         /// The server to talk to.
         #[command(flatten)]
@@ -70,8 +69,8 @@ and pins the server's current trust bundle.")]
 /// What a new join token is for.
 #[derive(Args, Debug)]
 pub struct TokenCreate {
-    /// How long the token may be used, in seconds.
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    /// How long the token may be used, in seconds or such as 10m.
+    #[arg(long, default_value = "600", value_name = "SPAN", value_parser = seconds)]
     pub ttl: i32,
     /// A second, readable SPIFFE ID for the node, to hang entries under.
     #[arg(long, value_name = "ID")]

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::TRUST_DOMAIN;
 use super::folder::Folder;
 use super::process::Part;
+use super::steps::SHORT_TTL;
 use crate::clock;
 use crate::command::AdminSocket;
 use crate::failure::Failure;
@@ -185,6 +186,9 @@ impl<'a> Tour<'a> {
              {program} explain who-can payments:charge.read payments\n  \
              {program} audit list --last 20           who got what, and why not\n  \
              {program} audit verify                   that nobody changed the record\n\n\
+             This shell's certificates live for {SHORT_TTL} s, so that renewals can be watched: a saved one \
+             soon fails `openssl verify`.\n\
+             For longer ones: {program} entry update ID --x509-ttl 1h (the ID is in `entry list`)\n\n\
              Logs: {logs}/server.log, {logs}/agent.log",
             admin.display(),
             workload.display(),

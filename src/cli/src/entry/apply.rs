@@ -69,13 +69,25 @@ pub(super) async fn run(
             members.insert("applied".into(), apply.into());
             members.insert("findings".into(), json!(findings));
         }
-        return Ok(out.document(&answer)?);
+        out.document(&answer)?;
+        return drift(&args, &plan);
     }
-    Ok(out.line(match (args.plan, apply) {
+    out.line(match (args.plan, apply) {
         (true, _) => "this is only the plan; nothing was changed",
         (false, true) => "applied, all in one commit",
         (false, false) => "nothing to change",
-    })?)
+    })?;
+    drift(&args, &plan)
+}
+
+/// The exit code of a plan that is asked whether the server is as the files say.
+fn drift(args: &EntryApply, plan: &Plan) -> Result<(), Failure> {
+    match plan.changes() {
+        changes if args.exit_code && changes > 0 => Err(Failure::refused(format!(
+            "the entries are not as the files say: {changes} would change"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn check_trust_domain(files: &Files, channel: Channel) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 //! its file and line.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -146,7 +147,14 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Files, Failure> {
     Err(Failure::usage(complaints.join("\n")).next("correct the files; nothing was changed"))
 }
 
+/// The path that stands for standard input.
+const STDIN: &str = "-";
+
 fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    if path.as_os_str() == STDIN {
+        files.push(path.to_owned());
+        return Ok(());
+    }
     let failed = |error| Failure::usage(format!("{} cannot be read: {error}", path.display()));
     if !path.is_dir() {
         files.push(path.to_owned());
@@ -178,11 +186,7 @@ fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
 
 fn take_file(file: &Path, all: &mut Files, complaints: &mut Vec<String>) -> Result<(), String> {
     let shown = file.display();
-    let size = std::fs::metadata(file).map_err(|error| format!("{shown}: {error}"))?;
-    if size.len() > FILE_MAX {
-        return Err(format!("{shown}: larger than {FILE_MAX} bytes"));
-    }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
+    let text = text_of(file).map_err(|error| format!("{shown}: {error}"))?;
     let document = parse(&text).map_err(|(line, what)| format!("{shown}:{line}: {what}"))?;
     if let Some(trust_domain) = document.trust_domain {
         let first = all.trust_domains.entry(trust_domain);
@@ -201,6 +205,22 @@ fn take_file(file: &Path, all: &mut Files, complaints: &mut Vec<String>) -> Resu
         }
     }
     Ok(())
+}
+
+/// A file, or standard input, as text; never more than the largest file.
+fn text_of(file: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let most = FILE_MAX.saturating_add(1);
+    let read = if file.as_os_str() == STDIN {
+        std::io::stdin().take(most).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|opened| opened.take(most).read_to_string(&mut text))
+    };
+    let read = read.map_err(|error| error.to_string())?;
+    if u64::try_from(read).is_ok_and(|read| read > FILE_MAX) {
+        return Err(format!("larger than {FILE_MAX} bytes"));
+    }
+    Ok(text)
 }
 
 /// Reads one document; what is wrong comes with its line.

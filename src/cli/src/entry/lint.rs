@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::known_selectors::doubts;
 use super::plan::{described, is_alias};
 use super::weakness;
 use crate::admin::id_text;
@@ -24,6 +25,9 @@ pub(super) fn findings(entries: &[types::Entry]) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let looked: Vec<Looked<'_>> = entries.iter().filter(|e| !is_alias(e)).map(look).collect();
     for one in &looked {
+        for doubt in doubts(&one.entry.selectors) {
+            found.push(format!("{}: {doubt}", described(one.entry)));
+        }
         if let Some(weakness) = weakness(&one.entry.selectors) {
             found.push(format!("{}: {weakness}", described(one.entry)));
         }

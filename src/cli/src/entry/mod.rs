@@ -3,14 +3,16 @@
 mod apply;
 pub(crate) mod document;
 mod export;
+mod known_selectors;
 mod limit;
 mod lint;
+mod parent;
 mod plan;
 
 use serde_json::Value;
 use tonic::transport::Channel;
 
-use crate::admin::{check_item, connect, entry_value, wire_id, wire_selector};
+use crate::admin::{check_item, connect, entry_value, id_text, wire_id, wire_selector};
 use crate::command::{AdminSocket, EntryCommand, EntryContents, EntryFilter, EntryUpdate};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -61,8 +63,10 @@ async fn create(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let entry = new_entry(contents, id)?;
-    warn_of_weak_selectors(&entry.selectors);
-    let mut client = EntryClient::new(connect(admin).await?);
+    warn_of_selectors(&entry.selectors);
+    let channel = connect(admin).await?;
+    warn_of_parent(channel.clone(), entry.parent_id.as_ref()).await;
+    let mut client = EntryClient::new(channel);
     let request = entry_v1::BatchCreateEntryRequest {
         entries: vec![entry],
         output_mask: None,
@@ -101,16 +105,35 @@ fn new_entry(contents: EntryContents, id: Option<String>) -> Result<types::Entry
 }
 
 /// A selector that anybody on the node can satisfy is no boundary: whoever may
-/// run a program may also preload code into it. Says so, and goes on.
-fn warn_of_weak_selectors(selectors: &[types::Selector]) {
+/// run a program may also preload code into it. One that nobody can satisfy is a slip.
+/// Says so, and goes on.
+fn warn_of_selectors(selectors: &[types::Selector]) {
+    for doubt in known_selectors::doubts(selectors) {
+        tracing::warn!("{doubt}");
+    }
     if let Some(warning) = weakness(selectors) {
         tracing::warn!("{warning}");
+    }
+}
+
+/// Warns of a parent that does not exist. That it cannot be looked up is no reason not to
+/// go on.
+async fn warn_of_parent(channel: Channel, parent: Option<&types::Spiffeid>) {
+    let Some(parent) = parent else {
+        return;
+    };
+    if let Ok(Some(doubt)) = parent::doubt(channel, parent).await {
+        tracing::warn!("{doubt}");
     }
 }
 
 /// What is weak about these selectors, if anything is.
 #[must_use]
 pub(crate) fn weakness(selectors: &[types::Selector]) -> Option<&'static str> {
+    if selectors.is_empty() {
+        // None are given or changed: nothing is known of those that there are.
+        return None;
+    }
     let has = |prefix: &str| selectors.iter().any(|s| s.value.starts_with(prefix));
     let unix = selectors.iter().all(|s| s.r#type == "unix");
     let (uid, path) = (has("uid:") || has("user:"), has("path:") || has("sha256:"));
@@ -154,8 +177,13 @@ async fn get(client: &mut EntryClient<Channel>, id: String) -> Result<types::Ent
 }
 
 async fn list(filter: EntryFilter, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
+    let (prefix, limit) = (filter.prefix.clone(), filter.limit);
     let filter = wire_filter(filter)?;
-    let entries = pages(connect(admin).await?, filter, PAGE).await?;
+    let mut entries = pages(connect(admin).await?, filter, PAGE).await?;
+    if let Some(prefix) = prefix {
+        entries.retain(|entry| id_text(entry.spiffe_id.as_ref()).starts_with(&prefix));
+    }
+    entries.truncate(limit.unwrap_or(usize::MAX));
     let rows: Vec<Value> = entries.iter().map(entry_value).collect();
     out.rows(
         &rows,
@@ -222,8 +250,11 @@ async fn update(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let (entry, input_mask) = changed(&id, change)?;
-    warn_of_weak_selectors(&entry.selectors);
-    let mut client = EntryClient::new(connect(admin).await?);
+    // Of what is not being changed nothing is said.
+    warn_of_selectors(&entry.selectors);
+    let channel = connect(admin).await?;
+    warn_of_parent(channel.clone(), entry.parent_id.as_ref()).await;
+    let mut client = EntryClient::new(channel);
     let request = entry_v1::BatchUpdateEntryRequest {
         entries: vec![entry],
         input_mask: Some(input_mask),
@@ -323,6 +354,16 @@ mod tests {
         assert!(weakness(&selectors(&["unix:gid:5"])).is_some());
         assert!(weakness(&selectors(&["unix:path:/usr/bin/api", "unix:uid:5"])).is_none());
         assert!(weakness(&selectors(&["docker:label:app:web"])).is_none());
+    }
+
+    #[test]
+    fn u9_an_update_says_nothing_of_selectors_that_it_leaves_alone() {
+        let change = EntryUpdate {
+            x509_ttl: Some(60),
+            ..EntryUpdate::default()
+        };
+        let (entry, _) = changed("e", change).unwrap();
+        assert_eq!(weakness(&entry.selectors), None);
     }
 
     #[test]

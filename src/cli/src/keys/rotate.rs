@@ -40,7 +40,7 @@ pub(super) async fn run(
     let mut done: Vec<Value> = Vec::with_capacity(profiles.len());
     for (profile, id) in prepared {
         let patience = Duration::from_secs(seconds);
-        let ready = timeout(patience, until_ready(client, &id)).await;
+        let ready = timeout(patience, until_ready(client, profile, &id, out)).await;
         ready.map_err(|_elapsed| late(profile, &id))??;
         let asked = request(profile, Some(id), false, false);
         let answer = act(client, Act::Activate, asked).await?;
@@ -62,9 +62,16 @@ fn say(profile: Profile, answer: &ActResponse, out: &mut Output) -> Result<(), F
     Ok(())
 }
 
-/// Waits until nothing speaks against a key's signing, or it signs already.
-async fn until_ready(client: &mut Client, id: &str) -> Result<(), Failure> {
+/// Waits until nothing speaks against a key's signing, or it signs already. Says what is
+/// waited for whenever that changes.
+async fn until_ready(
+    client: &mut Client,
+    profile: Profile,
+    id: &str,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let mut look = tokio::time::interval(LOOK_EVERY);
+    let mut said = String::new();
     loop {
         look.tick().await;
         let status = client.status(StatusRequest {}).await?.into_inner();
@@ -73,7 +80,13 @@ async fn until_ready(client: &mut Client, id: &str) -> Result<(), Failure> {
         };
         match status.keys.iter().find(|key| key.id == id) {
             Some(key) if ready(key) => return Ok(()),
-            Some(_) => {}
+            Some(key) => {
+                let waits = key.against_activating.join("; ");
+                if !waits.is_empty() && waits != said && !out.is_json() {
+                    out.line(format!("  {} waits: {waits}", profile.name()))?;
+                    said = waits;
+                }
+            }
             None => return Err(Failure::refused(format!("key {id} was given up"))),
         }
     }

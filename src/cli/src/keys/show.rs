@@ -153,7 +153,16 @@ fn lines(key: &Key, now: i64) -> Vec<String> {
     if !key.waits_for.is_empty() {
         lines.push(format!("  waits for   {}", key.waits_for.join("; ")));
     }
-    lines.push(safe("  taint       ", &key.against_tainting));
+    lines.push(
+        match (key.state.as_str(), key.against_tainting.as_slice()) {
+            ("active", []) => {
+                "  taint       safe: a successor is made at once, and the taint takes effect \
+             when that signs"
+                    .to_owned()
+            }
+            (_, against) => safe("  taint       ", against),
+        },
+    );
     lines.push(safe("  revoke      ", &key.against_revoking));
     lines
 }

@@ -207,6 +207,9 @@ pub(super) fn agent_value(agent: &fleet_v1::Agent, was: Option<Contact>) -> Valu
         "expires_at": utc(agent.expires_at),
         "attestor": agent.attestor,
         "agent_version": agent.agent_version,
+        "aliases": agent.aliases,
+        "host": agent.host,
+        "address": agent.address,
     })
 }
 

@@ -3,6 +3,8 @@
 
 use super::event::{Class, clean, contact_name, is_behind, node_text, record_text, time_of_day};
 use super::model::{Link, Model};
+use crate::node::known::name;
+use crate::output::span;
 use crate::wire::fleet_v1::{self, agent::Contact};
 use crate::wire::keys_v1;
 
@@ -151,6 +153,18 @@ fn key_line(key: &keys_v1::Key, now_ms: i64) -> Line {
     let now = now_ms.div_euclid(1000);
     let tainted = if key.tainted { " TAINTED" } else { "" };
     let next = match key.next_step.as_str() {
+        // By hand, and so by `bulla keys rotate`, it may be earlier.
+        step if key.state == "published" && key.next_at > now => {
+            let by_hand = if key.against_activating.is_empty() {
+                "may sign now"
+            } else {
+                "not known everywhere yet"
+            };
+            format!(
+                ", {by_hand}; {step} by itself in {}",
+                span(key.next_at - now)
+            )
+        }
         "" => String::new(),
         step if key.next_at > now => format!(", {step} in {}", span(key.next_at - now)),
         step => format!(", {step} now"),
@@ -180,8 +194,8 @@ fn agents(model: &Model, rows: usize, now_ms: i64) -> Vec<Line> {
     let mut sorted: Vec<&fleet_v1::Agent> = model.agents.values().collect();
     sorted.sort_by_key(|agent| (calm(agent), std::cmp::Reverse(agent.lag_ms)));
     let title = format!(
-        "{:<11} {:<10} {:>7} {:>6} {:>7} {:>9}  AGENT",
-        "AGENTS", "ATTESTOR", "LAG", "BUNDLE", "ENTRIES", "SVID LEFT"
+        "{:<10} {:<24} {:<15} {:>7} {:>6} {:>7} {:>9}  ATTESTOR",
+        "AGENTS", "NAME", "ADDRESS", "LAG", "BUNDLE", "ENTRIES", "SVID LEFT"
     );
     let mut lines = vec![line(Style::Bold, title)];
     let fits = rows - 1;
@@ -226,17 +240,30 @@ fn agent_line(agent: &fleet_v1::Agent, sequence: u64, now_ms: i64) -> Line {
     line(
         style,
         format!(
-            "{contact:<11} {:<10} {lag:>7} {bundle:>6} {:>7} {:>9}  {}",
-            agent.attestor,
+            "{contact:<10} {:<24} {:<15} {lag:>7} {bundle:>6} {:>7} {:>9}  {}",
+            shortened(name(agent), 24),
+            agent.address,
             if away {
                 "-".to_owned()
             } else {
                 agent.entries.to_string()
             },
             span(agent.expires_at - now_ms.div_euclid(1000)),
-            agent.spiffe_id,
+            agent.attestor,
         ),
     )
+}
+
+/// At most so many characters, of which the last ones tell most.
+fn shortened(text: &str, most: usize) -> String {
+    let length = text.chars().count();
+    if length <= most {
+        return text.to_owned();
+    }
+    let skip = length - most.saturating_sub(1);
+    std::iter::once('…')
+        .chain(text.chars().skip(skip))
+        .collect()
 }
 
 /// The newest records that fit, the newest at the bottom.
@@ -260,15 +287,4 @@ fn events(model: &Model, rows: usize) -> Vec<Line> {
         lines.push(line(Style::Dim, "nothing yet"));
     }
     lines
-}
-
-/// A span of seconds for people.
-fn span(seconds: i64) -> String {
-    match seconds {
-        ..=0 => "over".to_owned(),
-        s @ 1..120 => format!("{s} s"),
-        s @ 120..7_200 => format!("{} min", s / 60),
-        s @ 7_200..172_800 => format!("{} h", s / 3_600),
-        s => format!("{} d", s / 86_400),
-    }
 }

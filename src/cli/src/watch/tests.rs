@@ -115,6 +115,48 @@ fn a_picture_says_who_is_there_and_what_happened() {
 }
 
 #[test]
+fn u7_agents_can_be_told_apart_in_80_columns() {
+    let id = |last: &str| format!("spiffe://example.org/spire/agent/join_token/{last}");
+    let named = |last: &str, alias: &str, host: &str| Agent {
+        spiffe_id: id(last),
+        aliases: match alias {
+            "" => Vec::new(),
+            alias => vec![format!("spiffe://example.org/{alias}")],
+        },
+        host: host.into(),
+        address: "192.0.2.7".into(),
+        ..agent("x", Contact::Following)
+    };
+    let mut news = News::default();
+    news.connected(0);
+    let mut events = vec![info()];
+    let agents = vec![
+        named("0123456789abcdef", "", ""),
+        named("0123456789abcde0", "node-a", "a.example.org"),
+        named("fedcba9876543210", "", "b.example.org"),
+    ];
+    events.extend(news.look(look(agents, &[])));
+    let size = Size {
+        rows: 24,
+        columns: 80,
+    };
+    let lines = drawn(events, size);
+    let agents = lines
+        .iter()
+        .filter(|line| line.text.starts_with("following"));
+    let mut agents: Vec<&str> = agents.map(|line| line.text.as_str()).collect();
+    for name in ["0123456789ab", "node-a", "b.example.org", "192.0.2.7"] {
+        assert!(
+            agents.iter().any(|line| line.contains(name)),
+            "{name}: {agents:#?}"
+        );
+    }
+    agents.sort_unstable();
+    agents.dedup();
+    assert_eq!(agents.len(), 3, "{agents:#?}");
+}
+
+#[test]
 fn no_picture_is_larger_than_its_terminal() {
     let mut news = News::default();
     news.connected(0);

@@ -19,6 +19,7 @@ mod retention;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use duty::Duty;
 use identity::{Revoked, Timestamp};
 use journal::{Binding, Draft, Journal, JournalError, Priority, Receipt};
 use records::{AuditKind, AuditOutcome, AuditRecord};
@@ -49,6 +50,8 @@ struct Parts {
     dir: PathBuf,
     clock: Clock,
     meters: Meters,
+    /// Appending, as health knows it.
+    duty: Duty,
     /// Number of the newest record appended here; wakes those who follow.
     appended: watch::Sender<u64>,
     readers: Arc<Semaphore>,
@@ -81,6 +84,8 @@ pub(crate) struct AuditParts {
     pub(crate) clock: Clock,
     /// What is counted.
     pub(crate) meters: Meters,
+    /// The duty that each durable record fulfils.
+    pub(crate) duty: Duty,
 }
 
 impl Audit {
@@ -96,6 +101,7 @@ impl Audit {
             budget: budget::Budget::new(parts.shares, clock.since_boot()),
             clock,
             meters: parts.meters,
+            duty: parts.duty,
             readers: Arc::new(Semaphore::new(limits::MAX_AUDIT_READERS)),
             trouble: health::Trouble::default(),
             disk: disk::Disk::new(&parts.disk.0, parts.disk.1),
@@ -198,6 +204,7 @@ impl Audit {
         self.0.meters.audit_lag.decrement(count);
         let took = self.0.clock.since_boot().saturating_sub(started);
         self.0.meters.append_seconds.record(took.as_secs_f64());
+        self.report(receipts.as_ref().err());
         let receipts = receipts.map_err(|error| self.no_record(&error))?;
         if let Some(newest) = receipts.last() {
             let seq = newest.seq();
@@ -244,6 +251,27 @@ impl Audit {
     /// What is outstanding that `what` would revoke, the newest first.
     pub(crate) fn find_outstanding(&self, what: &Revoked, now: Timestamp) -> Found {
         self.outstanding().find(what, now, limits::MAX_REVOKED_HITS)
+    }
+
+    /// Asks the journal for nothing, which its writer answers as it answers a record: so
+    /// that a dead one is noticed on a server that is idle.
+    pub(crate) async fn probe(&self) {
+        let outcome = self.0.journal.append(Vec::new()).await;
+        self.report(outcome.as_ref().err());
+    }
+
+    fn report(&self, error: Option<&JournalError>) {
+        let now = self.0.clock.since_boot();
+        match error {
+            None => self.0.duty.done(now),
+            // The record was at fault, or the disk, which has a check of its own: a new
+            // start would help neither.
+            Some(JournalError::TooLarge { .. } | JournalError::Full) => {}
+            Some(error @ (JournalError::Failed(_) | JournalError::Closed)) => {
+                self.0.duty.lost(error.to_string());
+            }
+            Some(error) => self.0.duty.failed(now, error.to_string()),
+        }
     }
 
     /// Records a refusal and writes its one log line. Returns once durable, or once

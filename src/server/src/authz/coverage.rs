@@ -1,6 +1,6 @@
 //! Table and protos agree: each RPC has its row and each row its RPC.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -41,6 +41,38 @@ pub(crate) fn check_coverage(descriptors: &[u8]) -> Result<(), String> {
     } else {
         Err(faults.join("; "))
     }
+}
+
+/// The methods that a server serves, and whether either side of each streams.
+pub(crate) fn streaming(descriptors: &[u8]) -> HashMap<String, bool> {
+    let set = FileDescriptorSet::decode(descriptors).unwrap_or_default();
+    let mut streaming = HashMap::new();
+    for file in &set.file {
+        for service in &file.service {
+            for method in &service.method {
+                let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                let streams = method.client_streaming() || method.server_streaming();
+                streaming.insert(path, streams);
+            }
+        }
+    }
+    let served = methods(descriptors).unwrap_or_default();
+    streaming.retain(|path, _| served.contains(path));
+    // They come with libraries, without descriptors of ours.
+    let library = TABLE.iter().map(|(method, _)| *method);
+    let library = library.filter(|method| LIBRARY.iter().any(|prefix| method.starts_with(prefix)));
+    streaming.extend(library.map(|method| (method.to_owned(), !method.ends_with("/Check"))));
+    streaming
+}
+
+/// The services that a server serves, of those that the descriptor set describes.
+pub(crate) fn services(descriptors: &[u8]) -> BTreeSet<String> {
+    let methods = methods(descriptors).unwrap_or_default();
+    let service = |method: &String| {
+        let (service, _) = method.trim_start_matches('/').split_once('/')?;
+        Some(service.to_owned())
+    };
+    methods.iter().filter_map(service).collect()
 }
 
 fn methods(descriptors: &[u8]) -> Result<BTreeSet<String>, String> {

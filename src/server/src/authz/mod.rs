@@ -23,7 +23,7 @@ use crate::caller::Caller;
 
 pub(crate) use accounts::Accounts;
 pub(crate) use cost::Cost;
-pub(crate) use coverage::check_coverage;
+pub(crate) use coverage::{check_coverage, services, streaming};
 pub(crate) use gate::{Gate, reason};
 pub(crate) use layer::Guard;
 #[cfg(test)]

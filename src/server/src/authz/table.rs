@@ -37,6 +37,7 @@ pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/bulla.audit.v1.Audit/Head", ADMINS),
     ("/bulla.audit.v1.Audit/List", ADMINS),
     ("/bulla.audit.v1.Audit/Verify", ADMINS),
+    ("/bulla.doctor.v1.Doctor/Examine", ADMINS),
     ("/bulla.entries.v1.Entries/Apply", ADMINS.at(Cost::UPLOAD)),
     ("/bulla.entries.v1.Limits/List", ADMINS),
     ("/bulla.entries.v1.Limits/Set", ADMINS),

@@ -14,6 +14,7 @@ use super::value::{
 use super::{Config, ConfigError, KeysAt, LogFormat, StoreEngine, SvidSection, UpstreamSettings};
 use super::{attestors, key_place, storage, upstream};
 use crate::audit::{Retention, Shares, Watermarks};
+use crate::validate::collide;
 
 /// The server's settings, checked.
 #[derive(Debug, Clone)]
@@ -186,6 +187,7 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         log_format: config.log.format,
     };
     orders(config, &settings)?;
+    listeners(&settings)?;
     Ok(settings)
 }
 
@@ -258,6 +260,27 @@ fn number(key: &'static str, value: u16, least: u16, most: u16) -> Result<usize,
 
 pub(super) fn mebibytes(key: &'static str, value: u16, least: u16) -> Result<u64, ConfigError> {
     range(key, value, least, 4096).map(|count| u64::from(count) << 20)
+}
+
+/// No two listeners on one address and port: the second could not be bound.
+fn listeners(settings: &Settings) -> Result<(), ConfigError> {
+    let public = settings.public.as_ref().map(|public| public.listen);
+    let all = [
+        ("listen", Some(settings.listen)),
+        ("ops.listen", settings.ops_listen),
+        ("public.listen", public),
+    ];
+    for (at, (key, address)) in all.iter().enumerate() {
+        let before = all.iter().take(at);
+        let taken = before.filter_map(|(other, at)| Some((other, (*at)?)));
+        let mut taken =
+            taken.filter(|(_, at)| address.is_some_and(|address| collide(*at, address)));
+        if let (Some(address), Some((other, _))) = (address, taken.next()) {
+            let problem = format!("{other} has that port already; choose another");
+            return Err(refuse(key, address, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Lifetimes that must not exceed one another.

@@ -11,7 +11,7 @@ use identity::{Entry, EntryFields, EntryId};
 use records::AuditKind;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::entry::entry_id;
+use super::entry::{entry_id, stored_alike};
 use super::malformed::caller_mistake;
 use super::refused::Refused;
 use super::token_limits;
@@ -135,7 +135,7 @@ impl EntriesService {
             id,
             created_at: self.server.clock.now(),
         };
-        entry_from_wire(wire, context).map_err(Failure::invalid)
+        stored_alike(entry_from_wire(wire, context).map_err(Failure::invalid)?)
     }
 }
 

@@ -137,8 +137,20 @@ fn to_wire(agent: &AgentState) -> wire::Agent {
         banned: node.banned,
         expires_at: node.expires_at.0,
         contact: agent::Contact::Away.into(),
+        aliases: agent.aliases.iter().map(ToString::to_string).collect(),
+        selectors: node
+            .selectors
+            .iter()
+            .take(limits::MAX_SHOWN_OF_AGENT)
+            .map(ToString::to_string)
+            .collect(),
         ..wire::Agent::default()
     };
+    if let Some(heard) = &agent.heard {
+        wire.heard_at = heard.at.0;
+        wire.host = heard.host.to_string();
+        wire.address = heard.address.map(|at| at.to_string()).unwrap_or_default();
+    }
     match agent.contact {
         Contact::Away => {}
         Contact::Polling { at, bundle } => {

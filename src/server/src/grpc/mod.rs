@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod bundle;
 mod csr_batch;
+mod doctor;
 mod entries;
 mod entry;
 mod fleet;
@@ -15,7 +16,9 @@ mod issuance;
 mod items;
 mod keys;
 mod limits;
+mod logger;
 mod malformed;
+mod measured;
 mod policy;
 mod refused;
 mod revocation;
@@ -32,6 +35,7 @@ use api::agent::agent_server::AgentServer;
 use api::audit::audit_server::AuditServer;
 use api::bundle::bundle_server::BundleServer;
 use api::debug::debug_server::DebugServer;
+use api::doctor::doctor_server::DoctorServer;
 use api::entries::entries_server::EntriesServer;
 use api::entries::limits_server::LimitsServer;
 use api::entry::entry_server::EntryServer;
@@ -41,6 +45,7 @@ use api::issuance::issuance_server::IssuanceServer;
 use api::keys::keys_server::KeysServer;
 use api::limits::limits_server::LimitsServer as BudgetsServer;
 use api::localauthority::local_authority_server::LocalAuthorityServer;
+use api::logger::logger_server::LoggerServer;
 use api::policy::policy_server::PolicyServer;
 use api::revocation::revocations_server::RevocationsServer;
 use api::svid::svid_server::SvidServer;
@@ -50,25 +55,28 @@ use api::token::tokens_server::TokensServer;
 use api::trust::trust_server::TrustServer;
 use api::trustdomain::trust_domain_server::TrustDomainServer;
 use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::authz::{Gate, Guard};
+use crate::authz::{self, Gate, Guard};
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::server::Server;
 pub(crate) use malformed::caller_mistake;
+pub(crate) use measured::Measured;
 
 /// The services on the network.
-pub(crate) fn tcp(server: Arc<Server>) -> Guard<Routes> {
+pub(crate) fn tcp(server: Arc<Server>) -> Measured<Guard<Routes>> {
     services(server)
 }
 
 /// The services on the admin socket.
-pub(crate) fn admin(server: Arc<Server>) -> Guard<Routes> {
+pub(crate) fn admin(server: Arc<Server>) -> Measured<Guard<Routes>> {
     services(server)
 }
 
 /// All services behind the gate. The same on every listener: the gate tells the
 /// callers apart by what their listener says of them.
-fn services(server: Arc<Server>) -> Guard<Routes> {
+fn services(server: Arc<Server>) -> Measured<Guard<Routes>> {
     let gate = Gate::new(
         server.state.clone(),
         server.attestation.clone(),
@@ -76,9 +84,11 @@ fn services(server: Arc<Server>) -> Guard<Routes> {
         server.clock.clone(),
         nix::unistd::geteuid().as_raw(),
     );
-    let (audit, accounts) = (server.audit.clone(), Arc::clone(&server.accounts));
+    let (audit, clock) = (server.audit.clone(), server.clock.clone());
+    let accounts = Arc::clone(&server.accounts);
     let routes = routes(server).routes().prepare();
-    Guard::new(gate, accounts, audit, routes)
+    let guard = Guard::new(gate, accounts, audit, routes);
+    Measured::new(authz::streaming(api::FILE_DESCRIPTOR_SET), clock, guard)
 }
 
 fn routes(server: Arc<Server>) -> RoutesBuilder {
@@ -122,21 +132,28 @@ fn routes(server: Arc<Server>) -> RoutesBuilder {
     routes.add_service(LimitsServer::new(limits).max_decoding_message_size(most));
     let budgets = limits::LimitsService::new(Arc::clone(&server));
     routes.add_service(BudgetsServer::new(budgets).max_decoding_message_size(most));
+    routes.add_service(LoggerServer::new(logger::LoggerService).max_decoding_message_size(most));
+    let serving = server.serving.clone();
+    let doctor = doctor::DoctorService::new(Arc::clone(&server));
+    routes.add_service(DoctorServer::new(doctor).max_decoding_message_size(most));
     let info = info::InfoService::new(server);
     routes.add_service(InfoServer::new(info.clone()).max_decoding_message_size(most));
     routes.add_service(DebugServer::new(info).max_decoding_message_size(most));
-    add_library_services(&mut routes);
+    add_library_services(&mut routes, serving);
     routes
 }
 
 /// Health and reflection, for stock tools on the admin socket.
-fn add_library_services(routes: &mut RoutesBuilder) {
-    // A new reporter says that the server as a whole is serving.
-    let (_reporter, health) = tonic_health::server::health_reporter();
-    routes.add_service(health);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(api::FILE_DESCRIPTOR_SET)
-        .build_v1();
+fn add_library_services(routes: &mut RoutesBuilder, serving: HealthReporter) {
+    let health = HealthService::from_health_reporter(serving);
+    routes.add_service(HealthServer::new(health));
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(api::FILE_DESCRIPTOR_SET);
+    // The descriptors also hold what agents serve.
+    for service in authz::services(api::FILE_DESCRIPTOR_SET) {
+        reflection = reflection.with_service_name(service);
+    }
+    let reflection = reflection.build_v1();
     match reflection {
         Ok(reflection) => {
             routes.add_service(reflection);

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
-use crate::config::Settings;
+use crate::config::{PublicSettings, Settings};
 use crate::health::Health;
 use crate::limits;
 use crate::server::{Ready, Server};
@@ -146,7 +146,8 @@ impl Listeners {
             serving.spawn(channel::serve_tls(
                 listener, tls, router, limits, clock, stopped,
             ));
-            serving.spawn(files.watch(server.stopped()));
+            let duty = server.duties.web_certificate.clone();
+            serving.spawn(files.watch((duty, server.clock.clone()), server.stopped()));
         }
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {
@@ -155,6 +156,14 @@ impl Listeners {
         }
         Ok(())
     }
+}
+
+/// Whether the files of the public listener's certificate can be used.
+///
+/// # Errors
+/// What is wrong with them.
+pub(crate) fn check_web_files(settings: &PublicSettings) -> Result<(), String> {
+    public::WebFiles::open(settings).map(drop)
 }
 
 async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {

@@ -12,11 +12,14 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use channel::{Limits, WebIdentity};
+use duty::Duty;
 use serde_json::json;
 use tower::limit::ConcurrencyLimitLayer;
 
+use crate::clock::Clock;
 use crate::config::PublicSettings;
 use crate::limits;
+use crate::secrets;
 use crate::server::Server;
 
 /// How often the certificate's files are looked at.
@@ -55,7 +58,8 @@ impl WebFiles {
             }
             std::fs::read(path).map_err(|e| told(e.to_string()))
         };
-        Ok((read(&self.certificate)?, read(&self.key)?.into()))
+        let key = secrets::read_key("public.key", &self.key, limits::MAX_PEM_BYTES);
+        Ok((read(&self.certificate)?, key.map_err(|e| e.to_string())?))
     }
 
     fn take(&self, (chain, key): &(Vec<u8>, zeroize::Zeroizing<Vec<u8>>)) -> Result<(), String> {
@@ -65,9 +69,15 @@ impl WebFiles {
 
     /// Reads the files again when they changed, until shutdown. What cannot be used
     /// is told and left; the certificate before it stays.
-    pub(crate) async fn watch(self, stopped: impl Future<Output = ()>) {
+    pub(crate) async fn watch(
+        self,
+        (duty, clock): (Duty, Clock),
+        stopped: impl Future<Output = ()>,
+    ) {
         tokio::pin!(stopped);
+        duty.expect(clock.since_boot());
         let mut known = self.read().ok();
+        let mut taken = Ok(());
         loop {
             tokio::select! {
                 () = &mut stopped => return,
@@ -77,17 +87,20 @@ impl WebFiles {
                 Ok(now) => now,
                 Err(why) => {
                     tracing::warn!(why, "the public certificate cannot be read again");
+                    duty.failed(clock.since_boot(), why);
                     continue;
                 }
             };
-            if known.as_ref() == Some(&now) {
-                continue;
+            if known.as_ref() != Some(&now) {
+                taken = self.take(&now);
+                match &taken {
+                    Ok(()) => tracing::info!("the public certificate was replaced"),
+                    Err(why) => tracing::warn!(why, "the public certificate was not replaced"),
+                }
+                known = Some(now);
             }
-            match self.take(&now) {
-                Ok(()) => tracing::info!("the public certificate was replaced"),
-                Err(why) => tracing::warn!(why, "the public certificate was not replaced"),
-            }
-            known = Some(now);
+            // A certificate that could not be taken stays a fault until it is replaced.
+            duty.report(clock.since_boot(), &taken);
         }
     }
 }

@@ -7,11 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use duty::Duty;
 use identity::Timestamp;
 use tokio::sync::watch;
 
 use super::Revocations;
 use crate::caller::Caller;
+use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::limits;
 use crate::server::Server;
@@ -35,11 +37,13 @@ pub(crate) async fn publish(server: Arc<Server>) {
     let (revocations, state) = (&server.revocations, &server.state);
     let lists = keep(
         "the list of revocations could not be signed; agents go on by the one they have",
+        (&server.duties.revocation_list, &server.clock),
         state.revocations_changed(),
         || revocations.bring_up_to_date(),
     );
     let crls = keep(
         "an X.509 revocation list could not be signed; the one before stands",
+        (&server.duties.crls, &server.clock),
         state.revocations_changed(),
         || revocations.renew_far_crls(),
     );
@@ -52,13 +56,19 @@ pub(crate) async fn publish(server: Arc<Server>) {
 
 /// Does something at each change and from time to time; after failures less and less
 /// often. Ends with the state.
-async fn keep<F>(problem: &'static str, mut changed: watch::Receiver<u64>, work: impl Fn() -> F)
-where
+async fn keep<F>(
+    problem: &'static str,
+    (duty, clock): (&Duty, &Clock),
+    mut changed: watch::Receiver<u64>,
+    work: impl Fn() -> F,
+) where
     F: Future<Output = Result<(), Failure>>,
 {
     let mut failures = 0;
     loop {
-        match work().await {
+        let outcome = work().await;
+        duty.report(clock.since_boot(), &outcome);
+        match outcome {
             Ok(()) => failures = 0,
             Err(failure) => {
                 if failures == 0 {

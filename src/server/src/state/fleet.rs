@@ -5,9 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use identity::{Node, SpiffeId, Timestamp};
+use identity::{Entry, Node, SpiffeId, Timestamp};
 
-use super::{State, millis};
+use registry::Registry;
+
+use super::{Heard, State, millis};
+use crate::attest::AGENT_SELECTOR;
+use crate::limits;
 
 /// How an agent is heard from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,10 @@ pub(crate) struct AgentState {
     pub(crate) node: Arc<Node>,
     /// How it is heard from.
     pub(crate) contact: Contact,
+    /// When it was last heard from; `None` since this server started.
+    pub(crate) heard: Option<Heard>,
+    /// Its other names: SPIFFE IDs that entries give to it or to a group it is in.
+    pub(crate) aliases: Vec<SpiffeId>,
 }
 
 /// What one stream was sent and has acknowledged.
@@ -112,14 +120,42 @@ impl State {
             },
             (None, None) => Contact::Away,
         };
+        let mut heard = self.0.contacts.all();
         let registry = self.registry();
+        let groups = self.groups(&registry);
         let agents = registry.nodes().map(|node| {
-            let contact = contact(&node.id);
-            let node = Arc::clone(node);
-            (node.id.clone(), AgentState { node, contact })
+            let state = AgentState {
+                node: Arc::clone(node),
+                contact: contact(&node.id),
+                heard: heard.remove(&node.id),
+                aliases: aliases(&registry, &groups, node),
+            };
+            (node.id.clone(), state)
         });
         agents.collect()
     }
+
+    /// The entries that name groups of nodes.
+    fn groups(&self, registry: &Registry) -> Vec<Arc<Entry>> {
+        let Ok(server) = SpiffeId::new(&self.0.trust_domain, "/spire/server") else {
+            return Vec::new();
+        };
+        let groups = registry.children(&server);
+        groups.take(limits::MAX_GROUPS_LOOKED_AT).cloned().collect()
+    }
+}
+
+/// The names that entries give to an agent: its own first, then those of its groups.
+fn aliases(registry: &Registry, groups: &[Arc<Entry>], node: &Node) -> Vec<SpiffeId> {
+    let is_own = |entry: &&Arc<Entry>| match entry.selectors.as_slice() {
+        [only] => only.kind() == AGENT_SELECTOR && only.value() == node.id.as_str(),
+        _ => false,
+    };
+    let own = registry.children(&node.id).filter(is_own);
+    let groups = groups.iter();
+    let groups = groups.filter(|entry| entry.selectors.is_subset_of(&node.selectors));
+    let all = own.chain(groups).map(|entry| entry.spiffe_id.clone());
+    all.take(limits::MAX_SHOWN_OF_AGENT).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use channel::LiveBundles;
-use identity::{Timestamp, TrustDomain};
+use duty::Duty;
+use identity::{SpiffeId, Timestamp, TrustDomain};
 use records::key;
 use registry::{Change, Registry, Touched};
 use store::{Position, Store, WatchError};
@@ -31,6 +32,7 @@ pub(crate) struct Loading {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) meters: Meters,
+    pub(crate) following: Duty,
 }
 
 impl State {
@@ -65,11 +67,13 @@ impl State {
             row_locks: super::decide::RowLocks::new(),
             subscribers: Arc::default(),
             pollers: super::polled::Pollers::default(),
+            contacts: super::contacts::Contacts::default(),
             live_bundles: parts.live_bundles,
             audit: parts.audit,
             clock: parts.clock,
             entropy: parts.entropy,
             meters: parts.meters,
+            following: parts.following,
         }));
         state.mark_fresh();
         Ok(state)
@@ -110,6 +114,9 @@ impl State {
         if !effects.bundles.is_empty() {
             self.0.subscribers.mark_bundles();
         }
+        for agent in &effects.gone {
+            self.forget_heard(agent);
+        }
         if effects.policy {
             self.0.activated.send_replace(());
         }
@@ -146,6 +153,8 @@ impl State {
 struct Effects {
     touched: Vec<Touched>,
     bundles: Vec<Change>,
+    /// Agents that were evicted.
+    gone: Vec<SpiffeId>,
     /// Another policy set is active.
     policy: bool,
     revocations: bool,
@@ -285,6 +294,9 @@ fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
                 Change::DeleteNode(id) => Some(id.clone()),
                 _ => None,
             };
+            if let Change::DeleteNode(id) = &change {
+                effects.gone.push(id.clone());
+            }
             let mut touched = view.registry.apply(change);
             // An agent is told of its own standing even when its entries stay the same.
             if let Some(id) = node {
@@ -327,6 +339,13 @@ fn take_good(view: &mut View, stored: Stored, effects: &mut Effects) {
 /// Follows the change log until the store closes. Run it as one task; when it ends
 /// or stalls, the view ages and nothing is authorised any more.
 pub(crate) async fn follow(state: State) {
+    follow_to_the_end(&state).await;
+    // At a shutdown nobody looks any more.
+    let why = "the store closed, so that its changes are no longer followed";
+    state.0.following.lost(why);
+}
+
+async fn follow_to_the_end(state: &State) {
     let mut position = state.position();
     loop {
         let mut watch = match state.0.store.watch(position) {
@@ -336,13 +355,17 @@ pub(crate) async fn follow(state: State) {
                 tracing::warn!(%error, "change log lost; loading everything again");
                 match state.reload().await {
                     Ok(at) => position = at,
-                    Err(error) => tracing::error!(%error, "state cannot be loaded again"),
+                    Err(error) => {
+                        tracing::error!(%error, "state cannot be loaded again");
+                        let now = state.0.clock.since_boot();
+                        state.0.following.failed(now, error.to_string());
+                    }
                 }
                 tokio::time::sleep(limits::VIEW_PROBE).await;
                 continue;
             }
         };
-        position = match follow_watch(&state, &mut watch).await {
+        position = match follow_watch(state, &mut watch).await {
             Some(at) => at,
             None => return,
         };
@@ -366,6 +389,9 @@ async fn follow_watch(state: &State, watch: &mut store::Watch) -> Option<Positio
             _ = probe.tick() => {
                 if state.position() == state.0.store.head() {
                     state.mark_fresh();
+                } else {
+                    let why = "the change log is behind its own head";
+                    state.0.following.failed(state.0.clock.since_boot(), why);
                 }
             }
         }

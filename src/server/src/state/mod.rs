@@ -9,6 +9,7 @@
 mod apply;
 mod bundles;
 mod commit;
+mod contacts;
 mod decide;
 mod entries;
 mod fleet;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use channel::LiveBundles;
+use duty::Duty;
 use identity::{Entry, EntryId, Node, SpiffeId, Timestamp, TrustDomain};
 use records::{ActivationRecord, BreakGlassRecord, JoinTokenRecord, TokenLimitsRecord};
 use registry::Registry;
@@ -45,6 +47,7 @@ use crate::metrics::Meters;
 pub(crate) use apply::{EntryChange, EntryOperation};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
+pub(crate) use contacts::Heard;
 pub(crate) use decide::{Change, Decision, Rows};
 pub(crate) use entries::{EntryEdit, EntryFailure};
 pub(crate) use fleet::{AgentState, Contact};
@@ -52,6 +55,7 @@ pub(crate) use follow::{Loading, follow};
 pub(crate) use revocations::RevocationChange;
 pub(crate) use touched::{AgentSubscription, Dirty};
 
+use contacts::Contacts;
 use polled::Pollers;
 use stored::Poison;
 use touched::Subscribers;
@@ -74,6 +78,7 @@ struct Inner {
     row_locks: decide::RowLocks,
     subscribers: Arc<Subscribers>,
     pollers: Pollers,
+    contacts: Contacts,
     live_bundles: Arc<LiveBundles>,
     /// What is revoked, as the view has it.
     revoked: ArcSwap<Revocations>,
@@ -85,6 +90,8 @@ struct Inner {
     clock: Clock,
     entropy: Entropy,
     meters: Meters,
+    /// Following the change log, as health knows it.
+    following: Duty,
 }
 
 /// Everything that is in memory, as of one position.
@@ -226,8 +233,9 @@ impl State {
     }
 
     fn mark_fresh(&self) {
-        let now = millis(self.0.clock.since_boot());
-        self.0.fresh_ms.store(now, Ordering::Release);
+        let now = self.0.clock.since_boot();
+        self.0.fresh_ms.store(millis(now), Ordering::Release);
+        self.0.following.done(now);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use keys::MemorySigner;
@@ -10,11 +9,12 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
 use crate::limits;
+use crate::secrets;
 
 /// The certificates of a PEM file, in order.
 pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, String> {
     let refuse = |why: &str| format!("{key} {}: {why}", path.display());
-    let (pem, _) = read(path).map_err(|why| refuse(&why))?;
+    let pem = read(path).map_err(|why| refuse(&why))?;
     let mut found = Vec::new();
     for section in rustls::pki_types::CertificateDer::pem_slice_iter(&pem) {
         let section = section.ok();
@@ -31,21 +31,10 @@ pub(super) fn certificates(key: &str, path: &Path) -> Result<Vec<Vec<u8>>, Strin
 }
 
 /// The private key of a PEM file that nobody else may read.
-pub(super) fn signer(key: &str, path: &Path) -> Result<MemorySigner, String> {
+pub(super) fn signer(key: &'static str, path: &Path) -> Result<MemorySigner, String> {
     let refuse = |why: &str| format!("{key} {}: {why}", path.display());
-    let (pem, found) = read(path).map_err(|why| refuse(&why))?;
-    if found.mode & 0o077 != 0 {
-        return Err(refuse(&format!(
-            "its mode lets others read it; run: chmod 0600 {}",
-            path.display()
-        )));
-    }
-    if found.uid != 0 && found.uid != nix::unistd::geteuid().as_raw() {
-        return Err(refuse(&format!(
-            "it belongs to uid {}; chown it to the server's user or to root",
-            found.uid
-        )));
-    }
+    let pem = secrets::read_key(key, path, limits::MAX_UPSTREAM_FILE_BYTES);
+    let pem = pem.map_err(|error| error.to_string())?;
     let section = <(SectionKind, Vec<u8>)>::from_pem_slice(&pem).ok();
     let (kind, der) = section.ok_or_else(|| refuse("it is not a private key in PEM"))?;
     let der = Zeroizing::new(der);
@@ -62,13 +51,8 @@ pub(super) fn signer(key: &str, path: &Path) -> Result<MemorySigner, String> {
     }
 }
 
-struct Found {
-    mode: u32,
-    uid: u32,
-}
-
-/// All of a file of sensible size, and whose it is: looked at after it was opened.
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Found), String> {
+/// All of a file of sensible size. Nothing in it is secret.
+fn read(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
@@ -81,14 +65,10 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Found), String> {
             limits::MAX_UPSTREAM_FILE_BYTES
         ));
     }
-    let mut bytes = Zeroizing::new(Vec::new());
+    let mut bytes = Vec::new();
     let mut limited = file.take(limits::MAX_UPSTREAM_FILE_BYTES);
     limited
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
-    let found = Found {
-        mode: metadata.mode(),
-        uid: metadata.uid(),
-    };
-    Ok((bytes, found))
+    Ok(bytes)
 }

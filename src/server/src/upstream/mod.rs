@@ -6,6 +6,7 @@ mod files;
 mod nested;
 mod session;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use authority::SerialPrefix;
@@ -127,4 +128,26 @@ impl Upstream {
     pub(crate) const fn publishes(&self) -> bool {
         matches!(self, Self::Nested(_))
     }
+}
+
+/// Which of a CA's files cannot be used, by the keys that name them, and why.
+pub(crate) fn unusable_files(
+    certificate: &Path,
+    key: &Path,
+    bundle: Option<&Path>,
+) -> Vec<(&'static str, String)> {
+    const CERTIFICATE: &str = "upstream.disk.certificate_file";
+    const KEY: &str = "upstream.disk.key_file";
+    const BUNDLE: &str = "upstream.disk.bundle_file";
+    let bundle = bundle.map(|path| (BUNDLE, files::certificates(BUNDLE, path).map(drop)));
+    let all = [
+        (
+            CERTIFICATE,
+            files::certificates(CERTIFICATE, certificate).map(drop),
+        ),
+        (KEY, files::signer(KEY, key).map(drop)),
+    ];
+    let all = all.into_iter().chain(bundle);
+    all.filter_map(|(key, read)| Some((key, read.err()?)))
+        .collect()
 }

@@ -236,7 +236,9 @@ impl BundleRpc for BundleService {
         &self,
         _request: Request<PublishWitAuthorityRequest>,
     ) -> Result<Response<PublishWitAuthorityResponse>, Status> {
-        Err(Kind::Unimplemented.status("this server has no downstream servers"))
+        Err(Kind::Unimplemented.status(
+            "this server publishes no keys of WIT-SVIDs, its own or others'; nothing verifies by them here",
+        ))
     }
 
     async fn list_federated_bundles(

@@ -18,8 +18,9 @@ use api::entry::{
 };
 use api::status::item_ok;
 use api::types::{self, EntryMask};
+use channel::RemoteAddress;
 use futures_util::stream::BoxStream;
-use identity::{Entry, EntryId};
+use identity::{Entry, EntryFields, EntryId, Selector, SpiffeId};
 use records::AuditKind;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -44,6 +45,14 @@ impl EntryService {
         Self { server }
     }
 
+    /// Notes that an agent polls, and from where.
+    fn note_poll(&self, agent: &SpiffeId, extensions: &tonic::Extensions) {
+        let remote = extensions.get::<RemoteAddress>();
+        let state = &self.server.state;
+        state.note_heard(agent, remote.map(|remote| remote.0.ip()), "");
+        state.note_poll(agent);
+    }
+
     /// Parses one new entry; an id is made when none is given.
     fn parse_new(&self, turn: usize, wire: &types::Entry) -> Result<Entry, Failure> {
         let id = if wire.id.is_empty() {
@@ -59,7 +68,7 @@ impl EntryService {
             id,
             created_at: self.server.clock.now(),
         };
-        let fields = entry_from_wire(wire, context).map_err(Failure::invalid)?;
+        let fields = stored_alike(entry_from_wire(wire, context).map_err(Failure::invalid)?)?;
         Entry::new(fields, self.server.state.trust_domain()).map_err(Failure::invalid)
     }
 
@@ -100,6 +109,18 @@ impl EntryService {
             })
             .collect()
     }
+}
+
+/// An SVID that is stored elsewhere goes to one place, which selectors of one type name.
+pub(super) fn stored_alike(fields: EntryFields) -> Result<EntryFields, Failure> {
+    let mut kinds = fields.selectors.iter().map(Selector::kind);
+    let first = kinds.next();
+    if fields.store_svid && kinds.any(|kind| Some(kind) != first) {
+        return Err(Failure::invalid(
+            "store_svid: all selectors of such an entry must be of one type",
+        ));
+    }
+    Ok(fields)
 }
 
 pub(super) fn entry_id(text: &str) -> Result<EntryId, Failure> {
@@ -223,7 +244,8 @@ impl EntryRpc for EntryService {
                     edits.push((
                         id,
                         Box::new(move |fields| {
-                            merge_entry(fields, &wire, input.as_ref()).map_err(Failure::invalid)
+                            let merged = merge_entry(fields, &wire, input.as_ref());
+                            stored_alike(merged.map_err(Failure::invalid)?)
                         }),
                     ));
                     results.push(None);
@@ -307,7 +329,7 @@ impl EntryRpc for EntryService {
         request: Request<GetAuthorizedEntriesRequest>,
     ) -> Result<Response<GetAuthorizedEntriesResponse>, Status> {
         let agent = authz::agent(&request)?;
-        self.server.state.note_poll(&agent);
+        self.note_poll(&agent, request.extensions());
         let mask = request.into_inner().output_mask;
         let view = self
             .server
@@ -327,7 +349,7 @@ impl EntryRpc for EntryService {
         request: Request<Streaming<SyncAuthorizedEntriesRequest>>,
     ) -> Result<Response<Self::SyncAuthorizedEntriesStream>, Status> {
         let agent = authz::agent(&request)?;
-        self.server.state.note_poll(&agent);
+        self.note_poll(&agent, request.extensions());
         let stream = sync::pages(Arc::clone(&self.server), agent, request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream)))
     }

@@ -2,7 +2,7 @@
 //! DNS names. Anything else in it has no effect.
 
 use authority::SubjectKey;
-use identity::{MAX_DNS_NAMES, SpiffeId};
+use identity::{SpiffeId, check_dns_names};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
@@ -45,15 +45,31 @@ pub(super) fn mint(der: &[u8]) -> Result<Wanted, Failure> {
             "it must name exactly one SPIFFE ID, as its URI SAN",
         ));
     };
-    if dns_names.len() > MAX_DNS_NAMES {
+    check_dns_names(&mut dns_names).map_err(invalid)?;
+    if let Some((name, wildcard)) = covered(&dns_names) {
         return Err(invalid(format!(
-            "it names more than {MAX_DNS_NAMES} DNS names"
+            "it asks for {name:?}, which {wildcard:?} stands for already; leave one out"
         )));
     }
     Ok(Wanted {
         key,
         spiffe_id: SpiffeId::parse(uri).map_err(invalid)?,
         dns_names,
+    })
+}
+
+/// A name that a wildcard among the others stands for, and that wildcard.
+fn covered(names: &[String]) -> Option<(&str, &str)> {
+    names.iter().find_map(|name| {
+        let (_, parent) = name.split_once('.')?;
+        let covers = |other: &&String| {
+            *other != name
+                && other
+                    .strip_prefix("*.")
+                    .is_some_and(|rest| rest.eq_ignore_ascii_case(parent))
+        };
+        let wildcard = names.iter().find(covers)?;
+        Some((name.as_str(), wildcard.as_str()))
     })
 }
 

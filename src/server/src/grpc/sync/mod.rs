@@ -15,15 +15,17 @@ use std::time::Duration;
 
 use api::sync::sync_server::Sync as SyncRpc;
 use api::sync::{FollowRequest, FollowResponse, Hello, follow_request};
-use channel::Draining;
+use channel::{Draining, RemoteAddress};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
+use identity::SpiffeId;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::caller_mistake;
 use crate::authz;
 use crate::failure::Kind;
 use crate::server::Server;
+use crate::state::State;
 
 use follower::Follower;
 
@@ -67,6 +69,18 @@ async fn hello(requests: &mut Streaming<FollowRequest>) -> Result<Hello, Status>
     Ok(hello)
 }
 
+/// Notes when a stream ended, however it did.
+struct Leaving {
+    state: State,
+    agent: SpiffeId,
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.state.note_heard(&self.agent, None, "");
+    }
+}
+
 #[tonic::async_trait]
 impl SyncRpc for SyncService {
     type FollowStream = BoxStream<'static, Result<FollowResponse, Status>>;
@@ -78,8 +92,16 @@ impl SyncRpc for SyncService {
         let agent = authz::agent(&request)?;
         let certificate = authz::certificate(&request)?;
         let draining = request.extensions().get::<Draining>().cloned();
+        let remote = request.extensions().get::<RemoteAddress>();
+        let address = remote.map(|remote| remote.0.ip());
         let mut requests = request.into_inner();
         let hello = hello(&mut requests).await?;
+        let state = self.server.state.clone();
+        state.note_heard(&agent, address, &hello.host);
+        let leaving = Leaving {
+            state,
+            agent: agent.clone(),
+        };
         let follower = Follower::start(
             Arc::clone(&self.server),
             (agent, certificate),
@@ -87,12 +109,14 @@ impl SyncRpc for SyncService {
             requests,
             draining,
         )?;
-        let stream = stream::unfold(Some(follower), |follower| async {
-            let mut follower = follower?;
+        let first = Some((follower, leaving));
+        let stream = stream::unfold(first, |follower| async {
+            let (mut follower, leaving) = follower?;
             match follower.next().await {
                 Ok(Some(message)) => {
                     let message = Some(message);
-                    Some((Ok(FollowResponse { message }), Some(follower)))
+                    let next = Some((follower, leaving));
+                    Some((Ok(FollowResponse { message }), next))
                 }
                 Ok(None) => None,
                 Err(status) => Some((Err(status), None)),

@@ -317,6 +317,26 @@ async fn no_page_size_asks_for_all_and_odd_requests_are_refused() {
     assert_eq!(error.code(), Code::InvalidArgument);
 }
 
+#[tokio::test]
+async fn d7_what_is_stored_elsewhere_has_selectors_of_one_type() {
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
+    let mut entry = types::Entry {
+        spiffe_id: wire_id("/stored"),
+        parent_id: wire_id("/node"),
+        selectors: vec![wire_selector("a", "1"), wire_selector("b", "2")],
+        store_svid: true,
+        ..Default::default()
+    };
+    let refused = create(&mut admin, vec![entry.clone()]).await.remove(0);
+    assert_eq!(code(refused.status.as_ref()), Code::InvalidArgument);
+    let why = refused.status.unwrap().message;
+    assert!(why.contains("one type"), "{why}");
+    entry.selectors = vec![wire_selector("a", "1"), wire_selector("a", "2")];
+    let made = create(&mut admin, vec![entry.clone()]).await.remove(0);
+    assert_eq!(code(made.status.as_ref()), Code::Ok, "{:?}", made.status);
+}
+
 /// The controller manager creates and deletes this at start, and switches features
 /// off that the answer does not echo.
 #[tokio::test]

@@ -7,6 +7,7 @@ mod authority;
 mod authorized;
 mod budgets;
 mod bundles;
+mod doctor;
 mod downstream;
 mod entries;
 mod fleet;

@@ -222,6 +222,41 @@ async fn tokens_need_an_audience_and_an_entry_of_the_agents_own() {
 }
 
 #[tokio::test]
+async fn d6_minted_dns_names_keep_to_the_rules_of_entries() {
+    let rig = Rig::memory().await;
+    let mut admin = connect(&rig, Who::Local).await;
+    let key = KeyPair::generate().unwrap();
+    let mint = |names: &[&str]| {
+        let dns = names
+            .iter()
+            .map(|name| SanType::DnsName((*name).try_into().unwrap()));
+        let sans = std::iter::once(uri("spiffe://example.org/web")).chain(dns);
+        MintX509svidRequest {
+            csr: csr_for(&key, sans.collect()).into(),
+            ttl: 60,
+        }
+    };
+    for (names, part) in [
+        (&["-bad-.example.org"][..], "-bad-.example.org"),
+        (&["127.0.0.1"], "IP address"),
+        (&["*.example.org", "a.example.org"], "stands for already"),
+    ] {
+        let error = admin.svids.mint_x509svid(mint(names)).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument, "{names:?}");
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    let doubled = mint(&["a.example.org", "a.example.org", "*.b.example.org"]);
+    let minted = admin.svids.mint_x509svid(doubled).await.unwrap();
+    let svid = received(&minted.into_inner().svid.unwrap());
+    let (_, leaf) = x509_parser::parse_x509_certificate(&svid.chain[0]).unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    let is_dns = |name: &&x509_parser::extensions::GeneralName<'_>| {
+        matches!(name, x509_parser::extensions::GeneralName::DNSName(_))
+    };
+    assert_eq!(names.value.general_names.iter().filter(is_dns).count(), 2);
+}
+
+#[tokio::test]
 async fn admins_mint_for_workloads_alone() {
     let rig = Rig::memory().await;
     let mut admin = connect(&rig, Who::Local).await;

@@ -35,7 +35,7 @@ async fn the_admin_socket_says_that_it_serves() {
 }
 
 #[tokio::test]
-async fn reflection_names_the_services() {
+async fn e5_reflection_names_the_services_that_are_served() {
     let rig = Rig::memory().await;
     let mut reflection = ServerReflectionClient::new(channel(&rig, Who::Local).await);
     let request = ServerReflectionRequest {
@@ -63,6 +63,15 @@ async fn reflection_names_the_services() {
     for name in ["spire.api.server.entry.v1.Entry", "bulla.sync.v1.Sync"] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+    // What agents serve is not here.
+    for name in [
+        "SpiffeWorkloadAPI",
+        "envoy.service.secret.v3.SecretDiscoveryService",
+        "spire.api.agent.delegatedidentity.v1.DelegatedIdentity",
+        "bulla.workload.v1.Tokens",
+    ] {
+        assert!(!names.contains(&name), "{name} is in {names:?}");
+    }
 }
 
 #[tokio::test]
@@ -79,7 +88,7 @@ async fn debug_counts() {
 }
 
 #[tokio::test]
-async fn what_is_not_here_is_said_so() {
+async fn d10_what_is_not_here_is_said_so() {
     let rig = Rig::memory().await;
     let mut federation = TrustDomainClient::new(channel(&rig, Who::Local).await);
     let list = ListFederationRelationshipsRequest {
@@ -115,4 +124,5 @@ async fn what_is_not_here_is_said_so() {
     let mut logger = LoggerClient::new(channel(&rig, Who::Local).await);
     let error = logger.get_logger(GetLoggerRequest {}).await.unwrap_err();
     assert_eq!(error.code(), Code::Unimplemented);
+    assert!(error.message().contains("[log] level"), "d10: {error}");
 }

@@ -1,23 +1,27 @@
 //! `bulla node …` and `bulla token …`: attested nodes, and how new ones join.
 
+pub(crate) mod known;
+
 use serde_json::{Value, json};
 
-use crate::admin::{connect, id_text, node_value, wire_id};
+use crate::admin::{connect, id_text, wire_id};
 use crate::command::{AdminSocket, NodeCommand, TokenCommand, TokenCreate};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, utc};
 use crate::wire::agent_v1::agent_client::AgentClient;
 use crate::wire::info_v1::info_client::InfoClient;
 use crate::wire::{agent_v1, info_v1, types};
-
-const PAGE: i32 = 500;
+use known::Known;
 
 const COLUMNS: &[(&str, &str)] = &[
-    ("AGENT ID", "id"),
+    ("ALIAS", "alias"),
+    ("HOST", "host"),
+    ("ADDRESS", "address"),
+    ("CONTACT", "contact"),
+    ("SVID LEFT", "left"),
     ("ATTESTOR", "attestor"),
-    ("EXPIRES", "expires_at"),
-    ("BANNED", "banned"),
-    ("VERSION", "agent_version"),
+    ("AGENT", "agent"),
+    ("SELECTORS", "selectors"),
 ];
 
 /// Runs one `bulla node` command.
@@ -28,43 +32,44 @@ pub(crate) async fn run(command: NodeCommand, out: &mut Output) -> Result<(), Fa
     match command {
         NodeCommand::List { banned, admin } => list(banned, &admin, out).await,
         NodeCommand::Show { id, admin } => {
-            let request = agent_v1::GetAgentRequest {
-                id: Some(wire_id(&id)?),
-                output_mask: None,
-            };
-            let answer = AgentClient::new(connect(&admin).await?)
-                .get_agent(request)
-                .await;
-            let node = answer.map_err(|status| no_node(&id, status))?.into_inner();
-            Ok(out.object(&node_value(&node))?)
+            let channel = connect(&admin).await?;
+            let id = known::meant(channel.clone(), &id).await?;
+            let (nodes, _) = known::all(channel, false).await?;
+            let node = nodes.iter().find(|node| node.id() == id);
+            let node = node.ok_or_else(|| unknown(&id))?;
+            Ok(out.object(&node.value())?)
         }
         NodeCommand::Ban { id, admin } => {
+            let channel = connect(&admin).await?;
+            let id = known::meant(channel.clone(), &id).await?;
             let request = agent_v1::BanAgentRequest {
                 id: Some(wire_id(&id)?),
             };
-            let answer = AgentClient::new(connect(&admin).await?)
-                .ban_agent(request)
-                .await;
+            let answer = AgentClient::new(channel).ban_agent(request).await;
             answer.map_err(|status| no_node(&id, status))?;
             done(out, "banned", &id)
         }
         NodeCommand::Evict { id, admin } => {
+            let channel = connect(&admin).await?;
+            let id = known::meant(channel.clone(), &id).await?;
             let request = agent_v1::DeleteAgentRequest {
                 id: Some(wire_id(&id)?),
             };
-            let answer = AgentClient::new(connect(&admin).await?)
-                .delete_agent(request)
-                .await;
+            let answer = AgentClient::new(channel).delete_agent(request).await;
             answer.map_err(|status| no_node(&id, status))?;
             done(out, "evicted", &id)
         }
     }
 }
 
+fn unknown(id: &str) -> Failure {
+    Failure::new(Exit::NotFound, format!("no node {id}"))
+        .next("list what there is with `bulla node list`")
+}
+
 fn no_node(id: &str, status: tonic::Status) -> Failure {
     match status.code() {
-        tonic::Code::NotFound => Failure::new(Exit::NotFound, format!("no node {id}"))
-            .next("list what there is with `bulla node list`"),
+        tonic::Code::NotFound => unknown(id),
         _ => status.into(),
     }
 }
@@ -77,31 +82,14 @@ fn done(out: &mut Output, what: &str, id: &str) -> Result<(), Failure> {
 }
 
 async fn list(banned: bool, admin: &AdminSocket, out: &mut Output) -> Result<(), Failure> {
-    let mut client = AgentClient::new(connect(admin).await?);
-    let filter = banned.then(|| agent_v1::list_agents_request::Filter {
-        by_banned: Some(true),
-        ..Default::default()
-    });
-    let (mut rows, mut page_token): (Vec<Value>, String) = (Vec::new(), String::new());
-    loop {
-        let request = agent_v1::ListAgentsRequest {
-            filter: filter.clone(),
-            output_mask: None,
-            page_size: PAGE,
-            page_token,
-        };
-        let answer = client.list_agents(request).await?.into_inner();
-        rows.extend(answer.agents.iter().map(node_value));
-        page_token = answer.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
+    let (nodes, now) = known::all(connect(admin).await?, banned).await?;
+    if out.is_json() {
+        let all = nodes.iter().map(Known::value).collect();
+        return Ok(out.document(&Value::Array(all))?);
     }
-    Ok(out.rows(
-        &rows,
-        COLUMNS,
-        "no nodes; `bulla token create` says how one joins",
-    )?)
+    let rows = known::rows(&nodes, now);
+    let none = "no nodes; `bulla token create` says how one joins";
+    Ok(out.rows(&rows, COLUMNS, none)?)
 }
 
 /// Runs one `bulla token` command.
