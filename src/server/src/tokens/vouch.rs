@@ -70,7 +70,7 @@ impl Tokens {
                     node: None,
                 });
             }
-            (Caller::Spiffe(id), Some(certificate)) => self.attested(id, certificate).await?,
+            (Caller::Spiffe(id), Some(certificate)) => self.node_of(id, certificate).await?,
             _ => Err("the caller shows no certificate".to_owned()),
         };
         match found {
@@ -102,7 +102,7 @@ impl Tokens {
 
     /// The node through which a certificate was given to an attested workload, or why
     /// it does not count.
-    async fn attested(
+    async fn node_of(
         &self,
         id: &SpiffeId,
         certificate: Certificate,
