@@ -5,7 +5,7 @@ use std::process::Command;
 use bulla_tests::{Domain, Ran, Settings, eventually};
 use serde_json::{Value, json};
 
-use crate::policy_folder::example;
+use crate::policy_folder::{example, nested, with_condition};
 
 fn apply(domain: &Domain, folder: &str, more: &[&str]) -> Ran {
     domain.admin([&["policy", "apply", folder][..], more].concat())
@@ -167,7 +167,8 @@ fn break_glass_takes_a_second_person_over_the_network() {
         format!("uid:{}", nix::unistd::getuid())
     );
     let _ = domain.admin(["policy", "break-glass", "end", glass]).ok();
-    assert_eq!(domain.audit("break_glass").len(), 3);
+    // Asked for, refused to the same person, approved, ended.
+    assert_eq!(domain.audit("break_glass").len(), 4);
 }
 
 fn curl(domain: &Domain, port: u64, path: &str) -> (String, Value) {
@@ -189,6 +190,30 @@ fn certificate(name: &str) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+/// What RFC 8414 section 2 and OIDC Discovery section 3 require, as Authlib's validators
+/// hold to it: endpoints are https URLs, lists that are required are not empty.
+fn e4_metadata_names_endpoints_that_exist(documents: [&Value; 2], port: u64) {
+    for document in documents {
+        for name in ["authorization_endpoint", "token_endpoint"] {
+            let url = document[name].as_str().unwrap();
+            let path = url.strip_prefix("https://issuer.test").unwrap();
+            let mut curl = Command::new("curl");
+            curl.args(["--silent", "--insecure", "-d", "grant_type=x"]);
+            curl.arg(format!("https://127.0.0.1:{port}{path}"));
+            let answer = Ran::of(&mut curl).ok().json();
+            assert_eq!(answer["error"], "unsupported_grant_type", "{url}");
+        }
+        let responses = document["response_types_supported"].as_array().unwrap();
+        assert!(!responses.is_empty());
+        // Without it, a client takes the authorization code for supported.
+        assert_eq!(document["grant_types_supported"], json!([]));
+    }
+    let proofs = &documents[1]["dpop_signing_alg_values_supported"];
+    for algorithm in ["PS256", "EdDSA", "ES256"] {
+        assert!(proofs.as_array().unwrap().contains(&json!(algorithm)));
+    }
 }
 
 #[test]
@@ -224,6 +249,7 @@ fn keys_of_tokens_are_found_by_discovery_over_https() {
     assert_eq!(openid["jwks_uri"], "https://issuer.test/td/keys");
     let (_, oauth) = curl(&domain, port, "/.well-known/oauth-authorization-server/td");
     assert_eq!(oauth["jwks_uri"], openid["jwks_uri"]);
+    e4_metadata_names_endpoints_that_exist([&openid, &oauth], port);
     let (head, keys) = curl(&domain, port, "/td/keys");
     // The cache's life is what a new key waits for before it signs.
     assert!(head.contains("cache-control: public, max-age=30"), "{head}");
@@ -306,4 +332,22 @@ fn a_decision_is_exported_and_explained() {
     let id = records[1]["decision"]["id"].as_str().unwrap();
     let why = domain.admin(["explain", "decision", id]).ok().out;
     assert!(why.contains("no token: invalid_scope"), "{why}");
+}
+
+#[test]
+fn u1_a_server_outlives_policies_that_nest_deep() {
+    let domain = Domain::server_alone(Settings::default());
+    domain.register("/checkout/web", []);
+    for condition in nested() {
+        let folder = with_condition(&condition);
+        let folder = folder.path().to_str().unwrap();
+        for more in [&["--plan"][..], &["--yes"]] {
+            let ran = apply(&domain, folder, more);
+            assert_eq!(ran.code, 1, "{}", ran.err);
+            assert!(ran.out.contains("nests too deep"), "{}", ran.out);
+        }
+        let none = domain.admin(["policy", "history"]).ok();
+        assert!(none.out.contains("no policy set was activated yet"));
+    }
+    let _ = apply(&domain, example().to_str().unwrap(), &[]).ok();
 }

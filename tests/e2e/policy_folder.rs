@@ -145,3 +145,64 @@ fn a_catalogue_file_is_begun_from_an_interface() {
         ran.out
     );
 }
+
+/// A condition of under 500 bytes that used to end the process, and far worse ones.
+pub(crate) fn nested() -> Vec<String> {
+    let around =
+        |open: &str, close: &str, n: usize| format!("{}true{}", open.repeat(n), close.repeat(n));
+    vec![
+        around("(", ")", 130),
+        around("(", ")", 1_000),
+        around("(", ")", 100_000),
+        around("!(", ")", 50_000),
+        around("[", "]", 50_000),
+        around("{a: ", "}", 50_000),
+        around("if true then ", " else false", 20_000),
+        vec!["context.pop"; 50_000].join(" && "),
+    ]
+}
+
+pub(crate) fn with_condition(condition: &str) -> tempfile::TempDir {
+    changed(
+        "policies/payments.cedar",
+        "@id(\"pay-0001\")",
+        &format!(
+            "@id(\"nested\") @owner(\"o\") @rationale(\"r\")\n\
+             permit (principal, action, resource == Audience::\"payments\") when {{ {condition} }};\n\
+             @id(\"pay-0001\")"
+        ),
+    )
+}
+
+#[test]
+fn u1_policies_and_schemas_that_nest_deep_are_refused_offline() {
+    for condition in nested() {
+        let folder = with_condition(&condition);
+        for command in ["validate", "test"] {
+            let ran = policy(&[command], folder.path());
+            let begins: String = condition.chars().take(20).collect();
+            assert_eq!(ran.code, 1, "{command} {begins}: {}", ran.err);
+            assert!(
+                ran.out.contains("policies/payments.cedar:2: ")
+                    && ran.out.contains("nests too deep"),
+                "{command} {begins}: {}",
+                ran.out
+            );
+        }
+    }
+    let schema = |n: usize| format!("{}{{}}{}", "{\"not\": ".repeat(n), "}".repeat(n));
+    for n in [40, 60, 1_000, 100_000] {
+        let details = format!(
+            "risk: high\n    details: {{'urn:example:deep': {}}}\n    since: 2025-03-01",
+            schema(n)
+        );
+        let folder = changed(
+            "catalogue/payments.yaml",
+            "risk: high\n    since: 2025-03-01",
+            &details,
+        );
+        let ran = policy(&["validate"], folder.path());
+        assert_eq!(ran.code, 1, "{n}: {}", ran.err);
+        assert!(ran.out.contains("catalogue/payments.yaml"), "{}", ran.out);
+    }
+}

@@ -192,7 +192,14 @@ fn hexadecimal(decimal: &str) -> String {
 pub(crate) fn check_item(status: Option<&types::Status>) -> Result<(), Failure> {
     match status {
         None => Err(Failure::refused("the server answered without a status")),
-        Some(status) if status.code == 0 => Ok(()),
+        Some(status) if status.code == 0 => {
+            // It was done, and there is something to know.
+            let remark = status.message.strip_prefix("OK; ");
+            if let Some(remark) = remark {
+                tracing::warn!("{remark}");
+            }
+            Ok(())
+        }
         Some(status) => Err(tonic::Status::new(
             tonic::Code::from_i32(status.code),
             status.message.clone(),

@@ -23,15 +23,40 @@ impl Engine {
         context: &RequestContext,
         wanted: &Wanted,
     ) -> Decision {
-        let mut decision = Decision {
+        let decided = self.evaluating(|| self.decided(principal, context, wanted));
+        decided.unwrap_or_else(|error| self.undecided(wanted, &error.to_string()))
+    }
+
+    /// Nothing is granted, and why.
+    fn undecided(&self, wanted: &Wanted, why: &str) -> Decision {
+        let nothing =
+            |w: &WantedPermission| denied(w, format!("the request cannot be decided: {why}"));
+        let mut decision = self.nothing_yet(wanted);
+        decision
+            .refused
+            .extend(wanted.permissions.iter().map(nothing));
+        decision
+    }
+
+    fn nothing_yet(&self, wanted: &Wanted) -> Decision {
+        Decision {
             granted: Vec::new(),
             refused: wanted.unknown.clone(),
             obligations: Obligations::default(),
             window_end: None,
+            under_break_glass: false,
             warnings: Vec::new(),
             policy_set: self.digest(),
             catalogue: self.catalogue().digest(),
-        };
+        }
+    }
+
+    fn decided(
+        &self,
+        principal: &Principal,
+        context: &RequestContext,
+        wanted: &Wanted,
+    ) -> Decision {
         let loaded = &self.0;
         let facts = Facts::new(&loaded.types, &loaded.offered, principal, context, wanted);
         let service = self.catalogue().service(wanted.audience.as_str());
@@ -39,13 +64,9 @@ impl Engine {
             let why = facts
                 .err()
                 .unwrap_or_else(|| "the audience is not in the catalogue".into());
-            let nothing =
-                |w: &WantedPermission| denied(w, format!("the request cannot be decided: {why}"));
-            decision
-                .refused
-                .extend(wanted.permissions.iter().map(nothing));
-            return decision;
+            return self.undecided(wanted, &why);
         };
+        let mut decision = self.nothing_yet(wanted);
         let mut timed = false;
         for asked in &wanted.permissions {
             timed |= self.decide_one(facts, service, asked, context.now, &mut decision);
@@ -54,7 +75,31 @@ impl Engine {
             decision.window_end =
                 self.window_end(facts, service, principal, context, wanted, &decision);
         }
+        decision.under_break_glass = context.break_glass.is_some()
+            && !self.holds_without_break_glass(service, (principal, context), wanted, &decision);
         decision
+    }
+
+    /// Whether everything that is granted would be granted without break-glass, too.
+    fn holds_without_break_glass(
+        &self,
+        service: &Service,
+        (principal, context): (&Principal, &RequestContext),
+        wanted: &Wanted,
+        decision: &Decision,
+    ) -> bool {
+        let calm = RequestContext {
+            break_glass: None,
+            ..context.clone()
+        };
+        let loaded = &self.0;
+        let facts = Facts::new(&loaded.types, &loaded.offered, principal, &calm, wanted);
+        facts.is_ok_and(|facts| {
+            granted(service, wanted, decision).all(|(permission, asked)| {
+                let verdict = self.verdict(&facts, permission, asked, calm.now);
+                verdict.is_ok_and(|verdict| verdict.allows())
+            })
+        })
     }
 
     /// Decides one permission; whether time alone can change the answer.
@@ -182,6 +227,16 @@ impl Engine {
         facts: &'a Facts<'_>,
         permission: &'a Permission,
     ) -> impl Iterator<Item = &'a Rule> {
+        self.in_scope(facts, permission)
+            .filter(|rule| rule.effect == Effect::Permit)
+    }
+
+    /// Policies whose scope matches, though their conditions may not.
+    pub(crate) fn in_scope<'a>(
+        &'a self,
+        facts: &'a Facts<'_>,
+        permission: &'a Permission,
+    ) -> impl Iterator<Item = &'a Rule> {
         let buckets = self.0.slices.for_request(&permission.name, &facts.names);
         let ids = buckets.flat_map(|bucket| bucket.policies.policies());
         let rules = ids.filter_map(|policy| self.rule(policy.id().as_ref()));
@@ -190,7 +245,7 @@ impl Engine {
                 Whose::Anyone => true,
                 Whose::Of(uid) => facts.names.contains(uid),
             };
-            rule.effect == Effect::Permit && whose && rule.covers.contains(&permission.name)
+            whose && rule.covers.contains(&permission.name)
         })
     }
 
@@ -209,14 +264,8 @@ impl Engine {
             principal.limits.max_ttl,
         ];
         let life: Seconds = spans.into_iter().flatten().fold(wanted.ttl, Seconds::min);
-        let granted: Vec<(&Permission, &WantedPermission)> = wanted
-            .permissions
-            .iter()
-            .filter(|w| decision.granted.iter().any(|g| g.permission == w.name))
-            .filter_map(|w| Some((service.permissions.get(&w.name)?, w)))
-            .collect();
         let still = |at: Timestamp| {
-            granted.iter().all(|(permission, asked)| {
+            granted(service, wanted, decision).all(|(permission, asked)| {
                 self.verdict(facts, permission, asked, at)
                     .is_ok_and(|v| v.allows())
             })
@@ -231,6 +280,18 @@ impl Engine {
     fn references(&self, ids: &[String]) -> Vec<PolicyRef> {
         self.named(ids).map(|rule| rule.about.clone()).collect()
     }
+}
+
+/// What of a wish is granted.
+fn granted<'a>(
+    service: &'a Service,
+    wanted: &'a Wanted,
+    decision: &'a Decision,
+) -> impl Iterator<Item = (&'a Permission, &'a WantedPermission)> {
+    let asked = wanted.permissions.iter();
+    asked
+        .filter(|w| decision.granted.iter().any(|g| g.permission == w.name))
+        .filter_map(|w| Some((service.permissions.get(&w.name)?, w)))
 }
 
 fn denied(asked: &WantedPermission, reason: String) -> Refused {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use policy::{Permission, PermissionName, Principal, RequestContext, Service};
+use policy::{Permission, PermissionName, PolicyRef, Principal, RequestContext, Service};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
+use crate::reach::Reach;
 use crate::rule::{Covers, Layer, Rule};
 use crate::survey::Answer;
 
@@ -53,6 +54,9 @@ pub struct Access {
     pub policies: Vec<String>,
     /// Why, in words.
     pub reason: String,
+    /// Under which conditions it is gained or lost; empty is now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
 }
 
 impl Difference {
@@ -63,10 +67,20 @@ impl Difference {
     }
 }
 
-/// What would change for these workloads under these circumstances if `new`
-/// replaced `old`. Only permissions that a change can touch are decided again.
+/// What would change for these workloads if `new` replaced `old`: under these
+/// circumstances, and under any others. Only permissions that a change can touch are decided again.
 #[must_use]
 pub fn difference(
+    old: &Engine,
+    new: &Engine,
+    candidates: &[Principal],
+    context: &RequestContext,
+) -> Difference {
+    let deeper = if old.0.deep { old } else { new };
+    deeper.surveying(|| compared(old, new, candidates, context))
+}
+
+fn compared(
     old: &Engine,
     new: &Engine,
     candidates: &[Principal],
@@ -96,25 +110,53 @@ fn compare(
     who: &Principal,
     context: &RequestContext,
 ) {
+    let Some((service, permission)) = new.1.or(old.1) else {
+        return;
+    };
     let ask = |(engine, offer): Offer<'_>| {
         let (service, permission) = offer?;
         Some(engine.suppose(service, permission, who, context))
     };
+    let reach = |(engine, offer): Offer<'_>| match offer {
+        Some((service, permission)) => engine.reach(service, permission, who, context),
+        None => Reach::default(),
+    };
     let (before, after) = (ask(old), ask(new));
     let granted = |s: &Option<crate::Survey>| s.as_ref().is_some_and(|s| s.answer.is_granted());
-    let list = match (granted(&before), granted(&after)) {
-        (false, true) => &mut found.allowed,
-        (true, false) => &mut found.denied,
-        _ => return,
+    let now = (granted(&before), granted(&after));
+    let (could, can) = (reach(old), reach(new));
+    let (policies, reason) = reason(after.map(|survey| survey.answer));
+    let access = |conditions: Vec<String>| Access {
+        spiffe_id: who.spiffe_id.as_str().to_owned(),
+        audience: service.audience.as_str().to_owned(),
+        permission: permission.name.clone(),
+        policies: policies.iter().map(|p| p.id.clone()).collect(),
+        reason: reason.clone(),
+        conditions,
     };
-    if list.len() >= ACCESS_MAX {
-        found.truncated = true;
-        return;
+    let (gained, lost) = (can.beyond(&could), could.beyond(&can));
+    let mut put = |list: fn(&mut Difference) -> &mut Vec<Access>, access: Access| {
+        if list(found).len() < ACCESS_MAX {
+            list(found).push(access);
+        } else {
+            found.truncated = true;
+        }
+    };
+    match now {
+        (false, true) => put(|found| &mut found.allowed, access(Vec::new())),
+        _ if !gained.is_empty() => put(|found| &mut found.allowed, access(gained)),
+        _ => {}
     }
-    let Some((service, permission)) = new.1.or(old.1) else {
-        return;
-    };
-    let (policies, reason) = match after.map(|survey| survey.answer) {
+    match now {
+        (true, false) => put(|found| &mut found.denied, access(Vec::new())),
+        _ if !lost.is_empty() => put(|found| &mut found.denied, access(lost)),
+        _ => {}
+    }
+}
+
+/// The policies that decide in the new set, and why.
+fn reason(after: Option<Answer>) -> (Vec<PolicyRef>, String) {
+    match after {
         Some(Answer::Granted(granted)) => {
             let first = granted.policies.first().map(|p| p.rationale.clone());
             (granted.policies, first.unwrap_or_default())
@@ -124,14 +166,7 @@ fn compare(
             Vec::new(),
             "the permission is no longer in the catalogue".into(),
         ),
-    };
-    list.push(Access {
-        spiffe_id: who.spiffe_id.as_str().to_owned(),
-        audience: service.audience.as_str().to_owned(),
-        permission: permission.name.clone(),
-        policies: policies.into_iter().map(|p| p.id).collect(),
-        reason,
-    });
+    }
 }
 
 fn catalogue(old: &Engine, new: &Engine) -> Vec<Change> {

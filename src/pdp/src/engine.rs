@@ -1,17 +1,22 @@
 //! A loaded policy set: what was read, checked and sliced once, ready to decide.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use cedar_policy::{Authorizer, Schema};
-use policy::{Catalogue, Digest, Fault, Sources};
+use identity::TrustDomain;
+use policy::limits::POLICIES_MAX;
+use policy::{Catalogue, Digest, Fault, Sources, on_large_stack};
 
 use crate::facts::{Offered, Types};
 use crate::rule::{Layer, Rule};
 use crate::rules::Reader;
 use crate::slices::Slices;
-use crate::{builtin, review, schema, validate};
+use crate::{builtin, mistakes, review, schema, validate};
+
+/// Policies of no more levels than this are decided on the caller's own stack.
+const SHALLOW: usize = 48;
 
 /// A policy set that decides. Cheap to clone, shared between threads.
 #[derive(Clone)]
@@ -28,7 +33,10 @@ pub(crate) struct Loaded {
     pub(crate) offered: Offered,
     pub(crate) authorizer: Authorizer,
     pub(crate) warnings: Vec<Fault>,
+    pub(crate) mistakes: Vec<Fault>,
     pub(crate) tests: Vec<policy::SourceFile>,
+    /// Whether decisions need more stack than every thread has.
+    pub(crate) deep: bool,
 }
 
 impl fmt::Debug for Engine {
@@ -52,6 +60,14 @@ impl Engine {
     /// policy that can never apply. Warnings alone are no error
     /// ([`Self::warnings`]).
     pub fn load(sources: &Sources) -> Result<Self, Vec<Fault>> {
+        let loaded = on_large_stack(|| Self::load_all(sources));
+        loaded.map_err(|error| {
+            let what = format!("the policy set cannot be loaded now: {error}");
+            vec![Fault::error(".", None, what)]
+        })?
+    }
+
+    fn load_all(sources: &Sources) -> Result<Self, Vec<Fault>> {
         let catalogue = Catalogue::read(&sources.catalogue)?;
         let mut reader = Reader::new(&catalogue);
         reader.read(&builtin::file(), Layer::Builtin);
@@ -62,6 +78,10 @@ impl Engine {
             reader.read(file, Layer::Team);
         }
         let (rules, mut faults) = (reader.rules, reader.faults);
+        if rules.len() > POLICIES_MAX {
+            let what = format!("{} policies; at most {POLICIES_MAX}", rules.len());
+            return Err(vec![Fault::error("policies", None, what)]);
+        }
         let schema_text = schema::text(&catalogue);
         let schema = validate::strictly(&catalogue, &schema_text, &rules)
             .map_err(|more| faults.extend(more));
@@ -75,9 +95,14 @@ impl Engine {
         Ok(Self(Arc::new(Loaded {
             digest: sources.digest(),
             slices: Slices::new(&rules)?,
-            warnings: review::broad(&rules),
+            warnings: review::broad(&rules)
+                .into_iter()
+                .chain(mistakes::odd(&rules))
+                .collect(),
+            mistakes: mistakes::conditions(&rules),
             authorizer: Authorizer::new(),
             tests: sources.tests.clone(),
+            deep: reader.deepest > SHALLOW,
             catalogue,
             rules,
             schema,
@@ -85,6 +110,21 @@ impl Engine {
             types,
             offered,
         })))
+    }
+
+    /// Runs what evaluates and prints policies: on a large stack if they are deep.
+    pub(crate) fn evaluating<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+        if self.0.deep {
+            on_large_stack(work)
+        } else {
+            Ok(work())
+        }
+    }
+
+    /// Runs many decisions on one large stack if they need it. Where the system gives
+    /// none, each decision asks for its own, and is refused if it gets none either.
+    pub(crate) fn surveying<T: Send>(&self, work: impl Fn() -> T + Send + Sync) -> T {
+        self.evaluating(&work).unwrap_or_else(|_none| work())
     }
 
     /// Names the policy set.
@@ -103,6 +143,19 @@ impl Engine {
     #[must_use]
     pub fn warnings(&self) -> &[Fault] {
         &self.0.warnings
+    }
+
+    /// What is valid and cannot be meant: conditions that can never hold, or always do.
+    /// Whoever proposes a policy set is refused it; one that is active goes on deciding.
+    #[must_use]
+    pub fn mistakes(&self) -> &[Fault] {
+        &self.0.mistakes
+    }
+
+    /// Policies that name another trust domain than the one that is decided for.
+    #[must_use]
+    pub fn foreign(&self, own: &TrustDomain) -> Vec<Fault> {
+        mistakes::foreign(&self.0.rules, own)
     }
 
     /// All policies, the built-in guardrails included, in order of ids.

@@ -7,15 +7,19 @@
 //! refusal names the condition that was missing.
 
 mod builtin;
+mod condition;
 mod decide;
 mod difference;
 mod engine;
 mod facts;
+mod mistakes;
 mod nearest;
+mod reach;
 mod review;
 mod rule;
 mod rules;
 mod schema;
+mod shape;
 mod slices;
 mod survey;
 #[cfg(test)]
@@ -27,6 +31,7 @@ mod window;
 
 pub use difference::{Access, Change, Difference, difference};
 pub use engine::Engine;
+pub use reach::Way;
 pub use rule::{Effect, Layer, Rule};
 pub use survey::{Answer, Survey};
 pub use trial::{Trial, TrialReport};

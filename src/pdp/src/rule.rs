@@ -2,10 +2,13 @@
 //! can apply to.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use cedar_policy::{EntityUid, Policy};
 use policy::{Obligations, PermissionName, PolicyRef};
 use serde::{Deserialize, Serialize};
+
+use crate::condition::{Condition, conditions};
 
 /// Whether a policy permits or forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub struct Rule {
     /// Whether its answer can change by time alone.
     pub(crate) timed: bool,
     pub(crate) policy: Policy,
+    /// Made when they are first asked for.
+    pub(crate) conditions: OnceLock<Vec<Condition>>,
 }
 
 /// The permissions a policy's scope reaches.
@@ -73,6 +78,11 @@ pub(crate) enum Whose {
 }
 
 impl Rule {
+    /// Its conditions, one by one.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        self.conditions.get_or_init(|| conditions(&self.policy))
+    }
+
     /// Its `@id`.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr as _;
+use std::sync::OnceLock;
 
 use cedar_policy::{
     ActionConstraint, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
@@ -11,12 +12,14 @@ use identity::{SpiffeId, TrustDomain};
 use miette::Diagnostic;
 use policy::limits::{TEXT_BYTES_MAX, TTL_MAX};
 use policy::{
-    Catalogue, Fault, Obligations, PermissionName, PolicyRef, Rate, SourceFile, parse_duration,
+    Catalogue, Fault, Obligations, PermissionName, PolicyRef, Rate, Risk, SourceFile, nearest_name,
+    parse_duration,
 };
 
 use crate::builtin;
 use crate::rule::{Covers, Effect, Layer, Rule, Whose};
 use crate::schema::{risk_group, service_group};
+use crate::shape;
 
 pub(crate) const KNOWN: &str = "@id, @owner, @rationale, @ticket, @max_ttl and @rate";
 
@@ -26,6 +29,8 @@ pub(crate) struct Reader<'a> {
     groups: HashMap<String, BTreeSet<PermissionName>>,
     pub(crate) rules: BTreeMap<String, Rule>,
     pub(crate) faults: Vec<Fault>,
+    /// The levels of the deepest policy.
+    pub(crate) deepest: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -47,11 +52,16 @@ impl<'a> Reader<'a> {
             groups,
             rules: BTreeMap::new(),
             faults: Vec::new(),
+            deepest: 0,
         }
     }
 
-    /// Takes every policy of a file.
+    /// Takes every policy of a file. What nests too deep never reaches Cedar.
     pub(crate) fn read(&mut self, file: &SourceFile, layer: Layer) {
+        match shape::measure(&file.name, &file.text) {
+            Ok(shape) => self.deepest = self.deepest.max(shape.depth),
+            Err(fault) => return self.faults.push(fault),
+        }
         let set = match PolicySet::from_str(&file.text) {
             Ok(set) => set,
             Err(errors) => {
@@ -143,6 +153,7 @@ impl One<'_> {
             );
         }
         self.literals(policy, &about.id, catalogue);
+        self.actions(policy, &about.id, (catalogue, groups));
         let covers = self.covers(policy, &about.id, catalogue, groups);
         let text = policy.to_cedar().unwrap_or_default();
         let rule = Rule {
@@ -155,6 +166,7 @@ impl One<'_> {
             principal: whose(policy),
             timed: text.contains("now") || text.contains("weekday"),
             policy: policy.new_id(PolicyId::new(&about.id)),
+            conditions: OnceLock::new(),
             about,
         };
         (self.faults.len() == before).then_some(rule)
@@ -250,6 +262,38 @@ impl One<'_> {
             );
         }
         true
+    }
+
+    /// Actions that no service declares, each with the one that is most like it.
+    fn actions(
+        &mut self,
+        policy: &Policy,
+        id: &str,
+        (catalogue, groups): (&Catalogue, &HashMap<String, BTreeSet<PermissionName>>),
+    ) {
+        let known = || {
+            let services = catalogue.services();
+            let permissions = services.flat_map(|service| service.permissions.keys());
+            let permissions = permissions.map(PermissionName::as_str);
+            permissions.chain(groups.keys().map(String::as_str))
+        };
+        for literal in policy.entity_literals() {
+            let name = literal.id().unescaped();
+            let is_action = literal.type_name().to_string() == "Action";
+            // Declared, though nothing may be of that risk.
+            let risk = [Risk::Low, Risk::Medium, Risk::High];
+            let is_risk = risk.iter().any(|risk| risk_group(*risk) == name);
+            let is_known = catalogue.permission(name).is_some() || groups.contains_key(name);
+            if !is_action || is_known || is_risk {
+                continue;
+            }
+            let next = nearest_name(name, known()).map_or_else(
+                || "name a permission of the catalogue, or a group such as service=payments".into(),
+                |near| format!("did you mean Action::{near:?}?"),
+            );
+            let what = format!("{id} names {literal}, which no service of the catalogue declares");
+            self.say(what, next);
+        }
     }
 
     /// Names in policies that nothing will ever have are mistakes.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::engine::Engine;
+use crate::reach::Way;
 
 /// What a workload would get for one permission.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Survey {
     pub audience: Audience,
     /// The answer, with its reasons.
     pub answer: Answer,
+    /// Of a refusal: what would permit it under other circumstances. None is never.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub possible: Vec<Way>,
 }
 
 /// Granted or refused, with the reasons.
@@ -45,7 +49,8 @@ impl Answer {
 impl Engine {
     /// What each candidate would get if it asked for a permission under these
     /// circumstances, with the service's first profile, the default lifetime and
-    /// whatever `authorization_details` the permission needs. `None`: no such
+    /// whatever `authorization_details` the permission needs; and if it would be
+    /// refused, by what it could be had under other circumstances. `None`: no such
     /// permission, or not of that audience.
     #[must_use]
     pub fn who_can(
@@ -59,8 +64,8 @@ impl Engine {
         if service.audience.as_str() != audience {
             return None;
         }
-        let one = |who| self.suppose(service, permission, who, context);
-        Some(candidates.iter().map(one).collect())
+        let one = |who| self.survey(service, permission, who, context);
+        Some(self.surveying(|| candidates.iter().map(one).collect()))
     }
 
     /// What a workload would get for every permission of the catalogue.
@@ -72,8 +77,24 @@ impl Engine {
                 .values()
                 .map(move |permission| (service, permission))
         });
-        all.map(|(service, permission)| self.suppose(service, permission, principal, context))
-            .collect()
+        let all: Vec<_> = all.collect();
+        let one = |(service, permission)| self.survey(service, permission, principal, context);
+        self.surveying(|| all.iter().copied().map(one).collect())
+    }
+
+    fn survey(
+        &self,
+        service: &Service,
+        permission: &Permission,
+        principal: &Principal,
+        context: &RequestContext,
+    ) -> Survey {
+        let mut survey = self.suppose(service, permission, principal, context);
+        if !survey.answer.is_granted() {
+            let reach = self.reach(service, permission, principal, context);
+            survey.possible = reach.permits;
+        }
+        survey
     }
 
     pub(crate) fn suppose(
@@ -87,6 +108,7 @@ impl Engine {
             spiffe_id: principal.spiffe_id.as_str().to_owned(),
             audience: service.audience.clone(),
             answer: self.answer(service, permission, principal, context),
+            possible: Vec::new(),
         }
     }
 
@@ -106,8 +128,7 @@ impl Engine {
                 nearest: Vec::new(),
             })
         };
-        let audiences = principal.limits.audiences.as_ref();
-        if audiences.is_some_and(|list| !list.iter().any(|a| a == service.audience.as_str())) {
+        if !principal.limits.allow(service.audience.as_str()) {
             let reason = "the registration entry does not allow this audience";
             return refused(RefusalCode::InvalidTarget, reason.into());
         }

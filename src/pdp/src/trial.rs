@@ -8,7 +8,7 @@ use std::str::FromStr as _;
 use cedar_policy::{Context, Entities, Entity, EntityUid, Request};
 use identity::{SpiffeId, Timestamp};
 use policy::limits::HIGH_RISK_TTL_MAX;
-use policy::{Fault, Permission, Profile, Service, SourceFile, rfc3339, weekday};
+use policy::{Fault, Permission, Profile, Service, SourceFile, on_large_stack, rfc3339, weekday};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -85,6 +85,16 @@ impl Engine {
     /// Runs the policy set's own tests.
     #[must_use]
     pub fn run_tests(&self) -> TrialReport {
+        on_large_stack(|| self.run_all_tests()).unwrap_or_else(|error| {
+            let what = format!("the tests cannot be run now: {error}");
+            TrialReport {
+                faults: vec![Fault::error("tests", None, what)],
+                ..TrialReport::default()
+            }
+        })
+    }
+
+    fn run_all_tests(&self) -> TrialReport {
         let mut report = TrialReport::default();
         let mut decided = BTreeSet::new();
         for file in &self.0.tests {

@@ -88,15 +88,14 @@ fn target<'a>(
     let shown: String = request.audience.chars().take(80).collect();
     let Some(service) = catalogue.service(&request.audience) else {
         let known = catalogue.services().map(|s| s.audience.as_str());
-        let advice = nearest(&request.audience, known).map_or_else(
+        let advice = nearest_name(&request.audience, known).map_or_else(
             || "ask the service's owner for its catalogue entry".into(),
             |name| format!("did you mean {name}?"),
         );
         let reason = format!("no service of the catalogue has the audience {shown:?}; {advice}");
         return refuse(RefusalCode::InvalidTarget, reason);
     };
-    let allowed = principal.limits.audiences.as_ref();
-    if allowed.is_some_and(|list| !list.iter().any(|a| a == service.audience.as_str())) {
+    if !principal.limits.allow(service.audience.as_str()) {
         let reason = format!(
             "the registration entry {} does not allow the audience {shown:?}; its audiences are limited",
             principal.entry_id.as_str()
@@ -204,7 +203,7 @@ fn offered(service: &Service) -> String {
 fn unknown_permission(text: &str, service: &Service, advised: bool) -> Refused {
     let shown: String = text.chars().take(80).collect();
     let known = service.permissions.keys().map(PermissionName::as_str);
-    let near = advised.then(|| nearest(text, known)).flatten();
+    let near = advised.then(|| nearest_name(text, known)).flatten();
     let advice = match near {
         Some(name) => format!("did you mean {name}?"),
         None => format!("it declares {}", offered(service)),
@@ -323,7 +322,8 @@ fn lifetime(
 }
 
 /// The known name most like a mistyped one, if any is alike.
-fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+#[must_use]
+pub fn nearest_name<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let text: String = text.chars().take(128).collect();
     let most = 2.max(text.len() / 5);
     // Each letter too many or too few is one change, so others need not be compared.

@@ -23,6 +23,10 @@ pub struct Decision {
         skip_serializing_if = "Option::is_none"
     )]
     pub window_end: Option<Timestamp>,
+    /// Whether something that is granted would not be without break-glass: then the
+    /// token ends with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub under_break_glass: bool,
     /// What callers and owners should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,

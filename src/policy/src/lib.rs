@@ -16,15 +16,17 @@ mod expiry;
 mod fault;
 pub mod limits;
 mod names;
+mod nesting;
 mod principal;
 mod record;
 mod refusal;
 mod request;
 mod source;
+mod stack;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{Wanted, WantedPermission, admit};
+pub use admit::{Wanted, WantedPermission, admit, nearest_name};
 pub use catalogue::{Catalogue, Details, Permission, Profile, Relaxed, Risk, Service};
 pub use date::{day, rfc3339, rfc3339_text, weekday};
 pub use decision::{
@@ -35,8 +37,10 @@ pub use duration::{duration_text, parse_duration};
 pub use expiry::{Caps, Limit};
 pub use fault::{Fault, Severity};
 pub use names::{Audience, NameError, PermissionName};
+pub use nesting::json_nesting;
 pub use principal::{Binding, BreakGlass, EntryLimits, NodeFacts, Principal, RequestContext};
 pub use record::{DecisionRecord, RecordedContext};
 pub use refusal::{Refusal, RefusalCode};
 pub use request::TokenRequest;
 pub use source::{SourceFile, Sources};
+pub use stack::on_large_stack;

@@ -41,3 +41,20 @@ pub const BREAK_GLASS_TTL_MAX: u32 = 900;
 pub const NEAREST_MAX: usize = 3;
 /// The longest condition told in a near miss, bytes.
 pub const CONDITION_BYTES_MAX: usize = 512;
+/// The most policies of one policy set, guardrails included.
+pub const POLICIES_MAX: usize = 20_000;
+/// The most brackets and `if`s around one place of a policy.
+pub const POLICY_NESTING_MAX: usize = 32;
+/// The most levels of a policy's tree: operators, attribute accesses, calls and
+/// brackets that contain one another.
+pub const POLICY_DEPTH_MAX: usize = 384;
+/// The most objects and arrays inside one another in JSON and YAML: tests,
+/// `authorization_details` and their schemas.
+pub const JSON_NESTING_MAX: usize = 32;
+/// The most keywords in one JSON Schema that apply a further schema to the same value
+/// (`$ref`, `allOf`, `if`, …).
+pub const SCHEMA_REFERENCES_MAX: usize = 256;
+/// The stack on which policy sets are read, validated and tested, bytes. What the
+/// limits above let through needs less than a sixteenth of it: see
+/// docs/adr/0110-depth-of-policies.md.
+pub const STACK_BYTES: usize = 64 << 20;

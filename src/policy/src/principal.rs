@@ -34,6 +34,15 @@ pub struct EntryLimits {
     pub max_ttl: Option<Seconds>,
 }
 
+impl EntryLimits {
+    /// Whether tokens may be for an audience.
+    #[must_use]
+    pub fn allow(&self, audience: &str) -> bool {
+        let list = self.audiences.as_ref();
+        list.is_none_or(|list| list.iter().any(|one| one == audience))
+    }
+}
+
 /// What node attestation found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeFacts {

@@ -47,6 +47,10 @@ pub struct DecisionRecord {
     pub catalogue: Digest,
     /// The circumstances.
     pub context: RecordedContext,
+    /// Whether something was granted that would not be without break-glass, whose
+    /// ticket and approver the circumstances name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub under_break_glass: bool,
     /// What the determining policies attach.
     pub obligations: Obligations,
     /// What callers and owners should know.
@@ -120,6 +124,7 @@ impl DecisionRecord {
         record.granted.clone_from(&decision.granted);
         record.refused.clone_from(&decision.refused);
         record.obligations = decision.obligations;
+        record.under_break_glass = decision.under_break_glass;
         record.warnings.clone_from(&decision.warnings);
         record.context.pop = wanted.pop;
         record.context.ttl = Some(wanted.ttl.0);
@@ -194,6 +199,7 @@ impl DecisionRecord {
                 mints_5m: context.mints_5m,
                 break_glass: context.break_glass.clone(),
             },
+            under_break_glass: false,
             obligations: Obligations::default(),
             warnings: Vec::new(),
             jti: None,

@@ -132,11 +132,13 @@ fn too_much_is_refused_before_anything_is_looked_up() {
 fn a_token_ends_at_the_least_of_what_everybody_allows() {
     let caps = Caps {
         asked: Seconds(300),
+        named: true,
         policy: Some(Seconds(200)),
         audience: Seconds(900),
         entry: None,
         svid: Some(NOW.plus(Seconds(250))),
         window: None,
+        break_glass: None,
     };
     assert_eq!(caps.expiry(NOW), (NOW.plus(Seconds(200)), Limit::Policy));
     let window = Caps {
@@ -154,6 +156,40 @@ fn a_token_ends_at_the_least_of_what_everybody_allows() {
         ..caps
     };
     assert_eq!(entry.expiry(NOW).1, Limit::Entry);
+    let emergency = Caps {
+        break_glass: Some(NOW.plus(Seconds(3))),
+        ..caps
+    };
+    let ends = (NOW.plus(Seconds(3)), Limit::BreakGlass);
+    assert_eq!(emergency.expiry(NOW), ends);
+}
+
+#[test]
+fn u12_asked_is_told_of_what_was_asked_for_alone() {
+    let caps = Caps {
+        asked: Seconds(300),
+        named: false,
+        policy: None,
+        audience: Seconds(900),
+        entry: None,
+        svid: None,
+        window: None,
+        break_glass: None,
+    };
+    assert_eq!(caps.expiry(NOW), (NOW.plus(Seconds(300)), Limit::Default));
+    let named = Caps {
+        named: true,
+        ..caps
+    };
+    assert_eq!(named.expiry(NOW).1, Limit::Asked);
+    // What says the same as the default is the better reason.
+    let entry = Caps {
+        entry: Some(Seconds(300)),
+        ..caps
+    };
+    assert_eq!(entry.expiry(NOW).1, Limit::Entry);
+    let text = serde_json::to_string(&[Limit::Default, Limit::BreakGlass]);
+    assert_eq!(text.unwrap(), "[\"default\",\"break_glass\"]");
 }
 
 #[test]
@@ -200,6 +236,7 @@ fn a_record_reads_back_as_it_was_written() {
             max_ttl: Some(Seconds(60)),
             rate: Rate::parse("60/1m"),
         },
+        under_break_glass: false,
         window_end: Some(NOW),
         warnings: vec![],
         policy_set: Digest::of(b"set"),

@@ -30,8 +30,14 @@ pub struct BreakGlassRecord {
     pub ticket: String,
     /// Who asked.
     pub requester: String,
+    /// The node whose agent gave the requester's SVID; none for a user on the admin
+    /// socket.
+    pub requester_node: Option<String>,
     /// Who approved.
     pub approver: Option<String>,
+    /// The node whose agent gave the approver's SVID; none for a user on the admin
+    /// socket.
+    pub approver_node: Option<String>,
     /// How long it lasts from the approval.
     pub lasts: Seconds,
     /// When it was asked for.
@@ -68,6 +74,10 @@ struct GlassBody {
     opened_at: i64,
     #[prost(int64, tag = "8")]
     ends_at: i64,
+    #[prost(string, optional, tag = "9")]
+    requester_node: Option<String>,
+    #[prost(string, optional, tag = "10")]
+    approver_node: Option<String>,
 }
 
 /// Encodes an entry's limits.
@@ -107,6 +117,8 @@ pub fn encode_break_glass(glass: &BreakGlassRecord) -> Result<Vec<u8>, RecordErr
         ticket: glass.ticket.clone(),
         requester: glass.requester.clone(),
         approver: glass.approver.clone(),
+        requester_node: glass.requester_node.clone(),
+        approver_node: glass.approver_node.clone(),
         lasts: glass.lasts.0,
         opened_at: glass.opened_at.0,
         ends_at: glass.ends_at.0,
@@ -126,6 +138,8 @@ pub fn decode_break_glass(bytes: &[u8]) -> Result<BreakGlassRecord, RecordError>
         ticket: body.ticket,
         requester: body.requester,
         approver: body.approver,
+        requester_node: body.requester_node,
+        approver_node: body.approver_node,
         lasts: Seconds(body.lasts),
         opened_at: Timestamp(body.opened_at),
         ends_at: Timestamp(body.ends_at),
@@ -150,7 +164,9 @@ mod tests {
             spiffe_id: SpiffeId::parse("spiffe://example.org/a").unwrap(),
             ticket: "INC-7".into(),
             requester: "uid:1".into(),
+            requester_node: None,
             approver: Some("spiffe://example.org/admin".into()),
+            approver_node: Some("spiffe://example.org/spire/agent/n1".into()),
             lasts: Seconds(900),
             opened_at: Timestamp(5),
             ends_at: Timestamp(905),

@@ -215,6 +215,10 @@ pub const MAX_CHUNKS_FORGOTTEN: usize = 5_000;
 pub const MAX_CANDIDATES: usize = 2_000;
 /// The most changes of access that a plan lists.
 pub const MAX_PLAN_CHANGES: usize = 1_000;
+/// The most entries of which it is remembered what workload attestation found last.
+pub const MAX_ATTESTED: usize = 10_000;
+/// The longest such finding that is remembered, in bytes.
+pub const MAX_ATTESTED_BYTES: usize = 4_096;
 /// Requests for tokens of one entry in one second, and of one agent for entries that
 /// are not its own; more are turned away undecided, and the first of them in each
 /// second leaves a record.

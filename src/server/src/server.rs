@@ -129,12 +129,12 @@ impl Server {
             shares: issue::Shares::new(&budgets),
             far: issue::FarAway::new(settings.signing_timeout, limits::FAR_SIGNATURES),
         });
-        let tokens = scoped(&issuer, &settings, stopping.clone()).await;
-        let attestation = attestation(&issuer, &settings)?;
         let revocations = Revocations::new(
             (&state, &audit, &authorities, &clock),
             settings.signing_timeout,
         );
+        let tokens = scoped(&issuer, &revocations, &settings, stopping.clone()).await;
+        let attestation = attestation(&issuer, &settings)?;
         let server = Self {
             started_at: clock.now(),
             identity: LiveIdentity::empty(),
@@ -234,7 +234,12 @@ fn attestation(issuer: &Issuer, settings: &Settings) -> Result<Attestation, Fail
 }
 
 /// Scoped tokens on what the issuer stands on, with the active policy set loaded.
-async fn scoped(issuer: &Issuer, settings: &Settings, stopping: watch::Receiver<bool>) -> Tokens {
+async fn scoped(
+    issuer: &Issuer,
+    revocations: &Revocations,
+    settings: &Settings,
+    stopping: watch::Receiver<bool>,
+) -> Tokens {
     let issuing = issuer.parts();
     let tokens = Tokens::new(tokens::Parts {
         state: issuing.state.clone(),
@@ -244,6 +249,7 @@ async fn scoped(issuer: &Issuer, settings: &Settings, stopping: watch::Receiver<
         entropy: issuing.entropy.clone(),
         meters: issuing.meters.clone(),
         far: issuing.far.clone(),
+        revocations: revocations.clone(),
         longest: settings.max_jwt_ttl.max(settings.jwt_ttl),
         issuer: settings.issuer(),
     });

@@ -141,9 +141,9 @@ pub fn verify_jwt_svid(
 pub(crate) struct Parts<'a> {
     pub(crate) header: &'a str,
     pub(crate) claims: &'a str,
-    signature: &'a str,
+    pub(crate) signature: &'a str,
     /// Header, dot and claims: what is signed.
-    signed: &'a str,
+    pub(crate) signed: &'a str,
 }
 
 impl<'a> Parts<'a> {

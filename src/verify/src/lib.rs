@@ -86,8 +86,8 @@ pub use bundle_source::BundleSource;
 pub use jws::verify_jws;
 pub use jwt::{JwtFault, MAX_TOKEN_BYTES, VerifiedJwt, verify_jwt_svid};
 pub use possession::{
-    Confirmation, MAX_PROOF_AGE, PROOFS_KEPT_MAX, PossessionFault, Presenter, Proof, ProofFault,
-    ProofId, ProofsSeen, Replayed,
+    Confirmation, MAX_PROOF_AGE, PROOF_ALGORITHMS, PROOFS_KEPT_MAX, PossessionFault, Presenter,
+    Proof, ProofFault, ProofId, ProofsSeen, Replayed,
 };
 pub use revocations::{
     MAX_LIST_BYTES, MAX_LIST_ENTRIES, RevocationCheck, RevocationListFault, RevocationSource,

@@ -102,6 +102,9 @@ pub struct AccessChange {
     /// The policies that decide so.
     #[prost(string, repeated, tag = "5")]
     pub policies: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Under which conditions, in words; empty is as things stand.
+    #[prost(string, repeated, tag = "6")]
+    pub conditions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What was activated.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -45,6 +45,12 @@ pub struct GetResponse {
     /// Sequence number of the newest journal record.
     #[prost(uint64, tag = "13")]
     pub journal_seq: u64,
+    /// The longest life of an X.509-SVID, whatever an entry says, in seconds.
+    #[prost(uint32, tag = "14")]
+    pub max_x509_svid_ttl: u32,
+    /// The longest life of a JWT-SVID, whatever an entry says, in seconds.
+    #[prost(uint32, tag = "15")]
+    pub max_jwt_svid_ttl: u32,
 }
 /// One signing key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -88,7 +88,8 @@ pub struct MintResponse {
     /// When it is time for another, Unix seconds.
     #[prost(int64, tag = "10")]
     pub renew_at: i64,
-    /// What made it end then: asked, policy, audience, entry, svid or window.
+    /// What made it end then: asked, default, policy, audience, entry, svid, window or
+    /// break_glass.
     #[prost(string, tag = "11")]
     pub limited_by: ::prost::alloc::string::String,
     /// What callers should know, such as a deprecation.
@@ -235,6 +236,9 @@ pub struct WhoCanResponse {
     /// What was assumed of what only a request brings, for people.
     #[prost(string, repeated, tag = "4")]
     pub assumptions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Those that cannot have it as things stand, but could under other circumstances.
+    #[prost(message, repeated, tag = "5")]
+    pub possible: ::prost::alloc::vec::Vec<Holder>,
 }
 /// A workload that can have a permission.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -248,6 +252,9 @@ pub struct Holder {
     /// The policies that permit it.
     #[prost(message, repeated, tag = "3")]
     pub policies: ::prost::alloc::vec::Vec<PolicyRef>,
+    /// Under which conditions, in words; empty is as things stand.
+    #[prost(string, repeated, tag = "4")]
+    pub conditions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Names a workload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -268,6 +275,9 @@ pub struct WhatCanResponse {
     /// What was assumed of what only a request brings, for people.
     #[prost(string, repeated, tag = "3")]
     pub assumptions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What it cannot have as things stand, but could under other circumstances.
+    #[prost(message, repeated, tag = "4")]
+    pub possible: ::prost::alloc::vec::Vec<Holding>,
 }
 /// A permission that a workload can have.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -284,6 +294,9 @@ pub struct Holding {
     /// The policies that permit it.
     #[prost(message, repeated, tag = "4")]
     pub policies: ::prost::alloc::vec::Vec<PolicyRef>,
+    /// Under which conditions, in words; empty is as things stand.
+    #[prost(string, repeated, tag = "5")]
+    pub conditions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod tokens_client {

@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::output::{Output, text};
 use crate::wire::token_v1::explain_client::ExplainClient;
 use crate::wire::token_v1::{
-    ExplainDecisionRequest, ExplainTokenRequest, ExplainedDecision, PolicyRef, WhatCanRequest,
-    WhoCanRequest,
+    ExplainDecisionRequest, ExplainTokenRequest, ExplainedDecision, Holder, Holding, PolicyRef,
+    WhatCanRequest, WhoCanRequest,
 };
 
 /// The decision behind a token.
@@ -80,6 +80,15 @@ fn show(found: &ExplainedDecision, out: &mut Output) -> Result<(), Failure> {
     }
     for warning in list(&record, "warnings") {
         out.line(format!("warning: {}", text(warning, "text")))?;
+    }
+    if let Some(glass) = record.pointer("/context/break_glass") {
+        let (ticket, approver) = (text(glass, "ticket"), text(glass, "approver"));
+        let how = if record.get("under_break_glass") == Some(&Value::Bool(true)) {
+            "granted because of break-glass"
+        } else {
+            "break-glass was in force"
+        };
+        out.line(format!("{how}: ticket {ticket}, approved by {approver}"))?;
     }
     if record.get("jti").is_some() {
         let (jti, exp) = (text(&record, "jti"), text(&record, "exp"));
@@ -151,27 +160,31 @@ pub(super) async fn who_can(
         audience,
     };
     let answer = client.who_can(request).await?.into_inner();
-    let rows = answer.holders.iter().map(|holder| {
+    let row = |holder: &Holder| {
         json!({
             "spiffe_id": holder.spiffe_id,
             "entry_id": holder.entry_id,
             "policies": ids(&holder.policies),
+            "conditions": holder.conditions,
         })
-    });
-    let rows: Vec<Value> = rows.collect();
+    };
     let columns = [
         ("WORKLOAD", "spiffe_id"),
         ("ENTRY", "entry_id"),
         ("BY", "policies"),
     ];
-    let none = format!("none of {} registered workloads can", answer.examined);
-    reach(
-        "holders",
-        rows,
-        &columns,
-        (&answer.policy_set, &answer.assumptions, &none),
-        out,
-    )
+    let reached = Reached {
+        name: "holders",
+        now: answer.holders.iter().map(row).collect(),
+        possible: answer.possible.iter().map(row).collect(),
+        none: format!(
+            "none of {} registered workloads can as things stand",
+            answer.examined
+        ),
+        policy_set: &answer.policy_set,
+        assumptions: &answer.assumptions,
+    };
+    reached.show(&columns, out)
 }
 
 /// What a registered workload can have.
@@ -188,45 +201,75 @@ pub(super) async fn what_can(
         .what_can(WhatCanRequest { spiffe_id })
         .await?
         .into_inner();
-    let rows = answer.holdings.iter().map(|holding| {
+    let row = |holding: &Holding| {
         json!({
             "audience": holding.audience,
             "permission": holding.permission,
             "entry_id": holding.entry_id,
             "policies": ids(&holding.policies),
+            "conditions": holding.conditions,
         })
-    });
-    let rows: Vec<Value> = rows.collect();
+    };
     let columns = [
         ("AUDIENCE", "audience"),
         ("PERMISSION", "permission"),
         ("ENTRY", "entry_id"),
         ("BY", "policies"),
     ];
-    let none = "it can have no permission";
-    reach(
-        "holdings",
-        rows,
-        &columns,
-        (&answer.policy_set, &answer.assumptions, none),
-        out,
-    )
+    let reached = Reached {
+        name: "holdings",
+        now: answer.holdings.iter().map(row).collect(),
+        possible: answer.possible.iter().map(row).collect(),
+        none: "it can have no permission as things stand".to_owned(),
+        policy_set: &answer.policy_set,
+        assumptions: &answer.assumptions,
+    };
+    reached.show(&columns, out)
 }
 
-fn reach(
-    name: &str,
-    rows: Vec<Value>,
-    columns: &[(&str, &str)],
-    (policy_set, assumptions, none): (&str, &[String], &str),
-    out: &mut Output,
-) -> Result<(), Failure> {
-    if out.is_json() {
-        let answer = json!({ name: rows, "policy_set": policy_set, "assumptions": assumptions });
-        return Ok(out.document(&answer)?);
+/// Three answers: what can be now, what could be under conditions, and, of everything
+/// else, that it cannot.
+struct Reached<'a> {
+    /// What scripts find the first answer under.
+    name: &'static str,
+    now: Vec<Value>,
+    possible: Vec<Value>,
+    none: String,
+    policy_set: &'a str,
+    assumptions: &'a [String],
+}
+
+impl Reached<'_> {
+    fn show(&self, columns: &[(&str, &str)], out: &mut Output) -> Result<(), Failure> {
+        if out.is_json() {
+            let answer = json!({
+                self.name: self.now,
+                "possible": self.possible,
+                "policy_set": self.policy_set,
+                "assumptions": self.assumptions,
+            });
+            return Ok(out.document(&answer)?);
+        }
+        out.rows(&self.now, columns, &self.none)?;
+        if self.possible.is_empty() {
+            out.line("no other circumstances would change that")?;
+        } else {
+            out.line("under other circumstances:")?;
+        }
+        for row in &self.possible {
+            let (what, _by) = columns.split_at(columns.len().saturating_sub(1));
+            let what: Vec<String> = what
+                .iter()
+                .map(|(_, key)| text(row, key).to_owned())
+                .collect();
+            out.line(format!("  {}", what.join("  ")))?;
+            for condition in list(row, "conditions").filter_map(Value::as_str) {
+                out.line(format!("    by {condition}"))?;
+            }
+        }
+        for assumed in self.assumptions {
+            out.line(format!("assumed: {assumed}"))?;
+        }
+        Ok(out.line(format!("policy set {}", self.policy_set))?)
     }
-    out.rows(&rows, columns, none)?;
-    for assumed in assumptions {
-        out.line(format!("assumed: {assumed}"))?;
-    }
-    Ok(out.line(format!("policy set {policy_set}"))?)
 }

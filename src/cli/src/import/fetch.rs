@@ -6,6 +6,8 @@ use tonic::transport::Channel;
 use crate::failure::Failure;
 use crate::wire::bundle_v1::bundle_client::BundleClient;
 use crate::wire::entry_v1::entry_client::EntryClient;
+use crate::wire::info_v1::GetRequest;
+use crate::wire::info_v1::info_client::InfoClient;
 use crate::wire::{bundle_v1, entry_v1, types};
 
 /// Records asked for in one call; the server may send fewer.
@@ -18,6 +20,16 @@ pub(super) struct State {
     pub(super) bundles: Vec<types::Bundle>,
     /// Entries, in the order in which they were created.
     pub(super) entries: Vec<types::Entry>,
+    /// The longest lives of X.509-SVIDs and JWT-SVIDs, whatever an entry says, in
+    /// seconds; 0 is not known.
+    pub(super) longest: (u32, u32),
+}
+
+/// The longest lives of what this server issues.
+pub(super) async fn longest(channel: Channel) -> Result<(u32, u32), Failure> {
+    let info = InfoClient::new(channel).get(GetRequest {}).await?;
+    let info = info.into_inner();
+    Ok((info.max_x509_svid_ttl, info.max_jwt_svid_ttl))
 }
 
 /// Reads everything.
@@ -34,6 +46,7 @@ pub(super) async fn state(channel: Channel) -> Result<State, Failure> {
         trust_domain: own.trust_domain,
         bundles: federated(bundles).await?,
         entries,
+        longest: (0, 0),
     })
 }
 

@@ -45,7 +45,8 @@ pub(crate) async fn run(command: ImportCommand, out: &mut Output) -> Result<(), 
     })?;
     let there = fetch::state(there).await?;
     let channel = connect(&admin).await?;
-    let here = fetch::state(channel.clone()).await?;
+    let mut here = fetch::state(channel.clone()).await?;
+    here.longest = fetch::longest(channel.clone()).await?;
     if there.trust_domain != here.trust_domain {
         return Err(Failure::refused(format!(
             "the SPIRE server is of trust domain {}, this one of {}",

@@ -53,6 +53,7 @@ struct Here {
     bundles: HashSet<String>,
     by_id: HashSet<String>,
     by_registration: HashMap<Registration, types::Entry>,
+    longest: (u32, u32),
 }
 
 impl Plan {
@@ -104,6 +105,7 @@ impl Here {
                 .collect(),
             by_id: state.entries.iter().map(|entry| entry.id.clone()).collect(),
             by_registration: HashMap::new(),
+            longest: state.longest,
         };
         for wire in &state.entries {
             if let Ok(entry) = known.check(wire) {
@@ -155,7 +157,26 @@ impl Here {
             let why = "another entry here has this id; delete or rename one of them";
             return (Action::Refuse, why.to_owned());
         }
-        (Action::Create, self.note(&entry))
+        let notes = [self.note(&entry), self.shortened(wire)];
+        let notes: Vec<String> = notes.into_iter().filter(|note| !note.is_empty()).collect();
+        (Action::Create, notes.join("; "))
+    }
+
+    /// What lives shorter here than the entry says.
+    fn shortened(&self, wire: &types::Entry) -> String {
+        let (x509, jwt) = self.longest;
+        let kinds = [
+            ("X.509-SVIDs", wire.x509_svid_ttl, x509, "svid.max_x509_ttl"),
+            ("JWT-SVIDs", wire.jwt_svid_ttl, jwt, "svid.max_jwt_ttl"),
+        ];
+        let shortened = kinds.iter().filter(|(_, asked, longest, _)| {
+            let asked = u32::try_from(*asked).unwrap_or_default();
+            *longest > 0 && asked > *longest
+        });
+        let told = shortened.map(|(what, asked, longest, setting)| {
+            format!("its {what} live {longest} s here, not {asked} s ({setting})")
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// What an administrator should know of an entry that can be created.

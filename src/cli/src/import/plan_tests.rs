@@ -18,6 +18,7 @@ fn state(entries: Vec<types::Entry>) -> State {
         trust_domain: "example.org".into(),
         bundles: Vec::new(),
         entries,
+        longest: (86_400, 3_600),
     }
 }
 
@@ -88,4 +89,16 @@ fn entries_under_a_token_agent_draw_a_note() {
     let (action, why) = verdict(under, vec![]);
     assert_eq!(action, Action::Create);
     assert!(why.contains("another ID here"), "{why}");
+}
+
+#[test]
+fn d4_what_lives_shorter_here_than_the_entry_says_is_told() {
+    let mut long = entry("web", "/web", "/node", "unix:uid:1");
+    (long.x509_svid_ttl, long.jwt_svid_ttl) = (3_600, 7_200);
+    let (action, why) = verdict(long, vec![]);
+    assert_eq!(action, Action::Create);
+    assert_eq!(
+        why,
+        "its JWT-SVIDs live 3600 s here, not 7200 s (svid.max_jwt_ttl)"
+    );
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use pdp::Engine;
-use policy::Fault;
+use policy::{Fault, Sources};
 use serde_json::json;
 
 use super::folder;
@@ -18,7 +18,7 @@ pub(super) fn validate(
     cedar_schema: bool,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    match folder::read(folder)?.and_then(|sources| Engine::load(&sources)) {
+    match folder::read(folder)?.and_then(|sources| load(&sources)) {
         Ok(engine) if cedar_schema => Ok(out.line(engine.schema().trim())?),
         Ok(engine) => valid(&engine, deny_warnings, out),
         Err(faults) => invalid(&faults, out),
@@ -27,9 +27,18 @@ pub(super) fn validate(
 
 /// `bulla policy test`.
 pub(super) fn test(folder: &Path, deny_untested: bool, out: &mut Output) -> Result<(), Failure> {
-    match folder::read(folder)?.and_then(|sources| Engine::load(&sources)) {
+    match folder::read(folder)?.and_then(|sources| load(&sources)) {
         Ok(engine) => tested(&engine, deny_untested, out),
         Err(faults) => invalid(&faults, out),
+    }
+}
+
+/// Loads a set as whoever proposes it must: what cannot be meant is a fault, too.
+fn load(sources: &Sources) -> Result<Engine, Vec<Fault>> {
+    let engine = Engine::load(sources)?;
+    match engine.mistakes() {
+        [] => Ok(engine),
+        mistakes => Err(mistakes.to_vec()),
     }
 }
 

@@ -26,6 +26,7 @@ fn value(plan: &PlanResponse) -> Value {
             "permission": change.permission,
             "change": if change.gained { "gained" } else { "lost" },
             "policies": change.policies,
+            "conditions": change.conditions,
         })
     });
     json!({
@@ -72,7 +73,14 @@ pub(super) fn show(plan: &PlanResponse, out: &mut Output) -> Result<(), Failure>
             policies => format!("  ({policies})"),
         };
         let (id, permission, audience) = (&change.spiffe_id, &change.permission, &change.audience);
-        out.line(format!("{id} {sign} {permission} at {audience}{by}"))?;
+        let under = match change.conditions.len() {
+            0 => "",
+            _ => " under conditions",
+        };
+        out.line(format!("{id} {sign} {permission} at {audience}{under}{by}"))?;
+        for condition in &change.conditions {
+            out.line(format!("    {condition}"))?;
+        }
     }
     let total = usize::try_from(plan.changes_total).unwrap_or(usize::MAX);
     let shown = plan.changes.len().min(SHOWN);

@@ -185,3 +185,95 @@ fn the_digest_names_what_decides_and_not_the_tests() {
     sources.policies[0].text.push_str("// reviewed\n");
     assert_ne!(Engine::load(&sources).unwrap().digest(), digest);
 }
+
+/// Conditions that are valid Cedar and cannot be meant, and what is said about them.
+const NOT_MEANT: &[(&str, &str)] = &[
+    ("when { context.weekday == 8 }", "context.weekday is 1 to 7"),
+    ("when { context.weekday != 0 }", "context.weekday is 1 to 7"),
+    ("when { 8 == context.weekday || context.pop }", "is 1 to 7"),
+    (
+        "unless { [6, 7, 8].contains(context.weekday) }",
+        "is 1 to 7",
+    ),
+    ("when { context.weekday > 7 }", "is 1 to 7"),
+    ("when { 1 <= context.weekday }", "is 1 to 7"),
+    ("when { context.ttl < 0 }", "context.ttl is 1 to"),
+    ("when { context.profile == \"jwt\" }", "jwt-svid or at+jwt"),
+    ("when { context.risk == \"hihg\" }", "low or medium or high"),
+    (
+        "when { context.weekday == 1 && context.weekday == 2 }",
+        "context.weekday is to be 1 and 2 at once",
+    ),
+    (
+        "when { context.weekday == 1 } when { context.weekday == 2 }",
+        "context.weekday is to be 1 and 2 at once",
+    ),
+    (
+        "when { context.pop || (principal.entry == \"a\" && context.pop && principal.entry == \"b\") }",
+        "principal.entry is to be",
+    ),
+];
+
+#[test]
+fn u12_conditions_that_cannot_be_meant_are_told() {
+    let head = format!("{HEAD}permit (principal, action, resource) ");
+    for (condition, expected) in NOT_MEANT {
+        let engine = Engine::load(&small(&format!("{head}{condition};"), "")).unwrap();
+        let said: Vec<String> = engine.mistakes().iter().map(Fault::to_string).collect();
+        assert_eq!(said.len(), 1, "{condition}: {said:?}");
+        assert!(said[0].contains(expected), "{condition}: {said:?}");
+    }
+    for condition in [
+        "when { context.weekday == 1 || context.weekday == 2 }",
+        "when { context.weekday > 5 && context.ttl <= 300 }",
+        "when { context.profile == \"at+jwt\" } unless { context.weekday == 7 }",
+    ] {
+        let engine = Engine::load(&small(&format!("{head}{condition};"), "")).unwrap();
+        assert_eq!(engine.mistakes(), [], "{condition}");
+    }
+    assert_eq!(Engine::load(&example()).unwrap().mistakes(), []);
+}
+
+#[test]
+fn u12_a_mistyped_action_is_named_with_the_nearest() {
+    let said = complaint(
+        &format!("{HEAD}permit (principal, action in [Action::\"shop:raed\"], resource);"),
+        "",
+    );
+    assert!(said.contains("a names Action::\"shop:raed\""), "{said}");
+    assert!(
+        said.contains("did you mean Action::\"shop:read\"?"),
+        "{said}"
+    );
+    let said = complaint(
+        &format!("{HEAD}permit (principal, action in Action::\"service=shpo\", resource);"),
+        "",
+    );
+    assert!(
+        said.contains("did you mean Action::\"service=shop\"?"),
+        "{said}"
+    );
+}
+
+#[test]
+fn u12_another_trust_domain_is_told() {
+    let path = |id: &str, td: &str| {
+        format!(
+            "@id(\"{id}\") @owner(\"t\") @rationale(\"r\") permit (principal in \
+             Path::\"spiffe://{td}/a\", action == Action::\"shop:read\", resource);\n"
+        )
+    };
+    let both = path("p", "example.org") + &path("q", "example.org") + &path("r", "exmaple.org");
+    let engine = Engine::load(&small(&both, "")).unwrap();
+    let own = identity::TrustDomain::parse("example.org").unwrap();
+    let said: Vec<String> = engine.foreign(&own).iter().map(Fault::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("r names Path::\"spiffe://exmaple.org/a\""),
+        "{said:?}"
+    );
+    // Who does not know the trust domain sees which one is odd.
+    let odd = engine.warnings().iter().map(Fault::to_string);
+    let odd: Vec<String> = odd.filter(|w| w.contains("most policies")).collect();
+    assert_eq!(odd.len(), 1, "{odd:?}");
+}

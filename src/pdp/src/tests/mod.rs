@@ -2,8 +2,10 @@
 //! and on small policy sets of their own.
 
 mod decisions;
+mod depth;
 mod example;
 mod loading;
+mod reached;
 mod reference;
 mod sliced;
 mod surveys;

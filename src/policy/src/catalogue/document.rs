@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_saphyr::{Spanned, budget, options};
 
+use crate::limits::JSON_NESTING_MAX;
+
 /// One service: whom tokens are for, and what they may allow.
 #[derive(Deserialize, Debug)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -130,7 +132,7 @@ pub(super) struct EndpointsFile {
 /// Line, if known, and what is wrong.
 pub(super) fn read(text: &str) -> Result<ServiceFile, (Option<u64>, String)> {
     let options = options! {
-        budget: budget! { max_nodes: 200_000, max_events: 400_000, max_depth: 64 },
+        budget: budget! { max_nodes: 200_000, max_events: 400_000, max_depth: JSON_NESTING_MAX + 12 },
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {

@@ -17,7 +17,7 @@ use identity::{Seconds, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{SERVICES_MAX, TTL_DEFAULT};
-use crate::{Audience, Digest, Fault, PermissionName, SourceFile};
+use crate::{Audience, Digest, Fault, PermissionName, SourceFile, on_large_stack};
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use schema::Details;
@@ -177,6 +177,13 @@ impl Catalogue {
     /// files for one audience, a permission declared twice, overlapping
     /// endpoints, a replacement that does not exist, a schema that is none.
     pub fn read(files: &[SourceFile]) -> Result<Self, Vec<Fault>> {
+        on_large_stack(|| Self::read_all(files)).map_err(|error| {
+            let what = format!("it cannot be read now: {error}");
+            vec![Fault::error("catalogue", None, what)]
+        })?
+    }
+
+    fn read_all(files: &[SourceFile]) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
         if files.len() > SERVICES_MAX {
             let what = format!("{} services; at most {SERVICES_MAX}", files.len());

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use boon::{Compiler, Draft, SchemaIndex, Schemas, UrlLoader};
 use serde_json::Value;
 
-use crate::limits::SCHEMA_BYTES_MAX;
+use crate::limits::{JSON_NESTING_MAX, SCHEMA_BYTES_MAX, SCHEMA_REFERENCES_MAX};
+use crate::{json_nesting, on_large_stack};
 
 /// The schema of one type of `authorization_details`.
 #[derive(Clone)]
@@ -15,6 +16,8 @@ pub struct Details {
     schema: Arc<Value>,
     compiled: Arc<Schemas>,
     root: SchemaIndex,
+    /// Keywords that apply a further schema to the same value.
+    references: usize,
 }
 
 impl fmt::Debug for Details {
@@ -25,6 +28,26 @@ impl fmt::Debug for Details {
 
 /// Where the one schema is known under; nothing else can be loaded.
 const HERE: &str = "bulla:schema";
+
+/// Keywords that apply a further schema to the value at hand: each can be one level of
+/// recursion more, for each level of the value.
+const REFERENCES: [&str; 12] = [
+    "$ref",
+    "$dynamicRef",
+    "$recursiveRef",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+];
+
+/// Levels of recursion that fit on any thread's stack.
+const SHALLOW: usize = 128;
 
 /// A schema stands alone: whatever it refers to is inside it.
 struct Nothing;
@@ -50,6 +73,23 @@ impl Details {
         if !schema.is_object() {
             return Err("a schema is a mapping, such as {type: object}".into());
         }
+        let nesting = json_nesting(schema);
+        if nesting > JSON_NESTING_MAX {
+            return Err(format!(
+                "the schema nests {nesting} deep; at most {JSON_NESTING_MAX}"
+            ));
+        }
+        let references = references(schema);
+        if references > SCHEMA_REFERENCES_MAX {
+            return Err(format!(
+                "the schema has {references} of {}; at most {SCHEMA_REFERENCES_MAX}",
+                REFERENCES.join(", ")
+            ));
+        }
+        on_large_stack(|| Self::compiled(schema, references)).map_err(|e| e.to_string())?
+    }
+
+    fn compiled(schema: &Value, references: usize) -> Result<Self, String> {
         let mut schemas = Schemas::new();
         let mut compiler = Compiler::new();
         compiler.set_default_draft(Draft::V2020_12);
@@ -62,6 +102,7 @@ impl Details {
             schema: Arc::new(schema.clone()),
             compiled: Arc::new(schemas),
             root,
+            references,
         })
     }
 
@@ -76,9 +117,39 @@ impl Details {
     /// # Errors
     /// Where it is not what the schema asks for.
     pub fn check(&self, details: &Value) -> Result<(), String> {
-        let checked = self.compiled.validate(details, self.root);
-        checked.map_err(|error| brief(&error.to_string()))
+        let nesting = json_nesting(details);
+        if nesting > JSON_NESTING_MAX {
+            return Err(format!(
+                "it nests {nesting} deep; at most {JSON_NESTING_MAX}"
+            ));
+        }
+        let check = || {
+            let checked = self.compiled.validate(details, self.root);
+            checked.map_err(|error| brief(&error.to_string()))
+        };
+        if (nesting + 1) * (self.references + 1) <= SHALLOW {
+            return check();
+        }
+        on_large_stack(check).map_err(|error| format!("it cannot be checked now: {error}"))?
     }
+}
+
+/// How often a schema applies a further schema to the value at hand.
+fn references(schema: &Value) -> usize {
+    let mut found = 0;
+    let mut waiting = vec![schema];
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Array(items) => waiting.extend(items),
+            Value::Object(members) => {
+                let names = members.keys().map(String::as_str);
+                found += names.filter(|name| REFERENCES.contains(name)).count();
+                waiting.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// The complaint on one line, without our inner name for the schema.

@@ -97,6 +97,8 @@ impl InfoRpc for InfoService {
             started_at: server.started_at.0,
             store: store_name(server.settings.store).to_owned(),
             journal_seq: server.audit.head().seq,
+            max_x509_svid_ttl: server.settings.max_x509_ttl.0,
+            max_jwt_svid_ttl: server.settings.max_jwt_ttl.0,
         }))
     }
 }

@@ -101,6 +101,7 @@ fn plan(plan: &PolicyPlan) -> PlanResponse {
             permission: access.permission.as_str().to_owned(),
             gained,
             policies: access.policies.clone(),
+            conditions: access.conditions.clone(),
         }
     };
     // Losses first: they are never what a long list leaves out.
@@ -276,9 +277,11 @@ impl PolicyRpc for PolicyService {
         request: Request<OpenBreakGlassRequest>,
     ) -> Result<Response<BreakGlass>, Status> {
         let caller = authz::caller(&request)?;
+        let certificate = authz::certificate(&request).ok();
         let wanted = request.into_inner();
         let tokens = &self.server.tokens;
-        let opened = tokens.open_glass(&caller, &wanted.spiffe_id, &wanted.ticket, wanted.seconds);
+        let by = (&caller, certificate);
+        let opened = tokens.open_glass(by, &wanted.spiffe_id, &wanted.ticket, wanted.seconds);
         Ok(Response::new(self.glass(&opened.await?)))
     }
 
@@ -287,8 +290,9 @@ impl PolicyRpc for PolicyService {
         request: Request<ApproveBreakGlassRequest>,
     ) -> Result<Response<BreakGlass>, Status> {
         let caller = authz::caller(&request)?;
+        let by = (&caller, authz::certificate(&request).ok());
         let id = request.into_inner().id;
-        let approved = self.server.tokens.approve_glass(&caller, &id).await?;
+        let approved = self.server.tokens.approve_glass(by, &id).await?;
         Ok(Response::new(self.glass(&approved)))
     }
 

@@ -20,7 +20,7 @@ use crate::authz;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::server::Server;
-use crate::tokens::{ASSUMPTIONS, Ask, Explained, Mint, Question};
+use crate::tokens::{ASSUMPTIONS, Ask, Can, Explained, Mint, Question};
 
 /// The service for agents.
 #[derive(Clone)]
@@ -239,13 +239,15 @@ impl ExplainRpc for ExplainService {
             audience,
         } = request.into_inner();
         let reach = self.server.tokens.who_can(&permission, &audience).await?;
-        let holders = reach.can.iter().map(|can| Holder {
+        let holder = |can: &Can| Holder {
             spiffe_id: can.spiffe_id.clone(),
             entry_id: can.entry_id.clone(),
             policies: policies(&can.policies),
-        });
+            conditions: can.conditions.clone(),
+        };
         Ok(Response::new(WhoCanResponse {
-            holders: holders.collect(),
+            holders: reach.can.iter().map(holder).collect(),
+            possible: reach.possible.iter().map(holder).collect(),
             examined: u32::try_from(reach.examined).unwrap_or(u32::MAX),
             policy_set: reach.policy_set.to_string(),
             assumptions: assumptions(),
@@ -258,14 +260,16 @@ impl ExplainRpc for ExplainService {
     ) -> Result<Response<WhatCanResponse>, Status> {
         let spiffe_id = request.into_inner().spiffe_id;
         let reach = self.server.tokens.what_can(&spiffe_id).await?;
-        let holdings = reach.can.iter().map(|can| Holding {
+        let holding = |can: &Can| Holding {
             audience: can.audience.clone(),
             permission: can.permission.clone(),
             entry_id: can.entry_id.clone(),
             policies: policies(&can.policies),
-        });
+            conditions: can.conditions.clone(),
+        };
         Ok(Response::new(WhatCanResponse {
-            holdings: holdings.collect(),
+            holdings: reach.can.iter().map(holding).collect(),
+            possible: reach.possible.iter().map(holding).collect(),
             policy_set: reach.policy_set.to_string(),
             assumptions: assumptions(),
         }))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -136,6 +137,8 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
             get(oauth),
         )
         .route(&format!("{base}/keys"), get(keys))
+        .route(&format!("{base}/authorize"), get(elsewhere).post(elsewhere))
+        .route(&format!("{base}/token"), get(elsewhere).post(elsewhere))
         .layer(ConcurrencyLimitLayer::new(limits::MAX_PUBLIC_CONNECTIONS))
         .with_state(published)
 }
@@ -173,32 +176,52 @@ fn document(published: &Published, kind: &'static str, body: String) -> Response
     (headers, body).into_response()
 }
 
-/// OIDC Discovery 1.0 section 3, as clouds' token federation reads it.
+/// OIDC Discovery 1.0 section 3, as clouds' token federation reads it. Both endpoints
+/// are required by the standards and exist, though they give nothing.
 async fn openid(State(published): State<Published>) -> Response {
     let issuer = &published.issuer;
     let body = json!({
         "issuer": published.server.settings.issuer(),
         "jwks_uri": format!("{issuer}/keys"),
-        "authorization_endpoint": "",
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
         "response_types_supported": ["id_token"],
+        "grant_types_supported": [],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "ES384", "RS256"],
     });
     document(&published, "application/json", body.to_string())
 }
 
-/// RFC 8414: there is no token endpoint here; tokens come from the agent.
+/// RFC 8414 section 2. Tokens come from the agent, so no grant type is supported.
 async fn oauth(State(published): State<Published>) -> Response {
     let issuer = &published.issuer;
     let body = json!({
         "issuer": published.server.settings.issuer(),
         "jwks_uri": format!("{issuer}/keys"),
-        "response_types_supported": [],
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "token_endpoint_auth_methods_supported": ["none"],
+        "response_types_supported": ["none"],
         "grant_types_supported": [],
         "tls_client_certificate_bound_access_tokens": true,
-        "dpop_signing_alg_values_supported": ["ES256", "ES384", "RS256"],
+        "dpop_signing_alg_values_supported": verify::PROOF_ALGORITHMS,
     });
     document(&published, "application/json", body.to_string())
+}
+
+/// The endpoints that metadata must name: whoever asks is told where tokens come from
+/// (RFC 6749 section 5.2).
+async fn elsewhere() -> Response {
+    let body = json!({
+        "error": "unsupported_grant_type",
+        "error_description": "no token is given here: a workload asks the agent on its node, POST /v1/token on its socket",
+    });
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (StatusCode::BAD_REQUEST, headers, body.to_string()).into_response()
 }
 
 /// This server's own keys of both profiles: tokens name theirs in `kid`, and `typ` tells

@@ -20,6 +20,21 @@ pub(crate) struct Hit {
     pub(crate) authority_id: String,
 }
 
+impl Hit {
+    /// A token, as the record of its decision names it.
+    pub(crate) fn of_token(view: &records::Audit<'_>) -> Self {
+        Self {
+            credential_id: view.jti.to_owned(),
+            spiffe_id: view.for_whom.to_owned(),
+            entry_id: view.entry_id.to_owned(),
+            holder: view.caller.to_string(),
+            issued_at: Timestamp(view.at_ms.div_euclid(1_000)),
+            expires_at: Timestamp(view.not_after),
+            authority_id: view.authority_id.to_owned(),
+        }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Hits {

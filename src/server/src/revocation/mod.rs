@@ -12,6 +12,7 @@ mod crls;
 mod hits;
 mod order;
 mod publish;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

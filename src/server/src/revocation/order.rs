@@ -241,7 +241,7 @@ impl Revocations {
     }
 
     /// The record names what was revoked, and vouches for no issuance.
-    fn record(
+    pub(super) fn record(
         &self,
         kind: AuditKind,
         caller: &Caller,

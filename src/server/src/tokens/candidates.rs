@@ -9,7 +9,7 @@ use crate::limits;
 
 /// What is assumed of what only a request brings.
 pub(crate) const ASSUMPTIONS: [&str; 5] = [
-    "the workload has the selectors of its registration entry, attested now",
+    "the workload has the selectors that it was attested with when it last asked for a token, or else those of its registration entry, attested now",
     "a node known by another entry's SPIFFE ID was attested now, with no selectors",
     "the time is now, and the caller's address is not known",
     "the token is bound to the caller's certificate",
@@ -45,6 +45,7 @@ impl Tokens {
             let can = registry.entries().filter(|e| can_have(e, now) && wanted(e));
             can.take(limits::MAX_CANDIDATES).cloned().collect()
         };
+        let attested = self.attested();
         let principals = entries.iter().filter_map(|entry| {
             // Limits that cannot be read are no limits to be ignored.
             let limits = self.limits_of(entry).ok()?;
@@ -52,7 +53,9 @@ impl Tokens {
                 spiffe_id: entry.spiffe_id.clone(),
                 entry_id: entry.id.clone(),
                 limits,
-                selectors: entry.selectors.clone(),
+                selectors: attested
+                    .of(&entry.id)
+                    .unwrap_or_else(|| entry.selectors.clone()),
                 attested_at: now,
                 node: self.node_facts(&entry.parent_id, now),
             })

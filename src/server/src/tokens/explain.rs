@@ -13,7 +13,7 @@ use crate::audit::Seen;
 use crate::failure::{Failure, Kind};
 
 /// Records may be this much out of order by their times, in milliseconds.
-const DISORDER_MS: i64 = 120_000;
+pub(super) const DISORDER_MS: i64 = 120_000;
 /// No token lives longer than this, in milliseconds.
 const LONGEST_MS: i64 = 25 * 3_600_000;
 
@@ -38,7 +38,7 @@ pub(crate) struct Explained {
     pub(crate) active: bool,
 }
 
-/// One workload and one permission that it can have.
+/// One workload and one permission that it can have, now or under conditions.
 #[derive(Debug, Clone)]
 pub(crate) struct Can {
     pub(crate) spiffe_id: String,
@@ -46,12 +46,17 @@ pub(crate) struct Can {
     pub(crate) audience: String,
     pub(crate) permission: String,
     pub(crate) policies: Vec<PolicyRef>,
+    /// Each way to it, in words; none is needed for what can be had now.
+    pub(crate) conditions: Vec<String>,
 }
 
 /// What the active policies grant, and which set says so.
 #[derive(Debug, Clone)]
 pub(crate) struct Reach {
+    /// As things stand.
     pub(crate) can: Vec<Can>,
+    /// Not now, but under other circumstances.
+    pub(crate) possible: Vec<Can>,
     pub(crate) examined: usize,
     pub(crate) policy_set: Digest,
 }
@@ -134,7 +139,7 @@ impl Tokens {
         ))
     }
 
-    /// Which registered workloads can have a permission now.
+    /// Which registered workloads can have a permission, now or under conditions.
     ///
     /// # Errors
     /// No policy set is loaded, or it knows no such permission.
@@ -150,17 +155,13 @@ impl Tokens {
                 Failure::not_found(format!("{audience} declares no permission {permission}"))
             })?;
             let pairs = candidates.iter().zip(surveys);
-            let can = pairs.filter_map(|(who, survey)| can(who.entry_id.as_str(), survey));
-            Ok(Reach {
-                can: can.collect(),
-                examined: candidates.len(),
-                policy_set: engine.digest(),
-            })
+            let surveys = pairs.map(|(who, survey)| (who.entry_id.as_str(), survey));
+            Ok(reach(surveys, candidates.len(), engine.digest()))
         });
         asked.await.map_err(Failure::internal)?
     }
 
-    /// What a registered workload can have now.
+    /// What a registered workload can have, now or under conditions.
     ///
     /// # Errors
     /// No policy set is loaded, or no entry gives the SPIFFE ID.
@@ -179,13 +180,9 @@ impl Tokens {
             let engine = &active.engine;
             let all = candidates.iter().flat_map(|who| {
                 let surveys = engine.what_can(who, &context).into_iter();
-                surveys.filter_map(|survey| can(who.entry_id.as_str(), survey))
+                surveys.map(|survey| (who.entry_id.as_str(), survey))
             });
-            Reach {
-                can: all.collect(),
-                examined: candidates.len(),
-                policy_set: engine.digest(),
-            }
+            reach(all, candidates.len(), engine.digest())
         });
         asked.await.map_err(Failure::internal)
     }
@@ -200,17 +197,49 @@ impl Tokens {
     }
 }
 
-fn can(entry_id: &str, survey: Survey) -> Option<Can> {
-    let Answer::Granted(granted) = survey.answer else {
-        return None;
+fn reach<'a>(
+    surveys: impl Iterator<Item = (&'a str, Survey)>,
+    examined: usize,
+    policy_set: Digest,
+) -> Reach {
+    let mut reach = Reach {
+        can: Vec::new(),
+        possible: Vec::new(),
+        examined,
+        policy_set,
     };
-    Some(Can {
-        spiffe_id: survey.spiffe_id,
-        entry_id: entry_id.to_owned(),
-        audience: survey.audience.as_str().to_owned(),
-        permission: granted.permission.as_str().to_owned(),
-        policies: granted.policies,
-    })
+    for (entry_id, survey) in surveys {
+        let (permission, policies, conditions) = match survey.answer {
+            Answer::Granted(granted) => {
+                let permission = granted.permission.as_str().to_owned();
+                (permission, granted.policies, Vec::new())
+            }
+            Answer::Refused(_) if survey.possible.is_empty() => continue,
+            Answer::Refused(refused) => {
+                let forbidding = refused.policies.iter();
+                let lifted =
+                    forbidding.map(|policy| format!("only while {} does not forbid it", policy.id));
+                let ways = survey.possible.iter().map(pdp::Way::text);
+                let conditions = ways.chain(lifted).collect();
+                let policies = survey.possible.into_iter().map(|way| way.policy);
+                (refused.permission, policies.collect(), conditions)
+            }
+        };
+        let list = if conditions.is_empty() {
+            &mut reach.can
+        } else {
+            &mut reach.possible
+        };
+        list.push(Can {
+            spiffe_id: survey.spiffe_id,
+            entry_id: entry_id.to_owned(),
+            audience: survey.audience.as_str().to_owned(),
+            permission,
+            policies,
+            conditions,
+        });
+    }
+    reach
 }
 
 /// When a decision was made, by its id.

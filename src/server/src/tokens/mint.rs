@@ -4,39 +4,44 @@
 
 use std::sync::{Arc, PoisonError};
 
-use authority::{AccessAuthority, DecisionMark, Jti, JwtAuthority, PreparedJwt, Scoped};
-use identity::{Entry, EntryId, SpiffeId, Timestamp};
+use authority::{DecisionMark, Jti, PreparedJwt, Scoped};
+use identity::{Entry, EntryId, Timestamp};
 use policy::{
-    BreakGlass, Caps, Decision, DecisionRecord, Limit, Principal, Profile, Refusal, RefusalCode,
+    BreakGlass, Caps, Decision, DecisionRecord, Principal, Profile, Refusal, RefusalCode,
     RequestContext, Wanted, admit,
 };
+use records::BreakGlassRecord;
 
-use super::ask::{Ask, Mint, MintedToken, bound_without_end, confirmation, nothing_granted};
+use super::ask::{Ask, Mint, bound_without_end, confirmation, nothing_granted};
 use super::rates::{Asker, MayAsk};
+use super::sign::{Planned, Signing};
 use super::{Active, Tokens};
 use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
-use crate::issue::{IssueRefusal, not_revoked, refusal};
+use crate::issue::{IssueRefusal, not_revoked};
 use crate::limits;
-
-/// The authority of the profile that was chosen.
-enum Signing {
-    Jwt(Arc<JwtAuthority>),
-    Access(Arc<AccessAuthority>),
-}
-
-/// A token that waits for its record.
-struct Planned {
-    signing: Signing,
-    prepared: PreparedJwt,
-    limited_by: Limit,
-}
 
 fn too_often() -> Failure {
     Failure::new(
         Kind::Exhausted,
         "too many requests for tokens of this entry in one second; keep tokens and use them again",
     )
+}
+
+/// What a request says of a token's end, and break-glass, when it depends on it.
+struct Ends {
+    /// Whether the caller named a lifetime.
+    named: bool,
+    svid: Option<Timestamp>,
+    break_glass: Option<Timestamp>,
+}
+
+/// Break-glass as policies see it.
+fn emergency(glass: &BreakGlassRecord) -> Option<BreakGlass> {
+    Some(BreakGlass {
+        ticket: glass.ticket.clone(),
+        approver: glass.approver.clone()?,
+    })
 }
 
 /// A decision without a token.
@@ -78,6 +83,7 @@ impl Tokens {
         // Of an ID revoked up to a moment, what is issued now must begin after it.
         let now = not_revoked(&parts.state, &entry.spiffe_id)?.map_or(now, |after| now.max(after));
         let active = self.deciding()?;
+        self.attested().note(&entry.id, &ask.selectors);
         let principal = Principal {
             spiffe_id: entry.spiffe_id.clone(),
             entry_id: entry.id.clone(),
@@ -86,12 +92,13 @@ impl Tokens {
             attested_at: ask.attested_at.min(now),
             node: self.node_facts(&ask.agent, Timestamp(0)),
         };
+        let glass = parts.state.glass_in_force(&entry.spiffe_id, now);
         let context = RequestContext {
             now,
             source_ip: ask.source_ip,
             binding: ask.binding,
             mints_5m: self.rates().mints_5m(&entry.id, &ask.request.audience, now),
-            break_glass: self.glass(&entry.spiffe_id, now),
+            break_glass: glass.as_deref().and_then(emergency),
         };
         let id = self.decision_id()?;
         let engine = &active.engine;
@@ -122,12 +129,21 @@ impl Tokens {
             &decision,
         );
         let what = (&principal, &wanted, &decision);
-        match self.prepare(&active, what, &record, (&context, ask.svid_not_after)) {
+        let under = glass.filter(|_| decision.under_break_glass);
+        let ends = Ends {
+            named: ask.request.ttl.is_some(),
+            svid: ask.svid_not_after,
+            break_glass: under.as_ref().map(|glass| glass.ends_at),
+        };
+        match self.prepare(&active, what, &record, (&context, ends)) {
             Err(refusal) => {
                 let whose = (&principal.entry_id, principal.spiffe_id.as_str());
                 Err(self.on_record(caller, whose, refusal).await)
             }
-            Ok(Ok(planned)) => self.record_and_sign(caller, planned, record).await,
+            Ok(Ok(planned)) => {
+                self.record_and_sign(caller, planned, record, under.as_deref())
+                    .await
+            }
             Ok(Err(refused)) => {
                 let record = record.failed(refused.error);
                 self.refused(caller, record, refused.retry_after).await
@@ -196,14 +212,6 @@ impl Tokens {
         })
     }
 
-    fn glass(&self, spiffe_id: &SpiffeId, now: Timestamp) -> Option<BreakGlass> {
-        let glass = self.0.parts.state.glass_in_force(spiffe_id, now)?;
-        Some(BreakGlass {
-            ticket: glass.ticket.clone(),
-            approver: glass.approver.clone()?,
-        })
-    }
-
     /// `dec_`, when in milliseconds, and 64 random bits: found again without an index.
     fn decision_id(&self) -> Result<String, Failure> {
         let random: [u8; 8] = self.0.parts.entropy.bytes()?;
@@ -217,7 +225,7 @@ impl Tokens {
         active: &Active,
         (principal, wanted, decision): (&Principal, &Wanted, &Decision),
         record: &DecisionRecord,
-        (context, svid): (&RequestContext, Option<Timestamp>),
+        (context, ends): (&RequestContext, Ends),
     ) -> Result<Result<Planned, Refused>, IssueRefusal> {
         if let Some(error) = nothing_granted(wanted, decision) {
             return Ok(Err(error.into()));
@@ -229,11 +237,13 @@ impl Tokens {
         };
         let caps = Caps {
             asked: wanted.ttl.min(self.0.parts.longest),
+            named: ends.named,
             policy: decision.obligations.max_ttl,
             audience: service.max_ttl,
             entry: principal.limits.max_ttl,
-            svid: svid.or_else(|| bound_without_end(wanted, context)),
+            svid: ends.svid.or_else(|| bound_without_end(wanted, context)),
             window: decision.window_end,
+            break_glass: ends.break_glass,
         };
         let (ends, limited_by) = caps.expiry(now);
         if ends <= now {
@@ -334,55 +344,9 @@ impl Tokens {
         })
     }
 
-    async fn record_and_sign(
-        &self,
-        caller: &Caller,
-        planned: Planned,
-        record: DecisionRecord,
-    ) -> Result<Mint, IssueRefusal> {
-        let Planned {
-            signing, prepared, ..
-        } = planned;
-        let parts = &self.0.parts;
-        let remote = match &signing {
-            Signing::Jwt(authority) => authority.is_remote(),
-            Signing::Access(authority) => authority.is_remote(),
-        };
-        let (jti, ends) = (prepared.jti().to_string(), prepared.expires_at());
-        let issued_at = prepared.issued_at();
-        let record = record.minting(jti, ends, planned.limited_by);
-        let signed = Some((prepared.binding(), prepared.authority_id()));
-        let draft = self.decision_draft(caller, record.clone(), signed)?;
-        parts
-            .authorities
-            .note_signed(prepared.authority_id(), ends, false);
-        let mut receipts = parts.audit.append(vec![draft]).await?;
-        let receipt = receipts
-            .pop()
-            .ok_or_else(|| Failure::internal("the journal gave no receipt"))?;
-        let recorded = prepared.redeem(receipt).map_err(|error| {
-            tracing::error!(%error, "signing failed after the record was made");
-            IssueRefusal::Sign("the token could not be signed; try again".into())
-        })?;
-        let sign = move || match &signing {
-            Signing::Jwt(authority) => authority.sign(recorded).map(|made| made.token),
-            Signing::Access(authority) => authority.sign(recorded).map(|made| made.token),
-        };
-        let token = if remote {
-            parts.far.sign(sign).await?
-        } else {
-            sign().map_err(|error| refusal(&error))?
-        };
-        let token = MintedToken {
-            token,
-            issued_at,
-            expires_at: ends,
-        };
-        Ok(Mint {
-            record,
-            token: Some(token),
-            retry_after: 0,
-        })
+    pub(super) fn attested(&self) -> std::sync::MutexGuard<'_, super::Attested> {
+        let attested = self.0.attested.lock();
+        attested.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn rates(&self) -> std::sync::MutexGuard<'_, super::Rates> {

@@ -5,6 +5,7 @@
 //! one cannot be loaded, nothing is decided and nothing minted.
 
 mod ask;
+mod attested;
 mod candidates;
 mod explain;
 mod glass;
@@ -13,8 +14,10 @@ mod plan;
 mod policies;
 mod rates;
 mod record;
+mod sign;
 #[cfg(test)]
 mod tests;
+mod vouch;
 
 use std::sync::{Arc, Mutex};
 
@@ -30,13 +33,15 @@ use crate::clock::Clock;
 use crate::entropy::Entropy;
 use crate::issue::FarAway;
 use crate::metrics::Meters;
+use crate::revocation::Revocations;
 use crate::state::State;
 
 pub(crate) use ask::{Ask, Mint};
 pub(crate) use candidates::ASSUMPTIONS;
-pub(crate) use explain::{Explained, Question};
+pub(crate) use explain::{Can, Explained, Question};
 pub(crate) use plan::{PolicyPlan, Proposal};
 
+use attested::Attested;
 use rates::Rates;
 
 /// Scoped tokens. Cheap to clone.
@@ -51,6 +56,8 @@ struct Inner {
     /// One load or activation at a time.
     loading: tokio::sync::Mutex<()>,
     rates: Mutex<Rates>,
+    /// What was found of workloads that asked.
+    attested: Mutex<Attested>,
     /// The SPIFFE ID that decides.
     authority: String,
 }
@@ -65,6 +72,8 @@ pub(crate) struct Parts {
     pub(crate) meters: Meters,
     /// Signing with keys that are kept elsewhere, bounded with everybody's.
     pub(crate) far: FarAway,
+    /// What ends tokens before they expire.
+    pub(crate) revocations: Revocations,
     /// The longest life of any token.
     pub(crate) longest: Seconds,
     /// What access tokens name in `iss`.
@@ -89,6 +98,7 @@ impl Tokens {
             fault: ArcSwapOption::empty(),
             loading: tokio::sync::Mutex::new(()),
             rates: Mutex::default(),
+            attested: Mutex::default(),
             authority,
         }))
     }

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use identity::TrustDomain;
 use pdp::{Access, Engine, TrialReport, difference};
-use policy::{Fault, SourceFile, Sources};
+use policy::{Fault, Severity, SourceFile, Sources};
 
 use super::Tokens;
 use crate::failure::Failure;
@@ -55,13 +56,14 @@ impl Tokens {
     /// # Errors
     /// It could not be looked at. What is wrong with it is an answer.
     pub(crate) async fn plan(&self, files: Vec<SourceFile>) -> Result<PolicyPlan, Failure> {
-        Ok(self.plan_files(files).await?.0)
+        Ok(self.plan_files(files, Mistakes::Refuse).await?.0)
     }
 
     /// The plan, and the loaded set when it can be activated.
     pub(super) async fn plan_files(
         &self,
         files: Vec<SourceFile>,
+        mistakes: Mistakes,
     ) -> Result<(PolicyPlan, Option<(Engine, Sources)>), Failure> {
         let bytes: usize = files.iter().map(|f| f.name.len() + f.text.len()).sum();
         if bytes > limits::MAX_POLICY_BYTES {
@@ -74,6 +76,7 @@ impl Tokens {
         let candidates = self.candidates();
         let unexamined = self.beyond_candidates();
         let context = self.supposed();
+        let own = self.0.parts.state.trust_domain().clone();
         let planned = tokio::task::spawn_blocking(move || {
             let mut plan = PolicyPlan {
                 unexamined,
@@ -95,7 +98,7 @@ impl Tokens {
                 }
             };
             plan.digest = engine.digest().to_string();
-            plan.faults = engine.warnings().to_vec();
+            plan.faults = mistakes.of(&engine, &own);
             plan.files = changed_files(old_sources, &sources);
             tests(&mut plan, engine.run_tests());
             // Before the first set nobody had anything.
@@ -112,6 +115,30 @@ impl Tokens {
             (plan, loaded)
         });
         planned.await.map_err(Failure::internal)
+    }
+}
+
+/// What becomes of policies that are valid and cannot be meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mistakes {
+    /// They keep a set from being activated.
+    Refuse,
+    /// They are told: the set was active before, and an incident does not wait.
+    Tell,
+}
+
+impl Mistakes {
+    /// Everything a reviewer should look at.
+    fn of(self, engine: &Engine, own: &TrustDomain) -> Vec<Fault> {
+        let mut faults = engine.mistakes().to_vec();
+        faults.extend(engine.foreign(own));
+        if self == Self::Tell {
+            for fault in &mut faults {
+                fault.severity = Severity::Warning;
+            }
+        }
+        faults.extend(engine.warnings().iter().cloned());
+        faults
     }
 }
 

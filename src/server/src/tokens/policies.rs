@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
-use super::plan::{PolicyPlan, Proposal};
+use super::plan::{Mistakes, PolicyPlan, Proposal};
 
 /// A set that could not be loaded is tried again after so long.
 const RETRY: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ impl Tokens {
         let _one_at_a_time = self.0.loading.lock().await;
         self.expect(&proposal.expected)?;
         let comment = clip(&proposal.comment);
-        let planned = self.plan_files(proposal.files).await?;
+        let planned = self.plan_files(proposal.files, Mistakes::Refuse).await?;
         let (plan, Some((engine, sources))) = planned else {
             return Ok((planned.0, None));
         };
@@ -160,7 +160,7 @@ impl Tokens {
         let kept = self.named(digest)?;
         let files = self.0.parts.state.policy_files(&kept).await?;
         let files = files.into_iter().map(from_file).collect();
-        let planned = self.plan_files(files).await?;
+        let planned = self.plan_files(files, Mistakes::Tell).await?;
         let (plan, Some((engine, sources))) = planned else {
             return Ok((planned.0, None));
         };

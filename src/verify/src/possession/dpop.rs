@@ -1,15 +1,13 @@
 //! DPoP proofs (RFC 9449 section 4.3): one small token per request, signed with the
 //! key that the access token is bound to.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use identity::{JwtAuthorityKey, Seconds, Timestamp};
+use identity::{Seconds, Timestamp};
 use ring::digest::{Context, SHA256, digest};
 use serde_json::{Map, Value};
 
-use crate::jwk;
+use super::key::ProofKey;
 use crate::jwt::{self, JwtFault, Parts};
 
 /// How old a proof may be, beside the leeway for clocks.
@@ -82,10 +80,10 @@ pub(super) fn check(
     let parts = Parts::split(proof.jwt).map_err(ProofFault::Token)?;
     let header = jwt::decode_object(parts.header).map_err(ProofFault::Token)?;
     let (algorithm, key) = key_of(&header)?;
-    if thumbprint_of(&key)? != *thumbprint {
+    if key.thumbprint().as_ref() != Some(thumbprint) {
         return Err(ProofFault::OtherKey);
     }
-    jwt::verify_signature(&parts, &algorithm, &key).map_err(ProofFault::Token)?;
+    key.verify(&parts, &algorithm)?;
     let claims = jwt::decode_object(parts.claims).map_err(ProofFault::Token)?;
     let text = |name: &'static str| match claims.get(name) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text.as_str()),
@@ -122,7 +120,7 @@ pub(super) fn check(
 }
 
 /// The algorithm and the public key that the header carries.
-fn key_of(header: &Map<String, Value>) -> Result<(String, JwtAuthorityKey), ProofFault> {
+fn key_of(header: &Map<String, Value>) -> Result<(String, ProofKey), ProofFault> {
     if header.get("typ").and_then(Value::as_str) != Some("dpop+jwt") {
         return Err(ProofFault::Header("typ is not dpop+jwt"));
     }
@@ -142,25 +140,8 @@ fn key_of(header: &Map<String, Value>) -> Result<(String, JwtAuthorityKey), Proo
             "jwk holds a private key; make a new one, since this one is known now",
         ));
     }
-    let spki = jwk::spki_of(key).ok_or(ProofFault::Header("jwk is no usable public key"))?;
-    let key = JwtAuthorityKey {
-        key_id: "dpop".into(),
-        spki: spki.into(),
-        expires_at: None,
-        tainted: false,
-    };
+    let key = ProofKey::read(key).ok_or(ProofFault::Header("jwk is no usable public key"))?;
     Ok((algorithm.clone(), key))
-}
-
-/// RFC 7638: the required members alone, in the order of their names.
-fn thumbprint_of(key: &JwtAuthorityKey) -> Result<[u8; 32], ProofFault> {
-    let parts = jwk::parts(&key.spki).ok_or(ProofFault::Header("jwk is no usable public key"))?;
-    // Sorted here, whatever order the map keeps; these are exactly the required members.
-    let members: BTreeMap<String, Value> = parts.members().into_iter().collect();
-    let text = serde_json::to_string(&members).or(Err(ProofFault::Header("jwk is no key")))?;
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    Ok(bytes)
 }
 
 /// What of a URI counts: scheme and host without regard to case and default port,

@@ -5,6 +5,7 @@
 //! RFC 9449). A token stolen from a log or a proxy is then worth nothing.
 
 mod dpop;
+mod key;
 mod replay;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 pub use dpop::{MAX_PROOF_AGE, Proof, ProofFault, ProofId};
+pub use key::PROOF_ALGORITHMS;
 pub use replay::{PROOFS_KEPT_MAX, ProofsSeen, Replayed};
 
 /// What a token is bound to.

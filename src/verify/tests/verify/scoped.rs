@@ -307,6 +307,46 @@ fn a_proof_counts_for_one_request_of_one_token_once() {
 }
 
 #[test]
+fn e4_every_announced_algorithm_is_accepted_and_ed25519_is_one() {
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    let key = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
+    let x = b64(key.public_key().as_ref());
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
+    let text = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    let jkt = b64(digest(&SHA256, text.as_bytes()));
+    let world = World::new();
+    let token = world.access_token(|_, claims| claims["cnf"] = json!({"jkt": jkt}));
+    let proof = |alg: &str, jwk: &Value| {
+        let header = json!({"typ": "dpop+jwt", "alg": alg, "jwk": jwk});
+        let claims = json!({
+            "jti": "p1", "htm": "POST", "htu": "https://db.test/rows",
+            "iat": NOW.0, "ath": b64(digest(&SHA256, token.as_bytes())),
+        });
+        let signed = format!("{}.{}", b64(header.to_string()), b64(claims.to_string()));
+        let signature = b64(key.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    };
+    for alg in ["EdDSA", "Ed25519"] {
+        assert!(verify::PROOF_ALGORITHMS.contains(&alg));
+        world.check(&token, &with_proof(&proof(alg, &jwk))).unwrap();
+    }
+    // The key decides: no other algorithm, no other curve, no torn signature.
+    for (alg, crv) in [
+        ("ES256", "Ed25519"),
+        ("EdDSA", "Ed448"),
+        ("EdDSA", "X25519"),
+    ] {
+        let other = json!({"kty": "OKP", "crv": crv, "x": x});
+        let refused = world.check(&token, &with_proof(&proof(alg, &other)));
+        assert!(matches!(possession(refused), PossessionFault::Proof(_)));
+    }
+    let mut torn = proof("EdDSA", &jwk);
+    torn.replace_range(torn.len() - 6.., "AAAAAA");
+    assert!(world.check(&token, &with_proof(&torn)).is_err());
+    assert!(verify::PROOF_ALGORITHMS.contains(&"PS256"));
+}
+
+#[test]
 fn when_too_many_proofs_are_fresh_none_is_taken_twice_and_room_comes_with_time() {
     let mut seen = ProofsSeen::bounded(2);
     let proof = |id: u8, until: i64| verify::ProofId {

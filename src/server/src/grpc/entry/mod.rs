@@ -20,7 +20,7 @@ use api::status::item_ok;
 use api::types::{self, EntryMask};
 use channel::RemoteAddress;
 use futures_util::stream::BoxStream;
-use identity::{Entry, EntryFields, EntryId, Selector, SpiffeId};
+use identity::{Entry, EntryFields, EntryId, Seconds, Selector, SpiffeId};
 use records::AuditKind;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -127,13 +127,53 @@ pub(super) fn entry_id(text: &str) -> Result<EntryId, Failure> {
     EntryId::parse(text).map_err(|error| Failure::invalid(format!("entry.id: {error}")))
 }
 
+/// The longest lives of what is issued, whatever an entry says.
+#[derive(Clone, Copy)]
+struct Longest {
+    x509: Seconds,
+    jwt: Seconds,
+}
+
+impl Longest {
+    fn of(server: &Server) -> Self {
+        Self {
+            x509: server.settings.max_x509_ttl,
+            jwt: server.settings.max_jwt_ttl,
+        }
+    }
+
+    /// The status of an entry that is stored: fine, though it may say more than is done.
+    fn status(self, entry: &Entry) -> types::Status {
+        let mut status = item_ok();
+        let asked = [
+            (
+                "x509_svid_ttl",
+                entry.x509_ttl,
+                self.x509,
+                "svid.max_x509_ttl",
+            ),
+            ("jwt_svid_ttl", entry.jwt_ttl, self.jwt, "svid.max_jwt_ttl"),
+        ];
+        for (name, asked, longest, setting) in asked {
+            if let Some(asked) = asked.filter(|asked| *asked > longest) {
+                let (asked, longest) = (asked.0, longest.0);
+                status.message += &format!(
+                    "; {name} is {asked} s, but SVIDs live at most {longest} s ({setting})"
+                );
+            }
+        }
+        status
+    }
+}
+
 /// Status and entry of one item: an entry that exists already is answered too.
 fn outcome(
     outcome: Result<Arc<Entry>, EntryFailure>,
     mask: Option<&EntryMask>,
+    longest: Longest,
 ) -> (types::Status, Option<types::Entry>) {
     match outcome {
-        Ok(entry) => (item_ok(), Some(entry_to_wire(&entry, mask))),
+        Ok(entry) => (longest.status(&entry), Some(entry_to_wire(&entry, mask))),
         Err(EntryFailure::Same(entry)) => {
             let there = entry_to_wire(&entry, mask);
             let failure = Failure::from(EntryFailure::Same(entry));
@@ -210,9 +250,10 @@ impl EntryRpc for EntryService {
         let request = request.into_inner();
         check_batch(request.entries.len())?;
         let mask = request.output_mask;
+        let longest = Longest::of(&self.server);
         let created = self.create(&caller, request.entries).await;
         let results = created.into_iter().map(|created| {
-            let (status, mut entry) = outcome(created, mask.as_ref());
+            let (status, mut entry) = outcome(created, mask.as_ref(), longest);
             // As SPIRE's: in this answer alone they are sorted.
             if let Some(entry) = &mut entry {
                 entry.dns_names.sort();
@@ -234,6 +275,7 @@ impl EntryRpc for EntryService {
         let caller = authz::caller(&request)?;
         let request = request.into_inner();
         check_batch(request.entries.len())?;
+        let longest = Longest::of(&self.server);
         let (input, output) = (request.input_mask, request.output_mask);
         let mut results = Vec::with_capacity(request.entries.len());
         let mut refused = Refused::new(AuditKind::EntryUpdate, &caller);
@@ -252,7 +294,7 @@ impl EntryRpc for EntryService {
                 }
                 Err(failure) => {
                     refused.add("", &failure);
-                    results.push(Some(outcome(Err(failure.into()), None)));
+                    results.push(Some(outcome(Err(failure.into()), None, longest)));
                 }
             }
         }
@@ -265,11 +307,12 @@ impl EntryRpc for EntryService {
                     if let Err(EntryFailure::Failed(failure)) = &updated {
                         refused.add(id.as_str(), failure);
                     }
-                    outcome(updated, output.as_ref())
+                    outcome(updated, output.as_ref(), longest)
                 }
                 None => outcome(
                     Err(Failure::internal("an entry of the batch has no outcome").into()),
                     None,
+                    longest,
                 ),
             });
             batch_update_entry_response::Result {

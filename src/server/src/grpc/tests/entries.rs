@@ -377,3 +377,22 @@ async fn the_controller_managers_probe_is_echoed() {
     let results = deleted.into_inner().results;
     assert_eq!(code(results[0].status.as_ref()), Code::Ok);
 }
+
+#[tokio::test]
+async fn d4_a_lifetime_beyond_the_longest_is_remarked_on() {
+    let rig = Rig::memory().await;
+    let parent = rig.id("/spire/agent/join_token/a");
+    let mut admin = connect(&rig, Who::Local).await;
+    let long = types::Entry {
+        jwt_svid_ttl: 7_200,
+        ..wire_entry(&parent, "web")
+    };
+    let made = create(&mut admin, vec![long, wire_entry(&parent, "db")]).await;
+    let said = |n: usize| made[n].status.clone().unwrap();
+    assert_eq!(said(0).code, 0);
+    assert_eq!(
+        said(0).message,
+        "OK; jwt_svid_ttl is 7200 s, but SVIDs live at most 3600 s (svid.max_jwt_ttl)"
+    );
+    assert_eq!(said(1).message, "OK");
+}

@@ -241,3 +241,54 @@ async fn s16_applying_a_set_mends_it_as_well() {
     assert_eq!(made.unwrap().number, 2);
     assert!(world.mint(world.ask(&["payments:charge"])).await.is_ok());
 }
+
+const BY_GROUP: &str = r#"
+@id("pay-4") @owner("team-payments") @rationale("the refund group gives money back")
+permit (principal in Path::"spiffe://example.org/checkout", action == Action::"payments:refund", resource == Audience::"payments")
+when { principal.selectors.contains("unix:gid:7") };
+"#;
+
+#[tokio::test]
+async fn u3_what_was_attested_counts_and_what_was_not_is_a_condition() {
+    let world = World::new().await;
+    let (plan, made) = world.apply(files(BY_GROUP)).await;
+    made.unwrap();
+    // A grant of high risk, by a selector that the entry does not name.
+    let gained: Vec<_> = plan.gained.iter().collect();
+    assert_eq!(gained.len(), 1, "{plan:?}");
+    assert_eq!(gained[0].permission.as_str(), "payments:refund");
+    assert!(gained[0].conditions[0].starts_with("pay-4 if "), "{plan:?}");
+    let tokens = &world.rig.server.tokens;
+    let who = tokens.who_can("payments:refund", "payments").await.unwrap();
+    assert_eq!((who.can.len(), who.possible.len()), (0, 1));
+    let ways = who.possible[0].conditions.join("\n");
+    assert!(ways.contains("pay-3 if context has breakGlass"), "{ways}");
+    assert!(ways.contains("pay-4 if principal.selectors"), "{ways}");
+    // Once it was attested, it can.
+    let mut ask = world.ask(&["payments:refund"]);
+    ask.selectors = crate::rig::selectors(&["unix:uid:1000", "unix:gid:7"]);
+    assert!(world.mint(ask).await.unwrap().token.is_some());
+    let who = tokens.who_can("payments:refund", "payments").await.unwrap();
+    assert_eq!((who.can.len(), who.possible.len()), (1, 0));
+    // Taking it away is a loss.
+    let (plan, _made) = world.apply(files("")).await;
+    assert_eq!(plan.lost.len(), 1, "{plan:?}");
+}
+
+#[tokio::test]
+async fn u12_mistakes_are_refused_to_whoever_proposes_and_told_to_who_goes_back() {
+    let world = World::new().await;
+    let foreign = r#"@id("x") @owner("o") @rationale("r")
+        permit (principal in Path::"spiffe://exmaple.org/a", action == Action::"payments:read", resource == Audience::"payments");"#;
+    let never = r#"@id("x") @owner("o") @rationale("r")
+        permit (principal in Path::"spiffe://example.org/a", action == Action::"payments:read", resource == Audience::"payments")
+        when { context.weekday == 8 };"#;
+    for (text, said) in [
+        (foreign, "this is trust domain example.org"),
+        (never, "context.weekday is 1 to 7"),
+    ] {
+        let (plan, made) = world.apply(files(text)).await;
+        assert!(made.is_none() && !plan.activatable());
+        assert!(plan.faults[0].what.contains(said), "{:?}", plan.faults);
+    }
+}
