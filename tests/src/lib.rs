@@ -28,4 +28,4 @@ pub use peers::peer;
 pub use pki::Pki;
 pub use process::{Process, Ran, bulla, program};
 pub use wait::{eventually, eventually_within};
-pub use workload::{with_header, workload_client};
+pub use workload::{client_that_takes_nothing, with_header, workload_client};

@@ -81,8 +81,11 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
     schedule.stop().await;
 }
 
-/// Until the server's SVID is due, a minute at most.
+/// Until the server's SVID is due, a minute at most; a second while a tainted key signs.
 fn next_look(server: &Server, svid: &ServerSvid) -> Duration {
+    if server.authorities.tainted_key_signs() {
+        return limits::TAINTED_LOOK;
+    }
     let due = svid.renew_at.since(server.clock.now()).0;
     Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)))
 }

@@ -246,6 +246,7 @@ fn plan(settings: &Settings) -> Result<Plan, Failure> {
             settings.ca_ttl
         },
         propagation: settings.propagation,
+        patience: settings.patience,
     })
 }
 

@@ -60,6 +60,29 @@ pub struct Ack {
     /// included, was signed by an authority that is tainted or gone.
     #[prost(uint64, tag = "4")]
     pub bundle_sequence_replaced: u64,
+    /// Some of the workloads' streams that have not taken the newest own bundle for seconds,
+    /// and which bundle_sequence_delivered therefore does not wait for; at most 16.
+    #[prost(message, repeated, tag = "5")]
+    pub streams_behind: ::prost::alloc::vec::Vec<StreamBehind>,
+    /// How many there are.
+    #[prost(uint32, tag = "6")]
+    pub streams_behind_count: u32,
+}
+/// A workload's stream that does not take what the agent has for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamBehind {
+    /// Its caller's user, when it connected.
+    #[prost(uint32, tag = "1")]
+    pub uid: u32,
+    /// Its caller's process, when it connected; 0 is not visible to the agent.
+    #[prost(int32, tag = "2")]
+    pub pid: i32,
+    /// Since when, Unix seconds.
+    #[prost(int64, tag = "3")]
+    pub since: i64,
+    /// Sequence of the own bundle that it was sent last.
+    #[prost(uint64, tag = "4")]
+    pub bundle_sequence: u64,
 }
 /// From server to agent.
 #[derive(Clone, PartialEq, ::prost::Message)]

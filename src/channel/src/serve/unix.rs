@@ -71,14 +71,17 @@ async fn one_connection<S: HttpService>(
         age: limits.connection_age,
         drain: limits.drain,
     };
-    connection::serve(
+    let served = connection::serve(
         AuthorityRewrite::new(stream, prefix),
         protocol,
         service,
-        OtherEnd::Unix(peer),
+        OtherEnd::Unix(Arc::clone(&peer)),
         lifetime,
         limits,
         stop,
-    )
-    .await;
+    );
+    tokio::select! {
+        () = served => {}
+        () = peer.ending() => tracing::debug!(pid = peer.pid(), "a local connection was ended"),
+    }
 }

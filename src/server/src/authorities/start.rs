@@ -78,7 +78,7 @@ fn above(parts: &Parts) -> Option<Upstream> {
 
 fn policy(plan: &Plan, profile: AuthorityProfile) -> Policy {
     let lifetime: Seconds = plan.lifetime(profile);
-    Policy::for_lifetime(lifetime, plan.propagation)
+    Policy::for_lifetime(lifetime, plan.propagation).with_patience(plan.patience, lifetime)
 }
 
 async fn restore(parts: &Parts, rotors: &mut Rotors) -> Result<(), Failure> {

@@ -7,6 +7,7 @@
 //! beyond [`limits::MAX_VIEW_AGE`] nothing is authorised from it.
 
 mod apply;
+mod behind;
 mod bundles;
 mod commit;
 mod entries;
@@ -40,6 +41,7 @@ use crate::limits;
 use crate::metrics::Meters;
 
 pub(crate) use apply::{EntryChange, EntryOperation};
+pub(crate) use behind::{AgentBehind, StreamsBehind};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use entries::{EntryEdit, EntryFailure};
