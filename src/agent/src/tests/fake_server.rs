@@ -33,6 +33,10 @@ pub(super) struct State {
     pub(super) clock: Clock,
     pub(super) svid_seconds: AtomicI64,
     pub(super) refuse_issuance: AtomicBool,
+    /// Calls are answered as if the agent had been evicted.
+    pub(super) knows_no_agent: AtomicBool,
+    /// Attestation is not answered now.
+    pub(super) attests_nobody: AtomicBool,
     pub(super) x509_issued: AtomicU32,
     pub(super) jwt_issued: AtomicU32,
     pub(super) renewals: AtomicU32,
@@ -64,6 +68,8 @@ impl FakeServer {
             clock,
             svid_seconds: AtomicI64::new(3600),
             refuse_issuance: AtomicBool::new(false),
+            knows_no_agent: AtomicBool::new(false),
+            attests_nobody: AtomicBool::new(false),
             x509_issued: AtomicU32::new(0),
             jwt_issued: AtomicU32::new(0),
             renewals: AtomicU32::new(0),
@@ -153,6 +159,47 @@ impl FakeServer {
         }));
     }
 
+    /// Ends all streams as a server does when an administrator evicted the node: an order,
+    /// then the status that says why.
+    pub(super) fn evict(&self) {
+        self.order(sync::directive::Kind::Reattest);
+        let status = not_attested();
+        let streams = std::mem::take(&mut *self.state.streams.lock().unwrap());
+        for stream in streams {
+            let _ = stream.send(Err(status.clone()));
+        }
+    }
+
+    /// The own bundle, with keys of access tokens beside it.
+    pub(super) fn publish_access_key(&self, sequence: u64) {
+        let bundle = self.state.authority.bundle(sequence);
+        self.tell(follow_response::Message::Bundles(sync::Bundles {
+            own: Some(bundle_to_wire(&bundle, None)),
+            federated: Vec::new(),
+            access_keys: api::convert::keys_to_wire(&bundle.jwt_authorities),
+        }));
+    }
+
+    /// Another authority in place of all: the server's own is a removed root from now on.
+    pub(super) fn replace_roots(&self, sequence: u64, by: &Authority) {
+        let bundle = by.bundle(sequence);
+        self.tell(follow_response::Message::Bundles(sync::Bundles {
+            own: Some(bundle_to_wire(&bundle, None)),
+            federated: Vec::new(),
+            access_keys: Vec::new(),
+        }));
+    }
+
+    /// Whether nobody has joined yet, since the last call of [`FakeServer::renew_token`].
+    pub(super) fn token_is_unused(&self) -> bool {
+        self.state.token_is_unused.load(Ordering::SeqCst)
+    }
+
+    /// Makes the join token good for one more node.
+    pub(super) fn renew_token(&self) {
+        self.state.token_is_unused.store(true, Ordering::SeqCst);
+    }
+
     /// A bundle of a new sequence, with one more JWT key.
     pub(super) fn publish(&self, sequence: u64) {
         let mut bundle = self.state.authority.bundle(sequence);
@@ -185,6 +232,12 @@ impl FakeServer {
     }
 }
 
+/// What a server says to an agent that it does not know.
+pub(super) fn not_attested() -> Status {
+    let reason = types::permission_denied_details::Reason::AgentNotAttested;
+    api::status::denied(reason, "the agent is not attested")
+}
+
 impl State {
     fn lifetime(&self) -> (Timestamp, Timestamp) {
         let now = self.clock.now();
@@ -212,6 +265,9 @@ impl State {
         &self,
         request: agent::AttestAgentRequest,
     ) -> Result<agent::AttestAgentResponse, Status> {
+        if self.attests_nobody.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("the test says so"));
+        }
         let Some(agent::attest_agent_request::Step::Params(params)) = request.step else {
             return Err(Status::invalid_argument("no params"));
         };
@@ -251,6 +307,9 @@ impl State {
     ) -> Result<issuance::IssueX509Response, Status> {
         if self.refuse_issuance.load(Ordering::SeqCst) {
             return Err(Status::unavailable("the test says so"));
+        }
+        if self.knows_no_agent.load(Ordering::SeqCst) {
+            return Err(not_attested());
         }
         let (from, to) = self.lifetime();
         let result = |item: &issuance::issue_x509_request::Item| match self.entry(&item.entry_id) {

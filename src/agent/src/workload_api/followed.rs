@@ -132,7 +132,8 @@ impl Followed {
 
 fn subscribe(connection: &Connection, who: &Caller) -> Result<Subscription, Status> {
     let subscribed = connection.api.core.hub.subscribe(who);
-    subscribed.map_err(|error| Status::unavailable(error.to_string()))
+    let subscribed = subscribed.map_err(|error| Status::unavailable(error.to_string()))?;
+    Ok(subscribed.read_by(connection.caller.peer()))
 }
 
 async fn returned(returns: Option<&mut watch::Receiver<u64>>) {
