@@ -1,6 +1,7 @@
 //! A server that does what the tests tell it, behind the product's own TLS
 //! listener.
 
+mod acts;
 mod routes;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -20,6 +21,7 @@ use x509_parser::prelude::FromDer;
 
 use super::authority::Authority;
 use crate::clock::Clock;
+use acts::not_attested;
 use routes::Routes;
 
 pub(super) const AGENT: &str = "spiffe://example.org/spire/agent/join_token/0123";
@@ -159,47 +161,6 @@ impl FakeServer {
         }));
     }
 
-    /// Ends all streams as a server does when an administrator evicted the node: an order,
-    /// then the status that says why.
-    pub(super) fn evict(&self) {
-        self.order(sync::directive::Kind::Reattest);
-        let status = not_attested();
-        let streams = std::mem::take(&mut *self.state.streams.lock().unwrap());
-        for stream in streams {
-            let _ = stream.send(Err(status.clone()));
-        }
-    }
-
-    /// The own bundle, with keys of access tokens beside it.
-    pub(super) fn publish_access_key(&self, sequence: u64) {
-        let bundle = self.state.authority.bundle(sequence);
-        self.tell(follow_response::Message::Bundles(sync::Bundles {
-            own: Some(bundle_to_wire(&bundle, None)),
-            federated: Vec::new(),
-            access_keys: api::convert::keys_to_wire(&bundle.jwt_authorities),
-        }));
-    }
-
-    /// Another authority in place of all: the server's own is a removed root from now on.
-    pub(super) fn replace_roots(&self, sequence: u64, by: &Authority) {
-        let bundle = by.bundle(sequence);
-        self.tell(follow_response::Message::Bundles(sync::Bundles {
-            own: Some(bundle_to_wire(&bundle, None)),
-            federated: Vec::new(),
-            access_keys: Vec::new(),
-        }));
-    }
-
-    /// Whether nobody has joined yet, since the last call of [`FakeServer::renew_token`].
-    pub(super) fn token_is_unused(&self) -> bool {
-        self.state.token_is_unused.load(Ordering::SeqCst)
-    }
-
-    /// Makes the join token good for one more node.
-    pub(super) fn renew_token(&self) {
-        self.state.token_is_unused.store(true, Ordering::SeqCst);
-    }
-
     /// A bundle of a new sequence, with one more JWT key.
     pub(super) fn publish(&self, sequence: u64) {
         let mut bundle = self.state.authority.bundle(sequence);
@@ -230,12 +191,6 @@ impl FakeServer {
             stream.send(Ok(FollowResponse { message })).is_ok()
         });
     }
-}
-
-/// What a server says to an agent that it does not know.
-pub(super) fn not_attested() -> Status {
-    let reason = types::permission_denied_details::Reason::AgentNotAttested;
-    api::status::denied(reason, "the agent is not attested")
 }
 
 impl State {

@@ -13,6 +13,7 @@ mod commit;
 mod entries;
 mod fleet;
 mod follow;
+mod marks;
 mod policies;
 mod polled;
 mod revocations;

@@ -3,16 +3,16 @@
 //! the newest view. Nothing here grows with the number of changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use identity::{SpiffeId, Timestamp};
 use registry::Touched;
-use tokio::sync::Notify;
 
 use super::behind::{AgentBehind, How, StreamsBehind};
-use super::fleet::{Following, Progress};
+use super::fleet::Following;
+use super::marks::Marks;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
@@ -32,53 +32,6 @@ pub(crate) struct Dirty {
     pub policy: bool,
     /// The signed list of revocations.
     pub revocations: bool,
-}
-
-#[derive(Default)]
-struct Marks {
-    flags: AtomicU8,
-    wake: Notify,
-    /// Sequence of the own bundle that the agent has given to its workloads.
-    delivered: AtomicU64,
-    /// Sequence of the own bundle by which the agent has replaced all it distrusts.
-    replaced: AtomicU64,
-    /// What it was sent and has acknowledged.
-    progress: Mutex<Progress>,
-    /// Since when it is known to lack the newest own bundle, and on whose account.
-    behind: Mutex<Behind>,
-}
-
-#[derive(Default)]
-struct Behind {
-    since: Option<Timestamp>,
-    streams: StreamsBehind,
-}
-
-impl Marks {
-    fn behind(&self) -> std::sync::MutexGuard<'_, Behind> {
-        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the agent lacks the own bundle of `sequence`; notes since when it does.
-    fn lacks(&self, sequence: u64, now: Timestamp) -> Option<Timestamp> {
-        let mut behind = self.behind();
-        if self.delivered.load(Ordering::Acquire) < sequence {
-            Some(*behind.since.get_or_insert(now))
-        } else {
-            behind.since = None;
-            None
-        }
-    }
-
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn mark(&self, what: u8) {
-        if self.flags.fetch_or(what, Ordering::AcqRel) & what != what {
-            self.wake.notify_one();
-        }
-    }
 }
 
 /// All subscribers, by agent.
