@@ -22,7 +22,7 @@ pub struct StatusResponse {
     pub behind: ::prost::alloc::vec::Vec<Behind>,
 }
 /// An agent that has not taken in the newest bundle, or has workloads that have not.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Behind {
     /// Its SPIFFE ID.
     #[prost(string, tag = "1")]
