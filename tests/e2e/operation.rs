@@ -40,6 +40,58 @@ fn live_ready_and_metrics_are_served_on_loopback() {
 }
 
 #[test]
+fn the_budget_table_is_printed_and_its_figures_are_metrics() {
+    let ops = free_port();
+    let domain = Domain::start_with(Settings {
+        server: format!("[ops]\nlisten = \"127.0.0.1:{ops}\"\n"),
+        ..Settings::default()
+    });
+    let table = domain.admin(["limits"]).ok().out;
+    assert!(table.contains("PRINCIPAL"), "{table}");
+    let shown = domain.admin(["limits", "--json"]).json();
+    let budgets = shown["budgets"].as_array().unwrap();
+    for (principal, resource) in [
+        ("address", "connections"),
+        ("address", "handshakes"),
+        ("address", "request_bytes"),
+        ("identity", "calls"),
+        ("node", "signatures"),
+        ("strangers", "connections"),
+    ] {
+        let row = budgets
+            .iter()
+            .find(|row| row["principal"] == principal && row["resource"] == resource);
+        assert!(row.unwrap()["bound"].as_u64().unwrap() > 0, "{resource}");
+    }
+    let methods = shown["methods"].as_array().unwrap();
+    let costs = methods.iter().map(|row| &row["message_bytes"]);
+    assert!(costs.clone().all(|bytes| bytes.as_u64().unwrap() > 0));
+    let metrics = get(ops, "/metrics").1;
+    let bound = "bulla_limit_bound{principal=\"address\",resource=\"request_bytes\"} 1048576";
+    assert!(metrics.contains(bound), "{metrics}");
+}
+
+#[test]
+fn d2_the_admin_socket_answers_no_web_page() {
+    let domain = Domain::start();
+    let mut socket = std::os::unix::net::UnixStream::connect(domain.admin_socket()).unwrap();
+    let body = [0_u8; 5];
+    write!(
+        socket,
+        "POST /spire.api.server.agent.v1.Agent/CreateJoinToken HTTP/1.1\r\nHost: localhost\r\n\
+         Origin: https://evil.example\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    socket.write_all(&body).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+    assert!(!answer.contains("grpc-status"), "{answer}");
+}
+
+#[test]
 fn an_agent_whose_server_is_away_says_so_and_still_serves() {
     let agent = free_port();
     let mut domain = Domain::start_with(Settings {
@@ -98,6 +150,7 @@ fn every_command_shows_examples() {
         &["agent"],
         &["dev"],
         &["healthcheck"],
+        &["limits"],
     ] {
         let mut command = bulla();
         command.args(words).arg("--help");

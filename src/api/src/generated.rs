@@ -151,6 +151,13 @@ pub mod bulla {
             include!("gen/bulla.keys.v1.rs");
         }
     }
+    /// Service package `bulla.limits.v1`.
+    pub mod limits {
+        /// Version 1.
+        pub mod v1 {
+            include!("gen/bulla.limits.v1.rs");
+        }
+    }
     /// Service package `bulla.policy.v1`.
     pub mod policy {
         /// Version 1.

@@ -19,6 +19,7 @@ pub use generated::bulla::entries::v1 as entries;
 pub use generated::bulla::fleet::v1 as fleet;
 pub use generated::bulla::issuance::v1 as issuance;
 pub use generated::bulla::keys::v1 as keys;
+pub use generated::bulla::limits::v1 as limits;
 pub use generated::bulla::policy::v1 as policy;
 pub use generated::bulla::revocation::v1 as revocation;
 pub use generated::bulla::server::v1 as info;

@@ -32,7 +32,10 @@ pub use connect::{ChannelOptions, ConnectError, tls_channel, uds_channel, was_ne
 pub use limits::Limits;
 pub use live::{IdentityError, LiveBundles, LiveIdentity};
 pub use peer::Peer;
-pub use serve::{Draining, HttpService, RemoteAddress, serve_tls, serve_unix, serve_unix_each};
+pub use serve::{
+    Connections, Draining, HttpService, Occupancy, RemoteAddress, Source, serve_tls,
+    serve_tls_counted, serve_unix, serve_unix_each,
+};
 pub use tls::{
     Captured, ClientAuth, ConfigError, Expect, capture_config, client_config, server_config,
 };

@@ -2,9 +2,14 @@
 
 mod admission;
 mod connection;
+mod connections;
+mod control_frames;
+mod crowd;
 mod per_request;
 mod protocol;
+mod source;
 mod tls;
+mod turns;
 mod unix;
 
 use std::convert::Infallible;
@@ -24,8 +29,11 @@ use tower::Service;
 use crate::Limits;
 use admission::{Admission, Listen};
 
+pub use connections::Connections;
+pub use crowd::Occupancy;
 pub use per_request::{Draining, RemoteAddress};
-pub use tls::serve_tls;
+pub use source::Source;
+pub use tls::{serve_tls, serve_tls_counted};
 pub use unix::{serve_unix, serve_unix_each};
 
 /// What a listener serves: an `axum::Router`, a tonic `Routes`, or the like.

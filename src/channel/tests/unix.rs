@@ -230,6 +230,55 @@ async fn rapid_resets_end_the_connection() {
 }
 
 #[tokio::test]
+async fn d11_a_flood_of_frames_that_carry_nothing_ends_the_connection() {
+    for flood in [wire::ping(), wire::settings(), wire::empty_data(1)] {
+        let listener = Listener::start(Limits::workload());
+        let mut client = listener.raw().await;
+        // Calls go on being answered until then.
+        client.open(1, "localhost", "/", true).await;
+        client.until_headers_of(1).await;
+        client.flood_until_closed(&flood.repeat(100), 1_000).await;
+    }
+}
+
+#[tokio::test]
+async fn d11_calls_and_answers_pay_for_pings() {
+    let limits = Limits {
+        control_frames_burst: 20,
+        control_frames_per_second: 1,
+        ..Limits::workload()
+    };
+    let listener = Listener::start(limits);
+    let mut client = listener.raw().await;
+    for stream in (1..200).step_by(2) {
+        client.send(&wire::ping()).await;
+        client.request(stream, "localhost", "/", true).await;
+        assert_eq!(client.until_end_of(stream).await, Seen::Body(own_pid()));
+    }
+}
+
+#[tokio::test]
+async fn d2_http1_is_refused_where_grpc_alone_is_served() {
+    let limits = Limits {
+        http1: false,
+        ..Limits::workload()
+    };
+    let listener = Listener::start(limits);
+    let mut browser = listener.connect().await;
+    browser
+        .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+    assert!(answer.ends_with("alone.\n"), "{answer}");
+    let mut client = listener.raw().await;
+    client.request(1, "localhost", "/", true).await;
+    assert_eq!(client.until_end_of(1).await, Seen::Body(own_pid()));
+}
+
+#[tokio::test]
 async fn oversized_header_lists_are_refused_for_tables_and_literals_alike() {
     let listener = Listener::start(Limits::workload());
     let mut client = listener.raw().await;

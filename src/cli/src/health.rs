@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use crate::command::Part;
+use crate::admin::connect;
+use crate::command::{AdminSocket, Part};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::wire::info_v1::GetRequest;
+use crate::wire::info_v1::info_client::InfoClient;
 
 /// The longest answer read, bytes.
 const ANSWER_MAX: u64 = 64 * 1024;
@@ -24,15 +27,13 @@ pub(crate) async fn run(
     agent_socket: &Path,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let parts = [
-        (Part::Server, "server", server_socket),
-        (Part::Agent, "agent", agent_socket),
-    ];
+    let asked = |part| only.is_none_or(|only| only == part);
     let mut rows = Vec::new();
-    for (part, name, socket) in parts {
-        if only.is_none_or(|only| only == part) {
-            rows.push(row(name, ready(socket).await));
-        }
+    if asked(Part::Server) {
+        rows.push(row("server", answers(server_socket).await));
+    }
+    if asked(Part::Agent) {
+        rows.push(row("agent", ready(agent_socket).await));
     }
     out.rows(
         &rows,
@@ -55,7 +56,24 @@ fn row(name: &str, outcome: Result<(bool, Value), Failure>) -> Value {
     }
 }
 
-/// Asks `/ready` over the part's admin socket.
+/// Whether the server answers on its admin socket, which serves gRPC alone.
+async fn answers(socket: &Path) -> Result<(bool, Value), Failure> {
+    let admin = AdminSocket {
+        path: socket.to_owned(),
+        server: None,
+        identity: None,
+    };
+    let asking = async {
+        let mut client = InfoClient::new(connect(&admin).await?);
+        client.get(GetRequest {}).await?;
+        Ok((true, Value::Null))
+    };
+    tokio::time::timeout(WAIT_MAX, asking)
+        .await
+        .map_err(|_elapsed| Failure::unreachable("no answer in time"))?
+}
+
+/// Asks `/ready` over the agent's admin socket.
 async fn ready(socket: &Path) -> Result<(bool, Value), Failure> {
     let asking = tokio::time::timeout(WAIT_MAX, get(socket, "/ready"));
     let answer = asking

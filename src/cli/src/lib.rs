@@ -19,6 +19,7 @@ mod health;
 mod hook;
 mod import;
 mod keys;
+mod limits;
 mod local_http;
 mod logging;
 mod network;
@@ -72,6 +73,7 @@ async fn talk(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Fetch(command) => fetch::run(command, out).await,
         Command::Audit(command) => audit::run(command, out).await,
         Command::Watch(args) => watch::run(args, out).await,
+        Command::Limits { methods, admin } => limits::run(methods, &admin, out).await,
         Command::Explain(command) => explain::run(command, out).await,
         Command::Policy(command) => policy::run(command, out).await,
         Command::Demo(command) => dev::service::run(command, out).await,

@@ -8,6 +8,7 @@ pub(crate) use api::entry as entry_v1;
 pub(crate) use api::fleet as fleet_v1;
 pub(crate) use api::info as info_v1;
 pub(crate) use api::keys as keys_v1;
+pub(crate) use api::limits as limits_v1;
 pub(crate) use api::localauthority;
 pub(crate) use api::policy as policy_v1;
 pub(crate) use api::revocation as revocation_v1;

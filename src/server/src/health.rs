@@ -29,6 +29,7 @@ impl Vitals for Health {
 
     fn gauge(&self) {
         let server = &self.0;
+        server.budgets.gauge();
         let now = server.clock.now();
         let expiry = server
             .authorities

@@ -8,6 +8,7 @@ mod attest;
 mod audit;
 mod authorities;
 mod authz;
+mod budgets;
 mod caller;
 pub mod clock;
 mod clock_guard;

@@ -18,7 +18,8 @@ pub const MAX_COMMIT_OPERATIONS: usize = 3 * MAX_APPLY + 48;
 pub const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// The most entries in one page of a list.
 pub const MAX_PAGE: usize = 5_000;
-/// The largest request message on any listener, in bytes.
+/// The largest request message of any RPC, in bytes; most have a smaller bound, by the
+/// class of cost that their row in the table of RPCs names.
 pub const MAX_REQUEST_BYTES: usize = 4 << 20;
 /// The largest configuration file, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -160,7 +161,7 @@ pub const MAX_PUBLIC_CONNECTIONS: usize = 256;
 pub const PUBLIC_AGE: Duration = Duration::from_secs(60);
 /// The largest certificate or key file of the public listener, in bytes.
 pub const MAX_PEM_BYTES: u64 = 256 << 10;
-/// Connections to the admin socket at one time.
+/// Connections to the admin socket at one time, at most; fewer where few files may be open.
 pub const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The longest that rotation goes without a look, whatever the cron schedule says.
 pub const LONGEST_LOOK_SECONDS: u32 = 60;
@@ -181,3 +182,43 @@ pub const UPSTREAM_PAUSE_SECONDS: (u32, u32) = (5, 300);
 pub const MAX_DOWNSTREAM_KEY_SECONDS: u32 = 366 * 86_400;
 /// The longest key id that a downstream server may publish, in bytes.
 pub const MAX_KEY_ID_BYTES: usize = 256;
+/// Calls in progress at one time for one address without a certificate, and for all such
+/// addresses together. More wait.
+pub const MAX_CALLS_OF_AN_ADDRESS: usize = 64;
+/// See [`MAX_CALLS_OF_AN_ADDRESS`].
+pub const MAX_CALLS_OF_STRANGERS: usize = 2_048;
+/// Calls of one address that may wait; more are told to come again.
+pub const MAX_WAITING_CALLS_OF_AN_ADDRESS: usize = 512;
+/// Calls in progress at one time for one SPIFFE ID: an agent that asks for more at once
+/// waits for itself, and no other waits for it.
+pub const MAX_CALLS_OF_AN_IDENTITY: usize = 64;
+/// Calls of one SPIFFE ID that may wait; more are told to come again.
+pub const MAX_WAITING_CALLS_OF_AN_IDENTITY: usize = 1_024;
+/// Calls in progress at one time on the admin socket, a share that nobody else has.
+pub const MAX_LOCAL_CALLS: usize = 256;
+/// How long a call waits for its caller's share before it is told to come again.
+pub const CALL_QUEUE_WAIT: Duration = Duration::from_secs(10);
+/// When somebody who is told to come again should do so, in milliseconds.
+pub const COME_AGAIN_MS: &str = "1000";
+/// Request bytes held at one time for one address without a certificate, and for all
+/// such addresses together.
+pub const MAX_REQUEST_BYTES_OF_AN_ADDRESS: usize = 1 << 20;
+/// See [`MAX_REQUEST_BYTES_OF_AN_ADDRESS`].
+pub const MAX_REQUEST_BYTES_OF_STRANGERS: usize = 16 << 20;
+/// Request bytes held at one time for one SPIFFE ID, and for all together.
+pub const MAX_REQUEST_BYTES_OF_AN_IDENTITY: usize = 16 << 20;
+/// See [`MAX_REQUEST_BYTES_OF_AN_IDENTITY`].
+pub const MAX_REQUEST_BYTES_OF_IDENTITIES: usize = 128 << 20;
+/// Request bytes held at one time for the admin socket, a share that nobody else has.
+pub const MAX_LOCAL_REQUEST_BYTES: usize = 64 << 20;
+/// Signatures (X.509-SVIDs and JWT-SVIDs) that one agent may have each second, over time.
+pub const SIGNATURES_A_SECOND: u32 = 2_000;
+/// Signatures that one agent may have at once before that rate holds: an agent that starts
+/// asks for all of its entries.
+pub const SIGNATURE_BURST: u32 = 20_000;
+/// The most agents whose signatures are counted at one time.
+pub const MAX_SIGNATURE_COUNTS: usize = MAX_NODES;
+/// Calls at one time on one connection without a certificate.
+pub const STREAMS_OF_STRANGERS: u32 = 8;
+/// Descriptors kept for the store, the journal and the runtime, before listeners get any.
+pub const OTHER_DESCRIPTORS: usize = 256;

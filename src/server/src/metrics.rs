@@ -44,6 +44,15 @@ pub(crate) const FOLLOWERS_BEHIND_BUNDLE: &str = "bulla_followers_behind_bundle"
 /// Shortest remaining lifetime of any agent SVID that has not expired.
 pub(crate) const SVID_MIN_REMAINING_SECONDS: &str = "bulla_svid_min_remaining_seconds";
 
+/// What the principal that has most of a resource has of it, by the budget table.
+pub(crate) const LIMIT_USED: &str = "bulla_limit_used";
+/// What one principal may have of a resource at most.
+pub(crate) const LIMIT_BOUND: &str = "bulla_limit_bound";
+/// How many principals are at the bound (at most 16 are counted).
+pub(crate) const LIMIT_AT_BOUND: &str = "bulla_limit_at_bound";
+/// How often somebody was refused for a bound.
+pub(crate) const LIMIT_REFUSED: &str = "bulla_limit_refused_total";
+
 /// Counters of the hot paths.
 #[derive(Clone)]
 pub(crate) struct Meters {
@@ -80,6 +89,21 @@ impl Meters {
 /// Counts one attestation.
 pub(crate) fn count_attestation(attestor: &'static str, result: &'static str) {
     counter!(ATTEST_TOTAL, "attestor" => attestor, "result" => result).increment(1);
+}
+
+/// Sets the gauges of one row of the budget table.
+pub(crate) fn limit(
+    principal: &'static str,
+    resource: &'static str,
+    bound: u64,
+    reading: &crate::budgets::Reading,
+) {
+    let whole = |count: u64| number(usize::try_from(count).unwrap_or(usize::MAX));
+    let labels = [("principal", principal), ("resource", resource)];
+    gauge!(LIMIT_BOUND, &labels).set(whole(bound));
+    gauge!(LIMIT_USED, &labels).set(whole(reading.used));
+    gauge!(LIMIT_AT_BOUND, &labels).set(number(reading.at_bound.len()));
+    counter!(LIMIT_REFUSED, &labels).absolute(reading.refused);
 }
 
 /// Sets one gauge from a whole number of anything.

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use crate::attest::{Attestation, Terms};
 use crate::audit::Audit;
 use crate::authorities::{self, Authorities, Plan};
-use crate::authz;
+use crate::authz::{self, Accounts};
+use crate::budgets::Budgets;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -57,6 +58,10 @@ pub(crate) struct Server {
     pub(crate) revocations: Revocations,
     pub(crate) attestation: Attestation,
     pub(crate) tokens: Tokens,
+    /// What each principal may take, and what is taken.
+    pub(crate) budgets: Budgets,
+    /// What each caller has in progress.
+    pub(crate) accounts: Arc<Accounts>,
     /// The server's own certificate, as listeners show it.
     pub(crate) identity: Arc<LiveIdentity>,
     pub(crate) bundles: Arc<LiveBundles>,
@@ -82,6 +87,7 @@ impl Server {
     ) -> Result<(Arc<Self>, ServerSvid), Failure> {
         authz::check_coverage(api::FILE_DESCRIPTOR_SET).map_err(Failure::internal)?;
         let meters = Meters::new();
+        let budgets = Budgets::default();
         let audit = Audit::new(
             opened.journal,
             &opened.journal_dir,
@@ -116,6 +122,7 @@ impl Server {
             serials: authorities.serials(),
             lifetimes: lifetimes(&settings),
             meters,
+            shares: issue::Shares::new(&budgets),
             far: issue::FarAway::new(settings.signing_timeout, limits::FAR_SIGNATURES),
         });
         let tokens = scoped(&issuer, &settings, stopping.clone()).await;
@@ -137,6 +144,8 @@ impl Server {
             revocations,
             attestation,
             tokens,
+            accounts: Accounts::new(&budgets),
+            budgets,
             bundles,
             ready: OnceLock::new(),
             stopping,

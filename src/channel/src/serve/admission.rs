@@ -1,9 +1,10 @@
-//! Who may connect: a cap on all connections, and one on those of each origin.
+//! Who may connect: a cap on all connections, and on Unix sockets one on those of each
+//! user. Those of TCP are told apart later, by what they prove ([`super::connections`]).
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -12,38 +13,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Limits;
 use crate::uds::UnixPeer;
 
-/// Whom a connection is counted against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Origin {
-    Ip(IpAddr),
-    Uid(u32),
-}
-
 /// A source of connections.
 pub(super) trait Listen: Send + Sync {
     /// A connection and what the kernel says of its other end.
     type Io: Send + 'static;
 
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Origin)>> + Send;
+    /// With the user that it is counted against, if it is.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Option<u32>)>> + Send;
 }
 
 impl Listen for TcpListener {
     type Io = (TcpStream, SocketAddr);
 
-    async fn accept(&self) -> io::Result<(Self::Io, Origin)> {
-        let (stream, remote) = Self::accept(self).await?;
-        Ok(((stream, remote), Origin::Ip(remote.ip())))
+    async fn accept(&self) -> io::Result<(Self::Io, Option<u32>)> {
+        Ok((Self::accept(self).await?, None))
     }
 }
 
 impl Listen for UnixListener {
     type Io = (UnixStream, UnixPeer);
 
-    async fn accept(&self) -> io::Result<(Self::Io, Origin)> {
+    async fn accept(&self) -> io::Result<(Self::Io, Option<u32>)> {
         let (stream, _) = Self::accept(self).await?;
         let peer = UnixPeer::of(&stream)?;
-        let origin = Origin::Uid(peer.uid());
-        Ok(((stream, peer), origin))
+        let uid = peer.uid();
+        Ok(((stream, peer), Some(uid)))
     }
 }
 
@@ -51,20 +45,20 @@ impl Listen for UnixListener {
 pub(super) struct Admission {
     all: Arc<Semaphore>,
     descriptors: Arc<Semaphore>,
-    by_origin: Arc<ByOrigin>,
+    by_user: Arc<ByUser>,
 }
 
-struct ByOrigin {
+struct ByUser {
     limit: usize,
-    open: Mutex<HashMap<Origin, usize>>,
+    open: Mutex<HashMap<u32, usize>>,
 }
 
 /// An admitted connection's place; dropping it makes room.
 pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
     _descriptor: OwnedSemaphorePermit,
-    origin: Origin,
-    by_origin: Arc<ByOrigin>,
+    user: Option<u32>,
+    by_user: Arc<ByUser>,
 }
 
 impl Admission {
@@ -74,7 +68,7 @@ impl Admission {
             all: Arc::new(Semaphore::new(
                 limits.connections.min(Semaphore::MAX_PERMITS),
             )),
-            by_origin: Arc::new(ByOrigin {
+            by_user: Arc::new(ByUser {
                 limit: limits.connections_per_origin,
                 open: Mutex::default(),
             }),
@@ -83,7 +77,7 @@ impl Admission {
 
     /// The next connection that may be served. While all places are taken,
     /// nothing is accepted and the kernel's backlog fills. A connection above
-    /// its origin's cap is closed unread.
+    /// its user's cap is closed unread.
     pub(super) async fn next<L: Listen>(&self, listener: &L) -> io::Result<(L::Io, Slot)> {
         let permit = Arc::clone(&self.all)
             .acquire_owned()
@@ -94,25 +88,25 @@ impl Admission {
             .await
             .map_err(io::Error::other)?;
         loop {
-            let (io, origin) = listener.accept().await?;
-            if self.by_origin.enter(origin) {
+            let (io, user) = listener.accept().await?;
+            if user.is_none_or(|uid| self.by_user.enter(uid)) {
                 let slot = Slot {
                     _permit: permit,
                     _descriptor: descriptor,
-                    origin,
-                    by_origin: Arc::clone(&self.by_origin),
+                    user,
+                    by_user: Arc::clone(&self.by_user),
                 };
                 return Ok((io, slot));
             }
-            tracing::debug!(?origin, "too many connections of one origin");
+            tracing::debug!(uid = user, "too many connections of one user");
         }
     }
 }
 
-impl ByOrigin {
-    fn enter(&self, origin: Origin) -> bool {
+impl ByUser {
+    fn enter(&self, uid: u32) -> bool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(origin).or_default();
+        let count = open.entry(uid).or_default();
         if *count >= self.limit {
             return false;
         }
@@ -120,12 +114,12 @@ impl ByOrigin {
         true
     }
 
-    fn leave(&self, origin: Origin) {
+    fn leave(&self, uid: u32) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&origin) {
+        if let Some(count) = open.get_mut(&uid) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                open.remove(&origin);
+                open.remove(&uid);
             }
         }
     }
@@ -133,7 +127,9 @@ impl ByOrigin {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.by_origin.leave(self.origin);
+        if let Some(uid) = self.user {
+            self.by_user.leave(uid);
+        }
     }
 }
 
@@ -142,28 +138,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_at_its_cap_does_not_stop_another() {
-        let by_origin = ByOrigin {
+    fn a_user_at_its_cap_does_not_stop_another() {
+        let by_user = ByUser {
             limit: 1,
             open: Mutex::default(),
         };
-        assert!(by_origin.enter(Origin::Uid(1)));
-        assert!(!by_origin.enter(Origin::Uid(1)));
-        assert!(by_origin.enter(Origin::Uid(2)));
-        by_origin.leave(Origin::Uid(1));
-        assert!(by_origin.enter(Origin::Uid(1)));
+        assert!(by_user.enter(1));
+        assert!(!by_user.enter(1));
+        assert!(by_user.enter(2));
+        by_user.leave(1);
+        assert!(by_user.enter(1));
     }
 
     #[test]
-    fn origins_that_left_are_forgotten() {
-        let by_origin = ByOrigin {
+    fn users_that_left_are_forgotten() {
+        let by_user = ByUser {
             limit: 1,
             open: Mutex::default(),
         };
         for uid in 0..100 {
-            assert!(by_origin.enter(Origin::Uid(uid)));
-            by_origin.leave(Origin::Uid(uid));
+            assert!(by_user.enter(uid));
+            by_user.leave(uid);
         }
-        assert!(by_origin.open.lock().unwrap().is_empty());
+        assert!(by_user.open.lock().unwrap().is_empty());
     }
 }

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -9,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use super::control_frames::ControlFrames;
 use super::per_request::{Draining, OtherEnd, PerRequest};
 use super::protocol::{self, Protocol};
 use super::{HttpService, Stop};
@@ -23,14 +26,15 @@ pub(super) struct Lifetime {
     pub(super) drain: Duration,
 }
 
-/// Serves HTTP on `io` until the peer ends it or its time is over.
+/// Serves HTTP on `io` until the peer ends it or its time is over. A flood of control
+/// frames ends it, too, and is counted in `floods`.
 pub(super) async fn serve<I, S>(
-    io: I,
-    protocol: Protocol,
+    (io, protocol): (I, Protocol),
     service: S,
     other_end: OtherEnd,
     lifetime: Lifetime,
     limits: &Limits,
+    floods: Arc<AtomicU64>,
     stop: Stop,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -42,14 +46,14 @@ pub(super) async fn serve<I, S>(
         other_end,
         draining: Draining(draining),
     };
-    let io = TokioIo::new(io);
     match protocol {
         Protocol::Http1 => {
-            let connection = protocol::http1(limits).serve_connection(io, service);
+            let connection = protocol::http1(limits).serve_connection(TokioIo::new(io), service);
             live(Box::pin(connection), lifetime, stop, &drain).await;
         }
         Protocol::Http2 => {
-            let connection = protocol::http2(limits).serve_connection(io, service);
+            let io = ControlFrames::new(io, limits, floods);
+            let connection = protocol::http2(limits).serve_connection(TokioIo::new(io), service);
             live(Box::pin(connection), lifetime, stop, &drain).await;
         }
     }

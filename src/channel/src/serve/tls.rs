@@ -9,23 +9,29 @@ use std::time::Duration;
 
 use identity::Timestamp;
 use rustls::ServerConfig;
-use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{self, Lifetime};
+use super::connections::Connections;
+use super::crowd::Place;
 use super::per_request::{OtherEnd, RemoteAddress};
 use super::protocol::Protocol;
+use super::source::Source;
+use super::turns::in_turns;
 use super::{HttpService, Stop, accept_loop, descriptors};
 use crate::{Clock, Limits, Peer};
+
+/// The protocol of gRPC, as ALPN names it.
+const HTTP2: &[u8] = b"h2";
 
 /// Serves `service` to TLS clients until `shutdown` completes, then drains open
 /// connections within [`Limits::drain`] and returns.
 ///
-/// ALPN decides between HTTP/2 and HTTP/1.1. A connection ends, drained, no
-/// later than its peer's certificate.
+/// ALPN decides between HTTP/2 and HTTP/1.1, where [`Limits::http1`] allows that. A
+/// connection ends, drained, no later than its peer's certificate.
 pub async fn serve_tls<S: HttpService>(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -34,23 +40,55 @@ pub async fn serve_tls<S: HttpService>(
     clock: Clock,
     shutdown: impl Future<Output = ()> + Send,
 ) {
+    let connections = Connections::new(&limits);
+    let counted = (limits, connections);
+    serve_tls_counted(listener, tls, service, counted, clock, shutdown).await;
+}
+
+/// As [`serve_tls`], with the connections to be seen by others. They must have been
+/// made for the same limits.
+pub async fn serve_tls_counted<S: HttpService>(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    service: S,
+    (limits, connections): (Limits, Arc<Connections>),
+    clock: Clock,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let mut tls = ServerConfig::clone(&tls);
+    if !limits.http1 {
+        tls.alpn_protocols.retain(|protocol| protocol == HTTP2);
+    }
     let shared = Arc::new(Shared {
-        tls,
+        tls: TlsAcceptor::from(Arc::new(tls)),
         service,
-        handshakes: Semaphore::new(limits.handshakes.min(Semaphore::MAX_PERMITS)),
+        turns: Semaphore::new(limits.handshakes.clamp(1, Semaphore::MAX_PERMITS)),
+        connections,
         accepted: AtomicU64::new(0),
         limits: limits.clone(),
         clock,
     });
-    let handle = |(stream, remote), stop| one_connection(stream, remote, Arc::clone(&shared), stop);
+    let handle = |(stream, remote): (TcpStream, SocketAddr), stop| {
+        // Before its task runs: an accepted connection counts from the first moment.
+        let source = Source::of(remote.ip());
+        let place = shared.connections.pending.enter(source);
+        let shared = Arc::clone(&shared);
+        async move {
+            match place {
+                Some(place) => one_connection(stream, (remote, source), place, shared, stop).await,
+                None => tracing::debug!(%source, "no room for another handshake"),
+            }
+        }
+    };
     let descriptors = descriptors(&limits);
     accept_loop(listener, &limits, descriptors, shutdown, handle).await;
 }
 
 struct Shared<S> {
-    tls: Arc<ServerConfig>,
+    tls: TlsAcceptor,
     service: S,
-    handshakes: Semaphore,
+    turns: Semaphore,
+    connections: Arc<Connections>,
     accepted: AtomicU64,
     limits: Limits,
     clock: Clock,
@@ -58,14 +96,19 @@ struct Shared<S> {
 
 async fn one_connection<S: HttpService>(
     stream: TcpStream,
-    remote: SocketAddr,
+    (remote, source): (SocketAddr, Source),
+    place: Place<Source>,
     shared: Arc<Shared<S>>,
     mut stop: Stop,
 ) {
     let limit = shared.limits.handshake_timeout;
-    let handshake = tokio::time::timeout(limit, handshake(stream, &shared));
+    let handshake = tokio::time::timeout(limit, handshake(stream, &place, &shared));
     let done = tokio::select! {
         done = handshake => done,
+        () = place.evicted() => {
+            tracing::debug!(%remote, "a handshake that waited made room for another");
+            return;
+        }
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let (stream, peer) = match done {
@@ -79,39 +122,66 @@ async fn one_connection<S: HttpService>(
             return;
         }
     };
+    let identity = peer.as_ref().map(|peer| peer.spiffe_id());
+    let Some(established) = shared.connections.establish(identity, source) else {
+        tracing::debug!(%remote, "no room for another connection");
+        return;
+    };
+    drop(place);
+    tokio::select! {
+        () = converse(stream, peer, remote, &shared, stop) => {}
+        () = established.evicted() => {
+            tracing::debug!(%remote, "a connection made room for another");
+        }
+    }
+}
+
+/// Serves HTTP on a connection whose handshake is finished.
+async fn converse<S: HttpService>(
+    stream: TlsStream<TcpStream>,
+    peer: Option<Arc<Peer>>,
+    remote: SocketAddr,
+    shared: &Shared<S>,
+    stop: Stop,
+) {
     let protocol = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        _ => Protocol::Http1,
+        Some(HTTP2) => Protocol::Http2,
+        _ if shared.limits.http1 => Protocol::Http1,
+        _ => {
+            tracing::debug!(%remote, "a client did not ask for HTTP/2");
+            return;
+        }
+    };
+    let limits = match peer {
+        Some(_) => shared.limits.clone(),
+        None => Limits {
+            concurrent_streams: shared.limits.anonymous_streams,
+            ..shared.limits.clone()
+        },
     };
     let nth = shared.accepted.fetch_add(1, Ordering::Relaxed);
     let not_after = peer.as_ref().map(|peer| peer.not_after());
-    let lifetime = lifetime(&shared.limits, nth, not_after, shared.clock.now());
+    let lifetime = lifetime(&limits, nth, not_after, shared.clock.now());
     connection::serve(
-        stream,
-        protocol,
+        (stream, protocol),
         shared.service.clone(),
         OtherEnd::Tls(peer, RemoteAddress(remote)),
         lifetime,
-        &shared.limits,
+        &limits,
+        Arc::clone(shared.connections.floods()),
         stop,
     )
     .await;
 }
 
-/// The costly part waits its turn only after the client has said hello, so that
-/// silent connections hold nobody up.
 async fn handshake<S>(
     stream: TcpStream,
+    place: &Place<Source>,
     shared: &Shared<S>,
 ) -> io::Result<(TlsStream<TcpStream>, Option<Arc<Peer>>)> {
     stream.set_nodelay(true)?;
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-    let _turn = shared
-        .handshakes
-        .acquire()
-        .await
-        .map_err(io::Error::other)?;
-    let stream = hello.into_stream(Arc::clone(&shared.tls)).await?;
+    let accepting = shared.tls.accept(stream);
+    let stream = in_turns(accepting, place, &shared.turns).await?;
     let peer = Peer::of(stream.get_ref().1).map_err(io::Error::other)?;
     Ok((stream, peer))
 }

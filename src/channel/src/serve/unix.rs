@@ -2,20 +2,28 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::connection::{self, Lifetime};
 use super::per_request::OtherEnd;
-use super::protocol::recognise;
+use super::protocol::{Protocol, recognise};
 use super::{HttpService, Stop, accept_loop, descriptors};
 use crate::Limits;
 use crate::authority_rewrite::AuthorityRewrite;
 use crate::uds::{Handles, UnixPeer};
 
+/// What a client of HTTP/1.1 is told where only HTTP/2 is served.
+const ONLY_HTTP2: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+    Content-Type: text/plain\r\nContent-Length: 49\r\nConnection: close\r\n\r\n\
+    this socket serves gRPC, which is HTTP/2, alone.\n";
+
 /// Serves `service` to local processes until `shutdown` completes, then drains
 /// open connections within [`Limits::drain`] and returns. HTTP/2 with prior
-/// knowledge and HTTP/1.1 are told apart by the first bytes.
+/// knowledge and HTTP/1.1 are told apart by the first bytes; the latter is refused unless
+/// [`Limits::http1`] is set.
 ///
 /// The extension `Arc<UnixPeer>` is of whoever connected, once for the whole
 /// connection; handlers attest anew on each request.
@@ -67,21 +75,39 @@ async fn one_connection<S: HttpService>(
         tracing::debug!(pid = peer.pid(), "a local connection sent no request");
         return;
     };
+    if protocol == Protocol::Http1 && !limits.http1 {
+        tracing::debug!(pid = peer.pid(), "a local connection speaks no HTTP/2");
+        refuse_http1(stream, limits).await;
+        return;
+    }
     let lifetime = Lifetime {
         age: limits.connection_age,
         drain: limits.drain,
     };
     let served = connection::serve(
-        AuthorityRewrite::new(stream, prefix),
-        protocol,
+        (AuthorityRewrite::new(stream, prefix), protocol),
         service,
         OtherEnd::Unix(Arc::clone(&peer)),
         lifetime,
         limits,
+        Arc::new(AtomicU64::new(0)),
         stop,
     );
     tokio::select! {
         () = served => {}
         () = peer.ending() => tracing::debug!(pid = peer.pid(), "a local connection was ended"),
     }
+}
+
+/// Says why, and reads what the client still sends: a socket that is closed with bytes
+/// unread takes back the answer.
+async fn refuse_http1(mut stream: UnixStream, limits: &Limits) {
+    let told = async {
+        stream.write_all(ONLY_HTTP2).await?;
+        stream.shutdown().await?;
+        let mut rest = stream.take(u64::from(limits.header_list_bytes));
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whether the client hears it is its own affair.
+    let _told = tokio::time::timeout(limits.handshake_timeout, told).await;
 }

@@ -53,6 +53,18 @@ pub(crate) fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8u32.to_be_bytes())
 }
 
+pub(crate) fn ping() -> Vec<u8> {
+    frame(PING, 0, 0, &[0; 8])
+}
+
+pub(crate) fn settings() -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[])
+}
+
+pub(crate) fn empty_data(stream: u32) -> Vec<u8> {
+    frame(DATA, 0, stream, &[])
+}
+
 impl Client {
     pub(crate) async fn start(stream: UnixStream) -> Self {
         let mut client = Self {
@@ -67,6 +79,21 @@ impl Client {
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Sends `frames` up to so many times, reading along; the server must have closed
+    /// the connection before that.
+    pub(crate) async fn flood_until_closed(self, frames: &[u8], times: usize) {
+        let (mut reading, mut writing) = self.stream.into_split();
+        let read = tokio::spawn(async move {
+            let _end = tokio::io::copy(&mut reading, &mut tokio::io::sink()).await;
+        });
+        for _ in 0..times {
+            if writing.write_all(frames).await.is_err() {
+                return;
+            }
+        }
+        assert!(read.is_finished(), "the flood was let through");
     }
 
     /// Waits for the server's settings and acknowledges them.

@@ -104,6 +104,18 @@ pub enum Command {
     /// Why a process has the identity it has, or none; who can have a SPIFFE ID.
     #[command(subcommand)]
     Explain(ExplainCommand),
+    /// What each principal may take of each resource of the server, and who is at a bound.
+    #[command(
+        after_help = "Examples:\n  bulla limits\n  bulla limits --methods\n  bulla limits --json"
+    )]
+    Limits {
+        /// Show instead what one call of each RPC may cost, and who may call it.
+        #[arg(long)]
+        methods: bool,
+        /// How to reach the server.
+        #[command(flatten)]
+        admin: AdminSocket,
+    },
     /// The demo services of `bulla dev`.
     #[command(subcommand, hide = true)]
     Demo(DemoCommand),

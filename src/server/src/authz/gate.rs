@@ -12,7 +12,7 @@ use registry::EntryFilter;
 use tonic::Status;
 
 use super::origin::{Certified, Origin};
-use super::{Admitted, Roles, table};
+use super::{Admitted, Cost, Roles, table};
 use crate::attest::{AgentDenied, Attestation};
 use crate::authorities::Authorities;
 use crate::caller::Caller;
@@ -69,26 +69,28 @@ impl Gate {
         self.clock.now()
     }
 
-    /// Lets a call through or says why not.
+    /// Lets a call through, and says what it may cost, or says why not.
     pub(crate) async fn admit(
         &self,
         method: &str,
         origin: Option<&Origin>,
-    ) -> Result<Admitted, Denial> {
-        let allowed = table::row(method).ok_or_else(|| Denial {
+    ) -> Result<(Admitted, Cost), Denial> {
+        let row = table::row(method).ok_or_else(|| Denial {
             caller: None,
             status: Status::unimplemented("no such method"),
         })?;
+        let allowed = row.roles;
         let origin = origin.ok_or_else(|| Denial {
             caller: None,
             status: Kind::Denied.status("the caller's origin is unknown"),
         })?;
         let standing = self.standing(origin, allowed).await?;
         if standing.roles.meets(allowed) {
-            return Ok(Admitted {
+            let admitted = Admitted {
                 caller: standing.caller,
                 origin: origin.clone(),
-            });
+            };
+            return Ok((admitted, row.cost));
         }
         let status = refusal(allowed, origin, &standing);
         Err(Denial {

@@ -1,5 +1,6 @@
-//! The layer before all services: nothing reaches a handler that the gate did not
-//! let through, and a handler's panic ends its own call alone.
+//! The layer before all services: nothing reaches a handler that is no gRPC, that the
+//! gate did not let through or that has no place among its caller's calls; a body is
+//! held to what its call may cost; and a handler's panic ends its own call alone.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -15,8 +16,14 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
+use super::Cost;
+use super::accounts::{Accounts, InProgress, Member};
+use super::body::{CountedBody, KeepingBody};
+use super::cost::Counted;
 use super::gate::{Denial, Gate};
+use super::grpc_only;
 use super::origin::Origin;
+use super::owner::Owner;
 use super::quota::Quota;
 use crate::audit::{Audit, Refusal};
 use crate::caller::Caller;
@@ -33,6 +40,7 @@ const STRANGERS_UNRECORDED: &str = "bulla_refusals_unrecorded_total";
 #[derive(Clone)]
 pub(crate) struct Guard<S> {
     gate: Arc<Gate>,
+    accounts: Arc<Accounts>,
     refusals: Arc<Refusals>,
     inner: S,
 }
@@ -46,13 +54,14 @@ struct Refusals {
 
 impl<S> Guard<S> {
     /// Puts the gate before a service.
-    pub(crate) fn new(gate: Gate, audit: Audit, inner: S) -> Self {
+    pub(crate) fn new(gate: Gate, accounts: Arc<Accounts>, audit: Audit, inner: S) -> Self {
         let refusals = Refusals {
             audit,
             strangers: Quota::new(limits::MAX_STRANGER_RECORDS),
         };
         Self {
             gate: Arc::new(gate),
+            accounts,
             refusals: Arc::new(refusals),
             inner,
         }
@@ -61,7 +70,8 @@ impl<S> Guard<S> {
 
 impl<S, B> Service<Request<B>> for Guard<S>
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<CountedBody<B>>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
     S::Future: Send,
     B: Send + 'static,
 {
@@ -78,16 +88,28 @@ where
         // The one that is ready is the one to call.
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let (gate, refusals) = (Arc::clone(&self.gate), Arc::clone(&self.refusals));
+        let accounts = Arc::clone(&self.accounts);
         Box::pin(async move {
+            if let Some(answer) = grpc_only::refuse(&request) {
+                metrics::counter!(CALLS_REFUSED).increment(1);
+                return Ok(answer);
+            }
             let origin = Origin::of(request.extensions());
             let method = request.uri().path();
-            match gate.admit(method, origin.as_ref()).await {
-                Ok(admitted) => request.extensions_mut().insert(admitted),
+            let (admitted, cost) = match gate.admit(method, origin.as_ref()).await {
+                Ok(admitted) => admitted,
                 Err(denial) => {
                     refusals.record(&denial, method, gate.now()).await;
                     return Ok(denial.status.into_http());
                 }
             };
+            let member = Arc::new(accounts.open(Owner::of(&admitted.origin)));
+            let in_progress = match enter(&member, cost).await {
+                Ok(in_progress) => in_progress,
+                Err(status) => return Ok(status.into_http()),
+            };
+            request.extensions_mut().insert(admitted);
+            let request = request.map(|body| CountedBody::new(body, cost, Arc::clone(&member)));
             let answered = AssertUnwindSafe(inner.call(request)).catch_unwind().await;
             let response = answered.unwrap_or_else(|_panic| {
                 metrics::counter!(CALLS_PANICKED).increment(1);
@@ -95,14 +117,27 @@ where
                 Ok(Status::internal("a defect in the server; it is logged there").into_http())
             });
             // A call that failed before its answer began has its status here.
-            Ok(match response {
+            let response = match response {
                 Ok(response) => match Status::from_header_map(response.headers()) {
                     Some(status) if status.code() != Code::Ok => caller_mistake(status).into_http(),
                     _ => response,
                 },
                 Err(never) => match never {},
+            };
+            Ok(if cost.counted == Counted::UntilEnd {
+                response.map(|body| Body::new(KeepingBody::new(body, in_progress)))
+            } else {
+                response
             })
         })
+    }
+}
+
+/// The call's place among those that its caller has in progress.
+async fn enter(member: &Member, cost: Cost) -> Result<Option<InProgress>, Status> {
+    match cost.counted {
+        Counted::Never => Ok(None),
+        Counted::UntilAnswer | Counted::UntilEnd => member.enter().await.map(Some),
     }
 }
 

@@ -24,11 +24,18 @@ fn guard<S>(rig: &Rig, inner: S) -> Guard<S> {
         server.clock.clone(),
         1000,
     );
-    Guard::new(gate, server.audit.clone(), inner)
+    Guard::new(
+        gate,
+        Arc::clone(&server.accounts),
+        server.audit.clone(),
+        inner,
+    )
 }
 
-fn call(path: &str) -> Request<()> {
-    let mut request = Request::post(path).body(()).unwrap();
+fn call(path: &str) -> Request<Body> {
+    let request = Request::post(path).version(http::Version::HTTP_2);
+    let request = request.header("content-type", "application/grpc");
+    let mut request = request.body(Body::empty()).unwrap();
     request
         .extensions_mut()
         .insert(RemoteAddress(([192, 0, 2, 1], 4000).into()));
@@ -46,7 +53,7 @@ async fn a_handler_sees_admitted_calls_alone() {
     let counter = Arc::clone(&handled);
     let guard = guard(
         &rig,
-        service_fn(move |request: Request<()>| {
+        service_fn(move |request: Request<CountedBody<Body>>| {
             assert!(request.extensions().get::<Admitted>().is_some());
             counter.fetch_add(1, Ordering::SeqCst);
             async { Ok::<_, Infallible>(Response::new(Body::empty())) }
@@ -69,7 +76,7 @@ async fn a_panic_ends_its_own_call_alone() {
     let rig = Rig::memory().await;
     let guard = guard(
         &rig,
-        service_fn(|_: Request<()>| async {
+        service_fn(|_: Request<CountedBody<Body>>| async {
             if true {
                 panic!("planted");
             }
@@ -85,8 +92,9 @@ async fn a_panic_ends_its_own_call_alone() {
 #[tokio::test]
 async fn strangers_cannot_fill_the_journal() {
     let rig = Rig::memory().await;
-    let inner =
-        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Body::empty())) });
+    let inner = service_fn(|_: Request<CountedBody<Body>>| async {
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    });
     let guard = guard(&rig, inner);
     let most = usize::try_from(limits::MAX_STRANGER_RECORDS).unwrap();
     for _ in 0..most + 50 {

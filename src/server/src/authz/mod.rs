@@ -1,12 +1,18 @@
 //! Who may call what. One table names the roles of every RPC ([`table`]), one
 //! gate finds out on each call which roles the caller has ([`gate`]), and one
-//! layer before all services lets through what both agree on ([`layer`]). No
-//! service decides on its own; what is not said to be allowed is refused.
+//! layer before all services lets through what both agree on ([`layer`]), at no more
+//! than the call may cost ([`cost`]) and its caller may have in progress ([`accounts`]).
+//! No service decides on its own; what is not said to be allowed is refused.
 
+mod accounts;
+mod body;
+mod cost;
 mod coverage;
 mod gate;
+mod grpc_only;
 mod layer;
 mod origin;
+mod owner;
 mod quota;
 mod roles;
 mod table;
@@ -16,12 +22,15 @@ use tonic::{Request, Status};
 
 use crate::caller::Caller;
 
+pub(crate) use accounts::Accounts;
+pub(crate) use cost::Cost;
 pub(crate) use coverage::check_coverage;
 pub(crate) use gate::{Gate, reason};
 pub(crate) use layer::Guard;
 #[cfg(test)]
 pub(crate) use origin::TestPeer;
 pub(crate) use roles::Roles;
+pub(crate) use table::TABLE;
 
 /// A caller that the gate let through; the layer puts it into the request.
 #[derive(Clone, Debug)]

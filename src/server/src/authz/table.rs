@@ -1,39 +1,63 @@
-//! Who may call what: every RPC of every service, with the roles that may call
-//! it. What has no row may be called by nobody. A row without its RPC, or an RPC
+//! Who may call what at which cost: every RPC of every service, with the roles that may
+//! call it and the class of what a call may cost. What has no row may be called by nobody. A row without its RPC, or an RPC
 //! without its row, fails a test and stops the server from starting; a table out
 //! of order fails the build.
 
-use super::Roles;
+use super::{Cost, Roles};
 
-const ANYONE: Roles = Roles::ANYONE;
-const LOCAL: Roles = Roles::LOCAL;
-const AGENTS: Roles = Roles::AGENT;
-const ADMINS: Roles = Roles::ADMIN.or(Roles::LOCAL);
-const ADMINS_AND_AGENTS: Roles = ADMINS.or(Roles::AGENT);
-const DOWNSTREAM: Roles = Roles::DOWNSTREAM;
+/// Who may call an RPC, and what one call may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    /// The roles of which a caller needs one.
+    pub(crate) roles: Roles,
+    /// The bounds of one call.
+    pub(crate) cost: Cost,
+}
 
-/// Method path and the roles that may call it, in order of the path.
-pub(crate) const TABLE: &[(&str, Roles)] = &[
+impl Access {
+    const fn new(roles: Roles, cost: Cost) -> Self {
+        Self { roles, cost }
+    }
+
+    const fn at(self, cost: Cost) -> Self {
+        Self { cost, ..self }
+    }
+}
+
+const ANYONE: Access = Access::new(Roles::ANYONE, Cost::PUBLIC);
+const LOCAL: Access = Access::new(Roles::LOCAL, Cost::SMALL);
+const AGENTS: Access = Access::new(Roles::AGENT, Cost::SMALL);
+const ADMINS: Access = Access::new(Roles::ADMIN.or(Roles::LOCAL), Cost::ADMINISTER);
+const ADMINS_AND_AGENTS: Access =
+    Access::new(Roles::ADMIN.or(Roles::LOCAL).or(Roles::AGENT), Cost::SMALL);
+const DOWNSTREAM: Access = Access::new(Roles::DOWNSTREAM, Cost::SMALL);
+
+/// Method path, and who may call it at which cost, in order of the path.
+pub(crate) const TABLE: &[(&str, Access)] = &[
     ("/bulla.audit.v1.Audit/Head", ADMINS),
     ("/bulla.audit.v1.Audit/List", ADMINS),
     ("/bulla.audit.v1.Audit/Verify", ADMINS),
-    ("/bulla.entries.v1.Entries/Apply", ADMINS),
+    ("/bulla.entries.v1.Entries/Apply", ADMINS.at(Cost::UPLOAD)),
     ("/bulla.entries.v1.Limits/List", ADMINS),
     ("/bulla.entries.v1.Limits/Set", ADMINS),
     ("/bulla.fleet.v1.Fleet/Watch", ADMINS),
-    ("/bulla.issuance.v1.Issuance/IssueX509", AGENTS),
+    (
+        "/bulla.issuance.v1.Issuance/IssueX509",
+        AGENTS.at(Cost::ISSUE),
+    ),
     ("/bulla.keys.v1.Keys/Activate", ADMINS),
     ("/bulla.keys.v1.Keys/Prepare", ADMINS),
     ("/bulla.keys.v1.Keys/Revoke", ADMINS),
     ("/bulla.keys.v1.Keys/Status", ADMINS),
     ("/bulla.keys.v1.Keys/Taint", ADMINS),
-    ("/bulla.policy.v1.Policy/Activate", ADMINS),
+    ("/bulla.limits.v1.Limits/Show", ADMINS),
+    ("/bulla.policy.v1.Policy/Activate", ADMINS.at(Cost::UPLOAD)),
     ("/bulla.policy.v1.Policy/ApproveBreakGlass", ADMINS),
     ("/bulla.policy.v1.Policy/EndBreakGlass", ADMINS),
     ("/bulla.policy.v1.Policy/History", ADMINS),
     ("/bulla.policy.v1.Policy/ListBreakGlass", ADMINS),
     ("/bulla.policy.v1.Policy/OpenBreakGlass", ADMINS),
-    ("/bulla.policy.v1.Policy/Plan", ADMINS),
+    ("/bulla.policy.v1.Policy/Plan", ADMINS.at(Cost::UPLOAD)),
     ("/bulla.policy.v1.Policy/Rollback", ADMINS),
     ("/bulla.policy.v1.Policy/Show", ADMINS),
     ("/bulla.revocation.v1.Revocations/Lift", ADMINS),
@@ -41,7 +65,7 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/bulla.revocation.v1.Revocations/Revoke", ADMINS),
     ("/bulla.revocation.v1.Revocations/Signed", ANYONE),
     ("/bulla.server.v1.Info/Get", ADMINS),
-    ("/bulla.sync.v1.Sync/Follow", AGENTS),
+    ("/bulla.sync.v1.Sync/Follow", AGENTS.at(Cost::FOLLOW)),
     ("/bulla.token.v1.Explain/Decision", ADMINS),
     ("/bulla.token.v1.Explain/Token", ADMINS),
     ("/bulla.token.v1.Explain/WhatCan", ADMINS),
@@ -52,13 +76,16 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/grpc.health.v1.Health/Watch", LOCAL),
     (
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-        LOCAL,
+        LOCAL.at(Cost::TOOLS),
     ),
     (
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        LOCAL,
+        LOCAL.at(Cost::TOOLS),
     ),
-    ("/spire.api.server.agent.v1.Agent/AttestAgent", ANYONE),
+    (
+        "/spire.api.server.agent.v1.Agent/AttestAgent",
+        ANYONE.at(Cost::ATTEST),
+    ),
     ("/spire.api.server.agent.v1.Agent/BanAgent", ADMINS),
     ("/spire.api.server.agent.v1.Agent/CountAgents", ADMINS),
     ("/spire.api.server.agent.v1.Agent/CreateJoinToken", ADMINS),
@@ -115,7 +142,7 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/spire.api.server.entry.v1.Entry/ListEntries", ADMINS),
     (
         "/spire.api.server.entry.v1.Entry/SyncAuthorizedEntries",
-        AGENTS,
+        AGENTS.at(Cost::FOLLOW),
     ),
     (
         "/spire.api.server.localauthority.v1.LocalAuthority/ActivateJWTAuthority",
@@ -188,8 +215,14 @@ pub(crate) const TABLE: &[(&str, Roles)] = &[
     ("/spire.api.server.logger.v1.Logger/GetLogger", LOCAL),
     ("/spire.api.server.logger.v1.Logger/ResetLogLevel", LOCAL),
     ("/spire.api.server.logger.v1.Logger/SetLogLevel", LOCAL),
-    ("/spire.api.server.svid.v1.SVID/BatchNewWITSVID", AGENTS),
-    ("/spire.api.server.svid.v1.SVID/BatchNewX509SVID", AGENTS),
+    (
+        "/spire.api.server.svid.v1.SVID/BatchNewWITSVID",
+        AGENTS.at(Cost::ISSUE),
+    ),
+    (
+        "/spire.api.server.svid.v1.SVID/BatchNewX509SVID",
+        AGENTS.at(Cost::ISSUE),
+    ),
     ("/spire.api.server.svid.v1.SVID/MintJWTSVID", ADMINS),
     ("/spire.api.server.svid.v1.SVID/MintWITSVID", ADMINS),
     ("/spire.api.server.svid.v1.SVID/MintX509SVID", ADMINS),
@@ -230,12 +263,12 @@ const _: () = assert!(
 );
 
 /// The row of a method.
-pub(crate) fn row(path: &str) -> Option<Roles> {
+pub(crate) fn row(path: &str) -> Option<Access> {
     let at = TABLE.binary_search_by(|(method, _)| (*method).cmp(path));
-    TABLE.get(at.ok()?).map(|(_, roles)| *roles)
+    TABLE.get(at.ok()?).map(|(_, access)| *access)
 }
 
-const fn is_sorted(table: &[(&str, Roles)]) -> bool {
+const fn is_sorted(table: &[(&str, Access)]) -> bool {
     let mut rest = table;
     while let [first, tail @ ..] = rest {
         if let [second, ..] = tail

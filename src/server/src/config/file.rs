@@ -301,7 +301,11 @@ impl Default for AuditSection {
 pub struct LimitsSection {
     /// Connections to the server API at one time.
     pub connections: u32,
-    /// TLS handshakes at one time.
+    /// Of those, without a client certificate from one IPv4 address or IPv6 /64 network.
+    pub connections_per_address: u16,
+    /// Of those, with certificates of one SPIFFE ID.
+    pub connections_per_identity: u16,
+    /// TLS handshakes computed at one time.
     pub handshakes: u16,
     /// Streams on one connection at one time.
     pub streams_per_connection: u16,
@@ -313,6 +317,8 @@ impl Default for LimitsSection {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            connections_per_address: 512,
+            connections_per_identity: 256,
             handshakes: 64,
             streams_per_connection: 256,
             connection_age: "3m".into(),

@@ -83,7 +83,11 @@ pub struct Settings {
     pub journal_segment_bytes: u64,
     /// Connections at one time.
     pub max_connections: usize,
-    /// Handshakes at one time.
+    /// Connections without a certificate from one address.
+    pub connections_per_address: usize,
+    /// Connections with certificates of one SPIFFE ID.
+    pub connections_per_identity: usize,
+    /// Handshakes computed at one time.
     pub max_handshakes: usize,
     /// Streams on one connection.
     pub max_streams: u32,
@@ -154,6 +158,18 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         x509_pop_cas: attestors::x509_pop(&config.attestors)?,
         journal_segment_bytes: mebibytes("audit.segment_mib", config.audit.segment_mib, 1)?,
         max_connections: connections(limits.connections)?,
+        connections_per_address: number(
+            "limits.connections_per_address",
+            limits.connections_per_address,
+            1,
+            2048,
+        )?,
+        connections_per_identity: number(
+            "limits.connections_per_identity",
+            limits.connections_per_identity,
+            2,
+            u16::MAX,
+        )?,
         max_handshakes: number("limits.handshakes", limits.handshakes, 1, 4096)?,
         max_streams: streams(limits.streams_per_connection)?,
         connection_age: connection_age(&limits.connection_age)?,

@@ -14,6 +14,7 @@ mod info;
 mod issuance;
 mod items;
 mod keys;
+mod limits;
 mod malformed;
 mod policy;
 mod refused;
@@ -37,6 +38,7 @@ use api::fleet::fleet_server::FleetServer;
 use api::info::info_server::InfoServer;
 use api::issuance::issuance_server::IssuanceServer;
 use api::keys::keys_server::KeysServer;
+use api::limits::limits_server::LimitsServer as BudgetsServer;
 use api::localauthority::local_authority_server::LocalAuthorityServer;
 use api::policy::policy_server::PolicyServer;
 use api::revocation::revocations_server::RevocationsServer;
@@ -72,9 +74,9 @@ fn services(server: Arc<Server>) -> Guard<Routes> {
         server.clock.clone(),
         nix::unistd::geteuid().as_raw(),
     );
-    let audit = server.audit.clone();
+    let (audit, accounts) = (server.audit.clone(), Arc::clone(&server.accounts));
     let routes = routes(server).routes().prepare();
-    Guard::new(gate, audit, routes)
+    Guard::new(gate, accounts, audit, routes)
 }
 
 fn routes(server: Arc<Server>) -> RoutesBuilder {
@@ -114,6 +116,8 @@ fn routes(server: Arc<Server>) -> RoutesBuilder {
     routes.add_service(PolicyServer::new(policy).max_decoding_message_size(most));
     let limits = token_limits::LimitsService::new(Arc::clone(&server));
     routes.add_service(LimitsServer::new(limits).max_decoding_message_size(most));
+    let budgets = limits::LimitsService::new(Arc::clone(&server));
+    routes.add_service(BudgetsServer::new(budgets).max_decoding_message_size(most));
     let info = info::InfoService::new(server);
     routes.add_service(InfoServer::new(info.clone()).max_decoding_message_size(most));
     routes.add_service(DebugServer::new(info).max_decoding_message_size(most));

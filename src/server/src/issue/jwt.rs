@@ -41,6 +41,7 @@ impl Issuer {
         caller: &Caller,
         request: &JwtRequest,
     ) -> Result<IssuedJwt, IssueRefusal> {
+        self.0.shares.take(caller, 1, self.0.clock.since_boot())?;
         let plan = self.plan_jwt(request);
         let draft = self.jwt_draft(caller, request, &plan)?;
         let mut receipts = self.0.audit.append(vec![draft]).await?;

@@ -11,6 +11,7 @@ mod far_away;
 mod jwt;
 mod refusal;
 mod server_svid;
+mod shares;
 mod x509;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::state::State;
 pub(crate) use far_away::{FarAway, refusal};
 pub(crate) use refusal::IssueRefusal;
 pub(crate) use server_svid::ServerSvid;
+pub(crate) use shares::Shares;
 pub(crate) use x509::not_revoked;
 
 /// What an X.509-SVID is asked for.
@@ -130,6 +132,8 @@ pub(crate) struct Parts {
     pub(crate) serials: SerialPrefix,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) meters: Meters,
+    /// Signatures by agent.
+    pub(crate) shares: Arc<Shares>,
     pub(crate) far: FarAway,
 }
 

@@ -33,6 +33,10 @@ impl Issuer {
         caller: &Caller,
         requests: Vec<X509Request>,
     ) -> Vec<Result<IssuedX509, IssueRefusal>> {
+        let count = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+        if let Err(failure) = self.0.shares.take(caller, count, self.0.clock.since_boot()) {
+            return self.none_of(requests.len(), &failure);
+        }
         let plans = self.plan_all(&requests);
         let mut drafts = Vec::with_capacity(requests.len());
         for (request, plan) in requests.iter().zip(&plans) {

@@ -1,6 +1,8 @@
 //! The sockets: the server API over mutual TLS, the admin socket, the operations
 //! listener. All are bound before any is served, so that readiness means all.
 
+mod descriptors;
+mod meters;
 pub(crate) mod ops;
 pub(crate) mod public;
 
@@ -8,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use channel::{ClientAuth, Limits, uds};
+use channel::{ClientAuth, Connections, Limits, uds};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
@@ -17,6 +19,7 @@ use crate::config::Settings;
 use crate::health::Health;
 use crate::limits;
 use crate::server::{Ready, Server};
+use descriptors::Descriptors;
 
 /// Bound sockets.
 pub(crate) struct Listeners {
@@ -111,13 +114,16 @@ impl Listeners {
         )?;
         let clock_again = clock.clone();
         let mut serving = JoinSet::new();
-        let tcp_limits = tcp_limits(&server.settings);
+        let descriptors = Descriptors::of_the_process(server.settings.max_connections);
+        let tcp_limits = tcp_limits(&server.settings, descriptors.server);
+        let connections = Connections::new(&tcp_limits);
+        meters::register(&server.budgets, &connections);
         let tcp = crate::grpc::tcp(Arc::clone(server));
-        serving.spawn(channel::serve_tls(
+        serving.spawn(channel::serve_tls_counted(
             self.tls,
             tls,
             tcp,
-            tcp_limits,
+            (tcp_limits, connections),
             clock,
             server.stopped(),
         ));
@@ -125,7 +131,7 @@ impl Listeners {
         serving.spawn(channel::serve_unix(
             self.admin,
             admin,
-            admin_limits(),
+            admin_limits(descriptors.admin),
             server.stopped(),
         ));
         if let Some(ops) = self.ops {
@@ -135,7 +141,7 @@ impl Listeners {
         if let Some((listener, files)) = self.public {
             let tls = channel::web_config(Arc::clone(&files.identity))?;
             let router = public::router(Arc::clone(server));
-            let limits = public::strangers();
+            let limits = public::strangers(descriptors.public);
             let (clock, stopped) = (clock_again, server.stopped());
             serving.spawn(channel::serve_tls(
                 listener, tls, router, limits, clock, stopped,
@@ -165,20 +171,26 @@ fn bind_admin(path: &Path) -> Result<UnixListener, ListenError> {
     uds::bind(path, uds::SocketOptions::ADMIN).map_err(ListenError::Admin)
 }
 
-fn tcp_limits(settings: &Settings) -> Limits {
-    Limits {
-        connections: settings.max_connections,
+fn tcp_limits(settings: &Settings, connections: usize) -> Limits {
+    let limits = Limits {
+        connections_per_origin: settings.connections_per_address,
+        connections_per_identity: settings.connections_per_identity,
         handshakes: settings.max_handshakes,
         concurrent_streams: settings.max_streams,
+        anonymous_streams: settings.max_streams.min(limits::STREAMS_OF_STRANGERS),
         connection_age: Some(settings.connection_age),
         drain: limits::DRAIN,
         ..Limits::server()
-    }
+    };
+    limits.with_connections(connections)
 }
 
-fn admin_limits() -> Limits {
+/// Each connection holds a descriptor, and one more for a process that is not known yet.
+fn admin_limits(descriptors: usize) -> Limits {
     Limits {
-        connections: limits::MAX_ADMIN_CONNECTIONS,
+        connections: (descriptors / 2).max(1),
+        descriptors,
+        http1: false,
         drain: limits::DRAIN,
         ..Limits::workload()
     }

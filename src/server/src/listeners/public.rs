@@ -127,14 +127,20 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .with_state(published)
 }
 
-/// What strangers may cost.
-pub(crate) fn strangers() -> Limits {
+/// What strangers may cost on so many connections (two at least).
+pub(crate) fn strangers(connections: usize) -> Limits {
     Limits {
-        connections: limits::MAX_PUBLIC_CONNECTIONS,
-        connections_per_origin: limits::MAX_PUBLIC_CONNECTIONS / 8,
+        connections,
+        connections_per_origin: (connections / 8).max(1),
+        // Nobody is asked for a certificate here.
+        pending_connections: (connections / 4).max(1),
+        pending_per_address: (connections / 16).max(1),
+        anonymous_connections: connections - (connections / 4).max(1),
+        http1: true,
         handshakes: 16,
         connection_age: Some(limits::PUBLIC_AGE),
         concurrent_streams: 8,
+        anonymous_streams: 8,
         header_list_bytes: 8 << 10,
         stream_window_bytes: 16 << 10,
         connection_window_bytes: 64 << 10,

@@ -5,6 +5,7 @@ mod agents;
 mod apply;
 mod authority;
 mod authorized;
+mod budgets;
 mod bundles;
 mod downstream;
 mod entries;
@@ -50,6 +51,8 @@ use crate::rig::{Agent, Rig, START};
 enum Who {
     Local,
     Anonymous,
+    /// As `Anonymous`, from another address: the last byte of it.
+    From(u8),
     Peer(TestPeer),
 }
 
@@ -73,6 +76,9 @@ impl Who {
             Self::Anonymous => {
                 extensions.insert(RemoteAddress(([192, 0, 2, 1], 4000).into()));
             }
+            Self::From(host) => {
+                extensions.insert(RemoteAddress(([192, 0, 2, *host], 4000).into()));
+            }
             Self::Peer(peer) => {
                 extensions.insert(peer.clone());
             }
@@ -92,7 +98,8 @@ struct Clients {
     info: InfoClient<Channel>,
 }
 
-async fn channel(rig: &Rig, who: Who) -> Channel {
+/// A connection to the services, on which every call is `who`'s.
+fn pipe(rig: &Rig, who: Who) -> tokio::io::DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let service = MapRequest::new(super::tcp(Arc::clone(&rig.server)), move |mut request| {
         who.stamp(&mut request);
@@ -104,7 +111,11 @@ async fn channel(rig: &Rig, who: Who) -> Channel {
         // The client going away is how a test ends.
         let _ended = connection.await;
     });
-    let pipe = Mutex::new(Some(ours));
+    ours
+}
+
+async fn channel(rig: &Rig, who: Who) -> Channel {
+    let pipe = Mutex::new(Some(pipe(rig, who)));
     let connector = service_fn(move |_| {
         let pipe = pipe.lock().unwrap().take();
         async move {

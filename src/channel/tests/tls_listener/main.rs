@@ -9,6 +9,7 @@
 )]
 
 mod authority;
+mod strangers;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -123,7 +124,7 @@ async fn a_kept_session_does_not_outlive_its_authority() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let ca = Authority::new("example.org", NOW);
         let agents = Authority::new("example.org", NOW);
-        let listener = Listener::start(&ca, ClientAuth::Optional, Limits::server()).await;
+        let listener = Listener::start(&ca, ClientAuth::Optional, with_http1()).await;
         listener.bundles.set(bundle(&[&ca, &agents]));
         let config = Arc::new(resuming_client(
             &listener,
@@ -137,6 +138,13 @@ async fn a_kept_session_does_not_outlive_its_authority() {
         listener.bundles.set(bundle(&[&ca]));
         let error = handshake(&listener.address, &config).await.unwrap_err();
         assert!(error.contains("UnknownCA"), "{version:?}: {error}");
+    }
+}
+
+fn with_http1() -> Limits {
+    Limits {
+        http1: true,
+        ..Limits::server()
     }
 }
 
@@ -292,7 +300,7 @@ async fn shutdown_drains_and_returns() {
 #[tokio::test]
 async fn a_connection_does_not_outlive_its_peers_certificate() {
     let ca = Authority::new("example.org", NOW);
-    let listener = Listener::start(&ca, ClientAuth::Optional, Limits::server()).await;
+    let listener = Listener::start(&ca, ClientAuth::Optional, with_http1()).await;
     let svid = ca.issue(AGENT, NOW - 60, NOW + 4);
     let own = LiveIdentity::empty();
     own.set(&svid.chain, &svid.key).unwrap();
