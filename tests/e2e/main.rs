@@ -29,6 +29,7 @@ mod new_attestor;
 mod nginx;
 mod nodes;
 mod operation;
+mod patience;
 mod policy;
 mod policy_folder;
 mod postgresql;

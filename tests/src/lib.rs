@@ -30,4 +30,4 @@ pub use pki::Pki;
 pub use process::{Process, Ran, bulla, program};
 pub use server_endpoint::{ServerEndpoint, certification_request, unix, wire_id};
 pub use wait::{eventually, eventually_within};
-pub use workload::{with_header, workload_client};
+pub use workload::{client_that_takes_nothing, with_header, workload_client};

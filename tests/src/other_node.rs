@@ -21,9 +21,22 @@ impl OtherNode {
     /// user there.
     #[must_use]
     pub fn join(domain: &Domain) -> Self {
-        let folder = domain.path("other");
+        let node = Self::join_as(domain, "other");
+        let uid = format!("unix:uid:{}", nix::unistd::getuid());
+        let (verifier, id) = (domain.id("/verifier"), domain.id("/other-node"));
+        let entry = ["entry", "create", "--spiffe-id", &verifier, "--parent-id"];
+        let _ = domain
+            .admin(entry.into_iter().chain([&*id, "--selector", &uid]))
+            .ok();
+        node
+    }
+
+    /// Starts an agent in a folder of this name, which joins as `/NAME-node`.
+    #[must_use]
+    pub fn join_as(domain: &Domain, name: &str) -> Self {
+        let folder = domain.path(name);
         std::fs::create_dir(&folder).unwrap();
-        let id = domain.id("/other-node");
+        let id = domain.id(&format!("/{name}-node"));
         let token = domain.admin(["token", "create", "--spiffe-id", &id, "--json"]);
         let token = token.ok().json();
         let config = format!(
@@ -42,12 +55,6 @@ impl OtherNode {
             process: None,
         };
         node.start(token["token"].as_str());
-        let uid = format!("unix:uid:{}", nix::unistd::getuid());
-        let verifier = domain.id("/verifier");
-        let entry = ["entry", "create", "--spiffe-id", &verifier, "--parent-id"];
-        let _ = domain
-            .admin(entry.into_iter().chain([&*id, "--selector", &uid]))
-            .ok();
         node
     }
 

@@ -10,6 +10,7 @@ use verify::{ProofId, ProofsSeen, Replayed};
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::disk::{Folder, OwnIdentity};
+use crate::duties::AgentDuties;
 use crate::enrol::Enroller;
 use crate::entropy::Entropy;
 use crate::health::{Health, Part};
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) entropy: Entropy,
     pub(crate) health: Health,
+    /// What must happen by itself.
+    pub(crate) duties: AgentDuties,
     /// The active policy set, as far as it is known.
     pub(crate) policies: PolicySlot,
     /// DPoP proofs that services had checked here lately, by the services' uid: one
@@ -48,6 +51,7 @@ impl Core {
             clock.clone(),
         );
         Self {
+            duties: AgentDuties::new(clock.boottime()),
             hub: Hub::new(&settings, clock.clone(), entropy.clone()),
             settings,
             folder,
@@ -116,7 +120,7 @@ impl Core {
         let id = own.svid.spiffe_id.clone();
         let not_after = own.svid.not_after;
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(own));
-        self.link.reset().await;
+        self.link.reset();
         self.renewed.notify_waiters();
         tracing::info!(spiffe_id = %id, expires_at = not_after.0, "the agent has an SVID");
         Ok(())
@@ -128,13 +132,14 @@ impl Core {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    pub(crate) const fn enroller(&self) -> Enroller<'_> {
+    pub(crate) fn enroller(&self) -> Enroller<'_> {
         Enroller {
             settings: &self.settings,
             folder: &self.folder,
             link: &self.link,
             clock: &self.clock,
             entropy: &self.entropy,
+            held: self.hub.own_bundle(),
         }
     }
 

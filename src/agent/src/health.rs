@@ -22,6 +22,8 @@ pub(crate) enum Part {
     Issuance,
     /// The data folder.
     Storage,
+    /// What is known to be revoked.
+    Revocations,
 }
 
 impl Part {
@@ -34,6 +36,7 @@ impl Part {
             Self::Contents => "contents",
             Self::Issuance => "issuance",
             Self::Storage => "storage",
+            Self::Revocations => "revocations",
         }
     }
 }

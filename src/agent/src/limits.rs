@@ -106,16 +106,48 @@ impl Limits {
 pub(crate) const OTHER_DESCRIPTORS: usize = 256;
 /// How long until it is tried again whether an attestor that did not answer does.
 pub(crate) const ATTESTOR_RETRY: Duration = Duration::from_secs(5);
+/// By when the server must have been heard again: nine of its silences.
+pub(crate) const FOLLOWING_WITHIN: Duration = Duration::from_secs(180);
+/// By when renewals must have been looked at again: looks are half a minute apart, and one
+/// with a server that hangs takes some more.
+pub(crate) const RENEWAL_WITHIN: Duration = Duration::from_secs(300);
+/// By when streams that are behind must have been looked at again.
+pub(crate) const STREAMS_WITHIN: Duration = Duration::from_secs(60);
+/// By when what changed must be on disk.
+pub(crate) const SAVING_WITHIN: Duration = Duration::from_secs(60);
+/// Between two looks at the duties.
+pub(crate) const DUTY_LOOK: Duration = Duration::from_secs(5);
+/// A look that is later than this means that nobody got to run.
+pub(crate) const DUTY_GAP: Duration = Duration::from_secs(20);
 /// Keys in one issuance request; the server refuses more.
 pub(crate) const ISSUE_BATCH: usize = 500;
+/// How long a stream that does not take the newest bundle holds up its acknowledgement.
+pub(crate) const STREAM_PATIENCE: Duration = Duration::from_secs(5);
+/// After how long the connection of such a stream is ended.
+pub(crate) const STREAM_STUCK: Duration = Duration::from_secs(60);
+/// Between two looks at streams while any is behind.
+pub(crate) const STREAM_LOOK: Duration = Duration::from_millis(500);
+/// The most streams that are reported by name.
+pub(crate) const STREAMS_NAMED: usize = 16;
 /// How long one call to the server may take.
 pub(crate) const SERVER_CALL: Duration = Duration::from_secs(30);
 /// How long until an SVID is asked for again that came from a tainted authority.
 pub(crate) const SUSPECT_RETRY: Seconds = Seconds(2);
+/// How long the server may take to open a stream.
+pub(crate) const SERVER_OPEN: Duration = Duration::from_secs(10);
+/// How long the server may send nothing on an open stream: four of its heartbeats.
+pub(crate) const SERVER_SILENCE: Duration = Duration::from_secs(20);
+/// Between two looks at the time during a silence.
+pub(crate) const SILENCE_LOOK: Duration = Duration::from_secs(1);
+/// How long a stream that is about to end may take to say why.
+pub(crate) const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long a call waits for a connection that is being made.
+pub(crate) const CALL_CONNECT: Duration = Duration::from_secs(2);
 /// How long making a connection to the server may take.
 pub(crate) const SERVER_CONNECT: Duration = Duration::from_secs(10);
-/// How long a failure to connect is the answer to others who want to.
-pub(crate) const FAILURE_SHARED: Duration = Duration::from_millis(50);
+/// How long a failure to connect is the answer to calls that want to: a server that hangs
+/// costs them no more time than one that is dead.
+pub(crate) const FAILURE_SHARED: Duration = Duration::from_secs(1);
 /// The shortest wait between two attempts to reach the server.
 pub(crate) const RETRY_FLOOR: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts to reach the server.

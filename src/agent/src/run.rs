@@ -23,7 +23,7 @@ use crate::entropy::Entropy;
 use crate::health::Part;
 use crate::listeners::Listeners;
 use crate::scoped::PolicyHeld;
-use crate::{limits, persist, renew, sync, systemd};
+use crate::{duties, limits, persist, renew, sync, systemd};
 
 /// Why an agent stopped or never started.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +76,9 @@ pub enum RunError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Something that must happen by itself is not even tried any more.
+    #[error("the agent must be started again: {0}")]
+    Stuck(duty::Standing),
     /// A part of the agent ended that never should: a defect.
     #[error("a part of the agent ended unexpectedly")]
     Ended,
@@ -128,10 +131,11 @@ pub(crate) async fn live(
     working.spawn(renew::keep_own_young(Arc::clone(&core)));
     working.spawn(renew::keep_workloads_young(Arc::clone(&core)));
     working.spawn(persist::keep_saved(Arc::clone(&core)));
-    working.spawn(systemd::keep_alive(Arc::clone(&core)));
+    working.spawn(watch_streams(Arc::clone(&core)));
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         fatal = sync::supervise(Arc::clone(&core)) => Err(fatal),
+        stuck = duties::watch(Arc::clone(&core)) => Err(RunError::Stuck(stuck)),
         _ = working.join_next() => Err(RunError::Ended),
         _ = serving.join_next() => Err(RunError::Ended),
     };
@@ -143,8 +147,14 @@ pub(crate) async fn live(
         tracing::warn!("some calls did not end in time and were cut");
     }
     working.shutdown().await;
-    persist::save(&core).await;
+    // What fails here has been noted as a problem.
+    let _noted = persist::save(&core).await;
     outcome
+}
+
+/// Watches for streams of workloads that take nothing, for as long as the agent runs.
+async fn watch_streams(core: Arc<Core>) {
+    core.hub.watch_streams(&core.duties.streams).await;
 }
 
 /// A workload costs two descriptors, a connection and a handle to its process; the
@@ -179,22 +189,43 @@ fn seal_key(settings: &Settings) -> Result<Option<SealKey>, RunError> {
         .ok_or_else(|| unusable("it has fewer than 16 bytes"))
 }
 
+/// Without the list nothing is found valid until the server has been heard, unless the
+/// operator prefers the risk.
+fn lost_revocations(core: &Core, why: &str) {
+    let refuses = !core.settings.config.storage.accept_lost_revocations;
+    if refuses {
+        core.hub.lose_revocations();
+    }
+    let then = match refuses {
+        true => "nothing is found valid until the server has said it again",
+        false => "what was revoked is accepted until the server has said it again",
+    };
+    core.problem(Part::Revocations, format!("{why}; {then}"));
+}
+
 async fn restore(core: &Core) -> Result<(), RunError> {
     let trust_domain = &core.settings.trust_domain;
+    if core.settings.config.trust.replace_stored_bundle {
+        tracing::warn!(
+            "trust.replace_stored_bundle: what an earlier run kept is not used, and the server is \
+             recognised by the pin or the bundle file; take this key out again"
+        );
+        return Ok(());
+    }
     let Some(bundle) = TrustedBundle::load(&core.folder, trust_domain)? else {
         return Ok(());
     };
     core.link.bundles().set(Arc::clone(&bundle));
     core.hub.hold_own_bundle(Arc::clone(&bundle));
     match KeptRevocations::load(&core.folder, trust_domain) {
-        Ok(None) => {}
+        // An agent that has followed a server once was given a list and kept it.
+        Ok(None) => lost_revocations(core, "the list of what is revoked is missing"),
         Ok(Some(news)) => {
             let revocations = Arc::clone(&news.revocations);
             core.link.bundles().set_revocations(revocations);
             core.hub.revoke(news);
         }
-        // The server says it again as soon as it is reached.
-        Err(error) => core.problem(Part::Storage, error.to_string()),
+        Err(error) => lost_revocations(core, &error.to_string()),
     }
     // Without it the agent serves everything but checks of endpoints, until the server
     // has sent it anew.

@@ -1,13 +1,18 @@
 //! The way to the server: one mutually authenticated connection that all of the
 //! agent's calls share, made anew when the agent's SVID changes.
+//!
+//! A server that hangs, drops packets or answers a byte a second is no worse for a caller
+//! than one that is dead: a call waits for a connection two seconds at most, learns from
+//! a failure that somebody else has just met, and ends when its connection is given up.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use api::types::permission_denied_details::Reason;
 use channel::{ChannelOptions, Expect, LiveBundles, LiveIdentity};
-use identity::{SpiffeId, TrustDomain};
+use identity::{Bundle, SpiffeId, TrustDomain};
 use rustls::ClientConfig;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
@@ -55,6 +60,12 @@ pub(crate) struct ServerLink {
     bundles: Arc<LiveBundles>,
     clock: Clock,
     current: Mutex<Current>,
+    /// Held by whoever makes the connection.
+    connecting: tokio::sync::Mutex<()>,
+    /// Counts connections that were given up.
+    given_up: watch::Sender<u64>,
+    /// The last answer by which the server said that it does not want this agent.
+    denials: watch::Sender<Option<Status>>,
 }
 
 impl ServerLink {
@@ -67,6 +78,9 @@ impl ServerLink {
             bundles: LiveBundles::empty(),
             clock,
             current: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+            given_up: watch::Sender::new(0),
+            denials: watch::Sender::new(None),
         }
     }
 
@@ -85,36 +99,68 @@ impl ServerLink {
         &self.server_id
     }
 
-    /// The shared connection, made when there is none.
+    /// Follows answers by which the server says that it does not know or want this agent.
+    pub(crate) fn denials(&self) -> watch::Receiver<Option<Status>> {
+        self.denials.subscribe()
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The shared connection, made when there is none: for the one who follows the server
+    /// and tries again and again.
     pub(crate) async fn channel(&self) -> Result<Channel, LinkError> {
-        let mut current = self.current.lock().await;
-        if let Some(channel) = &current.channel {
-            return Ok(channel.clone());
+        let _one_at_a_time = self.connecting.lock().await;
+        if let Some(channel) = self.current().channel.clone() {
+            return Ok(channel);
         }
-        // Callers that waited for an attempt share its failure: a server that
-        // swallows connections must not hold them up one after the other.
-        let now = self.clock.boottime();
-        if let Some((at, error)) = &current.failed
-            && now.saturating_sub(*at) < limits::FAILURE_SHARED
-        {
-            return Err(error.clone());
-        }
-        match self.connect(Some(Arc::clone(&self.identity))).await {
+        let identity = Some(Arc::clone(&self.identity));
+        match self.connect(identity, Arc::clone(&self.bundles)).await {
             Ok(channel) => {
+                let mut current = self.current();
                 current.failed = None;
                 current.channel = Some(channel.clone());
                 Ok(channel)
             }
-            Err(error) => {
-                current.failed = Some((self.clock.boottime(), error.clone()));
-                Err(error)
-            }
+            Err(error) => Err(self.note_failure(error)),
         }
     }
 
-    /// A connection of its own without showing an identity: to enrol.
-    pub(crate) async fn anonymous(&self) -> Result<Channel, LinkError> {
-        self.connect(None).await
+    /// The shared connection for a call that somebody waits for.
+    async fn channel_soon(&self) -> Result<Channel, LinkError> {
+        {
+            let current = self.current();
+            if let Some(channel) = &current.channel {
+                return Ok(channel.clone());
+            }
+            let now = self.clock.boottime();
+            if let Some((at, error)) = &current.failed
+                && now.saturating_sub(*at) < limits::FAILURE_SHARED
+            {
+                return Err(error.clone());
+            }
+        }
+        let made = tokio::time::timeout(limits::CALL_CONNECT, self.channel()).await;
+        made.unwrap_or_else(|_| {
+            Err(self.note_failure(LinkError::Connect {
+                address: self.address.clone(),
+                why: "no connection was made in time".to_owned(),
+            }))
+        })
+    }
+
+    fn note_failure(&self, error: LinkError) -> LinkError {
+        self.current().failed = Some((self.clock.boottime(), error.clone()));
+        error
+    }
+
+    /// A connection of its own to the server that this bundle verifies, without showing
+    /// an identity: to enrol.
+    pub(crate) async fn anonymous(&self, by: Arc<Bundle>) -> Result<Channel, LinkError> {
+        let bundles = LiveBundles::empty();
+        bundles.set(by);
+        self.connect(None, bundles).await
     }
 
     /// Makes one call over the shared connection. A server ends connections after
@@ -123,8 +169,9 @@ impl ServerLink {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
+        let mut given_up = self.given_up.subscribe();
         let channel = self
-            .channel()
+            .channel_soon()
             .await
             .map_err(|error| Status::unavailable(error.to_string()))?;
         let twice = async {
@@ -133,22 +180,49 @@ impl ServerLink {
                 outcome => outcome,
             }
         };
-        tokio::time::timeout(limits::SERVER_CALL, twice)
-            .await
-            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the server did not answer")))
-            .map(Response::into_inner)
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(limits::SERVER_CALL, twice) => answer
+                .unwrap_or_else(|_| Err(Status::deadline_exceeded("the server did not answer"))),
+            _ = given_up.changed() => Err(Status::unavailable(
+                "the connection to the server was lost before it answered",
+            )),
+        };
+        let answer = answer.map(Response::into_inner);
+        if let Err(status) = &answer {
+            self.note_denial(status);
+        }
+        answer
+    }
+
+    /// Whatever call it is by which the server says that it does not want this agent,
+    /// whoever follows it is told.
+    fn note_denial(&self, status: &Status) {
+        let reason = api::status::denial_reason(status);
+        if let Some(Reason::AgentBanned | Reason::AgentNotAttested) = reason {
+            self.denials.send_replace(Some(status.clone()));
+        }
     }
 
     /// Forgets the shared connection: the next call makes a new one, with the
-    /// identity and the address of that time.
-    pub(crate) async fn reset(&self) {
-        *self.current.lock().await = Current::default();
+    /// identity and the address of that time. Calls under way on the old one go on.
+    pub(crate) fn reset(&self) {
+        *self.current() = Current::default();
     }
 
-    async fn connect(&self, identity: Option<Arc<LiveIdentity>>) -> Result<Channel, LinkError> {
+    /// Gives the shared connection up: calls under way on it end now.
+    pub(crate) fn give_up(&self) {
+        self.current().channel = None;
+        self.given_up.send_modify(|count| *count += 1);
+    }
+
+    async fn connect(
+        &self,
+        identity: Option<Arc<LiveIdentity>>,
+        bundles: Arc<LiveBundles>,
+    ) -> Result<Channel, LinkError> {
         let expect = Expect {
             server: self.server_id.clone(),
-            bundles: Arc::clone(&self.bundles),
+            bundles,
         };
         let clock = self.clock.clone();
         let clock = channel::Clock::new(move || clock.now());

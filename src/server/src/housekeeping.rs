@@ -90,8 +90,12 @@ pub(crate) async fn run(server: Arc<Server>, first: ServerSvid, schedule: Schedu
     schedule.stop().await;
 }
 
-/// Until the server's SVID is due, a minute at most, and often enough for the deadline.
+/// Until the server's SVID is due, a minute at most, and often enough for the deadline; a
+/// second while a tainted key signs.
 fn next_look(server: &Server, svid: &ServerSvid) -> Duration {
+    if server.authorities.tainted_key_signs() {
+        return limits::TAINTED_LOOK;
+    }
     let due = svid.renew_at.since(server.clock.now()).0;
     let due = Duration::from_secs(u64::from(due.clamp(1, limits::LONGEST_LOOK_SECONDS)));
     let shortest = server.settings.ca_ttl.min(server.settings.jwt_key_ttl);

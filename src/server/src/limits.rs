@@ -251,6 +251,8 @@ pub const MAX_PEM_BYTES: u64 = 256 << 10;
 pub const MAX_ADMIN_CONNECTIONS: usize = 256;
 /// The longest that rotation goes without a look, whatever the cron schedule says.
 pub const LONGEST_LOOK_SECONDS: u32 = 60;
+/// Between two looks at the rotation while a tainted key still signs.
+pub const TAINTED_LOOK: Duration = Duration::from_secs(1);
 /// Connections on the operations listener at one time.
 pub const MAX_OPS_CONNECTIONS: usize = 64;
 /// The largest file of an upstream authority, in bytes.

@@ -287,6 +287,7 @@ fn plan(settings: &Settings) -> Result<Plan, Failure> {
             settings.ca_ttl
         },
         propagation: settings.propagation,
+        patience: settings.patience,
     })
 }
 

@@ -3,7 +3,7 @@
 //!
 //! | path | socket | loopback | what |
 //! |---|---|---|---|
-//! | `/live` | yes | yes | the process runs |
+//! | `/live` | yes | yes | the process need not be started again |
 //! | `/ready` | yes | yes | workloads can be served; with the reasons for what does not work |
 //! | `/metrics` | | yes | Prometheus text |
 //! | `/v1/cache` | yes | | entries and the expiry of their SVIDs; no secret is in it |
@@ -143,8 +143,17 @@ pub(crate) fn ops(core: &Arc<Core>, metrics: PrometheusHandle) -> Router {
 
 fn health(_core: &Arc<Core>) -> Router<Arc<Core>> {
     Router::new()
-        .route("/live", get(|| async { "live\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
+}
+
+/// The process is to be started again when something that must happen by itself is not
+/// even tried any more.
+async fn live(State(core): State<Arc<Core>>) -> Response {
+    match core.duties.asks_for_restart(core.clock.boottime()) {
+        None => "live\n".into_response(),
+        Some(stuck) => (StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")).into_response(),
+    }
 }
 
 async fn ready(State(core): State<Arc<Core>>) -> Response {

@@ -1,32 +1,39 @@
 //! What the operator is told.
 
+use std::time::Duration;
+
+use duty::Standing;
 use serde::Serialize;
 
 use crate::core::Core;
+use crate::hub::Laggard;
 
 /// The answer of `/ready`.
 #[derive(Debug, Serialize)]
 pub(super) struct Readiness {
     /// Whether workloads can be served.
     pub(super) ready: bool,
-    /// What does not work, even if workloads can be served for now.
+    /// Why they cannot; and what else does not work, even if they can for now.
     reasons: Vec<String>,
     spiffe_id: Option<String>,
     svid_expires_at: Option<i64>,
     data_sealed: bool,
+    /// What must happen by itself, and whether it does.
+    duties: Vec<Standing>,
 }
 
 impl Readiness {
     pub(super) fn of(core: &Core) -> Self {
-        let ready = core.hub.is_ready();
-        let problems = core.health.problems();
-        let mut reasons: Vec<String> = problems
-            .into_iter()
-            .map(|(part, p)| format!("{}: {} (since {})", part.name(), p.reason, p.since.0))
-            .collect();
-        if !ready && reasons.is_empty() {
-            reasons.push("the agent has not heard from its server yet".to_owned());
-        }
+        let mut reasons = core.why_not_ready();
+        let ready = reasons.is_empty();
+        let duties = core.duties.standings(core.clock.boottime());
+        let late = duties.iter().filter(|duty| duty.condition.is_late());
+        reasons.extend(late.map(ToString::to_string));
+        let problems = core.health.problems().into_iter();
+        reasons.extend(
+            problems
+                .map(|(part, p)| format!("{}: {} (since {})", part.name(), p.reason, p.since.0)),
+        );
         let own = core.own();
         Self {
             ready,
@@ -34,6 +41,7 @@ impl Readiness {
             spiffe_id: own.as_ref().map(|own| own.svid.spiffe_id.to_string()),
             svid_expires_at: own.map(|own| own.svid.not_after.0),
             data_sealed: core.folder.is_sealed(),
+            duties,
         }
     }
 }
@@ -89,6 +97,10 @@ pub(super) struct Status {
     bundle_sequence: u64,
     /// Open streams of workloads.
     streams: usize,
+    /// Of those, the ones that do not take the newest bundle and are not waited for.
+    streams_behind: usize,
+    /// Some of them.
+    behind: Vec<Behind>,
     entries: usize,
     x509_svids: usize,
     jwt_svids: usize,
@@ -96,13 +108,36 @@ pub(super) struct Status {
     next_renewal_by: Option<i64>,
 }
 
+/// A stream that does not take what is there for it.
+#[derive(Debug, Serialize)]
+struct Behind {
+    uid: Option<u32>,
+    pid: i32,
+    bundle_sequence: u64,
+    since: i64,
+}
+
+impl Behind {
+    fn of(laggard: &Laggard) -> Self {
+        Self {
+            uid: laggard.uid,
+            pid: laggard.pid,
+            bundle_sequence: laggard.sequence,
+            since: laggard.since.0,
+        }
+    }
+}
+
 impl Status {
     pub(super) fn of(core: &Core) -> Self {
         let counts = core.hub.counts();
+        let progress = core.hub.delivered().borrow().clone();
         Self {
             readiness: Readiness::of(core),
             bundle_sequence: core.hub.own_bundle().map_or(0, |b| b.sequence),
             streams: core.hub.open_streams(),
+            streams_behind: progress.behind,
+            behind: progress.named.iter().map(Behind::of).collect(),
             entries: counts.entries,
             x509_svids: counts.x509_svids,
             jwt_svids: counts.jwt_svids,
@@ -122,8 +157,19 @@ pub(super) fn set_gauges(core: &Core) {
     gauge("bulla_agent_x509_svids", counts.x509_svids);
     gauge("bulla_agent_jwt_svids", counts.jwt_svids);
     gauge("bulla_agent_views", counts.views);
+    let behind = core.hub.delivered().borrow().behind;
+    gauge("bulla_agent_streams_behind", behind);
     gauge("bulla_agent_problems", core.health.problems().len());
-    gauge("bulla_agent_ready", usize::from(core.hub.is_ready()));
+    let ready = core.why_not_ready().is_empty();
+    gauge("bulla_agent_ready", usize::from(ready));
+    for duty in core.duties.standings(core.clock.boottime()) {
+        let late = f64::from(u8::from(duty.condition.is_late()));
+        metrics::gauge!("bulla_agent_duty_late", "duty" => duty.name.clone()).set(late);
+        if let Some(ago) = duty.last_success_seconds {
+            let ago = Duration::from_secs(ago).as_secs_f64();
+            metrics::gauge!("bulla_agent_duty_last_success_seconds", "duty" => duty.name).set(ago);
+        }
+    }
     if let Some(own) = core.own() {
         let left = own.svid.not_after.since(core.now());
         metrics::gauge!("bulla_agent_svid_seconds_left").set(f64::from(left.0));

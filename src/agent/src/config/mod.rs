@@ -97,8 +97,8 @@ pub struct ServerConfig {
     pub address: String,
 }
 
-/// Section `[trust]`: one of the two is needed until the agent has a bundle of
-/// its own in its data folder.
+/// Section `[trust]`: a pin or a file is needed until the agent has a bundle of its own in
+/// its data folder, and counts no longer while an authority in that has not expired.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrustConfig {
@@ -106,6 +106,9 @@ pub struct TrustConfig {
     pub bundle_sha256: Vec<String>,
     /// The trust bundle itself: PEM certificates or a SPIFFE bundle document.
     pub bundle_file: Option<PathBuf>,
+    /// Whether these count although the agent holds a bundle that its server gave it: to
+    /// be set for one start, after the server lost its authorities.
+    pub replace_stored_bundle: bool,
 }
 
 /// Section `[workload_api]`.
@@ -142,6 +145,9 @@ pub struct StorageConfig {
     /// Whether workload SVIDs and their keys are kept on disk, so that an agent
     /// that restarts without its server still serves them.
     pub keep_workload_svids: bool,
+    /// Whether tokens and certificates are found valid although the stored list of what is
+    /// revoked is missing or damaged and the server has not been heard since.
+    pub accept_lost_revocations: bool,
     /// A file whose bytes seal what is kept (a systemd credential, say). It
     /// must not lie in `data_dir`.
     pub seal_key_file: Option<PathBuf>,
@@ -151,6 +157,7 @@ impl Default for StorageConfig {
     fn default() -> Self {
         Self {
             keep_workload_svids: true,
+            accept_lost_revocations: false,
             seal_key_file: None,
         }
     }

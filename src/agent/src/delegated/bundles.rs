@@ -24,7 +24,8 @@ struct Following {
 
 /// Opens the stream: all bundles at once, and again whenever one changed.
 pub(super) fn stream(open: Open, form: Form) -> Result<Messages, Status> {
-    let bundles = open.delegate.api().core.hub.all_bundles();
+    let reader = open.delegate.connection.caller.peer();
+    let bundles = open.delegate.api().core.hub.all_bundles(reader);
     let following = Following {
         open,
         form,

@@ -1,11 +1,15 @@
 //! Enrolment: from a token and a pin to an agent with an SVID of its own.
 //!
 //! The order matters. A token is a secret, so evidence is sent only over a
-//! connection whose server is already recognised: by the bundle of an earlier
-//! run, by a bundle file, or by a pin. Without any of these the agent refuses;
-//! there is no "insecure bootstrap".
+//! connection whose server is already recognised. An agent that holds a trust bundle
+//! recognises its server by that and by nothing else: a root that the server has removed
+//! since must not come back by way of a pin or a bundle file that is older. These count
+//! only before there is a bundle, when every authority in it has expired, or when the
+//! operator asks for it (`trust.replace_stored_bundle`). Without any of them the agent
+//! refuses; there is no "insecure bootstrap".
 
 mod anchor;
+mod anchors;
 mod attest;
 mod csr;
 mod error;
@@ -23,6 +27,8 @@ use tonic::Status;
 use tonic::transport::Channel;
 use zeroize::Zeroizing;
 
+use anchors::Anchor;
+pub(crate) use anchors::has_expired;
 pub(crate) use csr::certification_request;
 pub use error::EnrolError;
 
@@ -42,13 +48,9 @@ pub(crate) struct Enroller<'a> {
     pub(crate) link: &'a ServerLink,
     pub(crate) clock: &'a Clock,
     pub(crate) entropy: &'a Entropy,
-}
-
-/// How the server is recognised before the agent has an identity.
-#[derive(Debug)]
-enum Anchor {
-    Bundle(Arc<Bundle>),
-    Pins,
+    /// The own bundle that the agent goes by now, if it has one: at least as new as the
+    /// stored one.
+    pub(crate) held: Option<Arc<Bundle>>,
 }
 
 impl Enroller<'_> {
@@ -83,37 +85,20 @@ impl Enroller<'_> {
         Ok((own, bundle))
     }
 
-    fn anchors(&self) -> Result<Vec<Anchor>, EnrolError> {
-        let mut anchors = Vec::new();
-        let trust_domain = &self.settings.trust_domain;
-        if let Some(bundle) = TrustedBundle::load(self.folder, trust_domain)? {
-            anchors.push(Anchor::Bundle(bundle));
-        }
-        if let Some(path) = &self.settings.config.trust.bundle_file {
-            let bundle = anchor::read_bundle_file(path, trust_domain)?;
-            anchors.push(Anchor::Bundle(Arc::new(bundle)));
-        }
-        if !self.settings.pins.is_empty() {
-            anchors.push(Anchor::Pins);
-        }
-        if anchors.is_empty() {
-            return Err(EnrolError::NoAnchor);
-        }
-        Ok(anchors)
-    }
-
     /// A connection to a server that has proved to be ours, and its bundle.
-    /// Anchors are tried in order: after a long outage the bundle of an earlier
-    /// run may have nothing in common with the server's, and the pin still does.
     async fn recognise(&self) -> Result<(Channel, Arc<Bundle>), EnrolError> {
         let mut failure = EnrolError::NoAnchor;
         for anchor in self.anchors()? {
             let outcome = match anchor {
-                Anchor::Bundle(bundle) => self.recognise_by_bundle(bundle).await,
+                Anchor::Held(held) => self.recognise_again(held).await,
+                Anchor::File(bundle) => self.recognise_by_bundle(bundle).await,
                 Anchor::Pins => self.recognise_by_pin().await,
             };
             match outcome {
-                Ok(recognised) => return Ok(recognised),
+                Ok((channel, bundle)) => {
+                    self.link.bundles().set(Arc::clone(&bundle));
+                    return Ok((channel, bundle));
+                }
                 Err(error) => failure = error,
             }
         }
@@ -124,11 +109,31 @@ impl Enroller<'_> {
         &self,
         bundle: Arc<Bundle>,
     ) -> Result<(Channel, Arc<Bundle>), EnrolError> {
-        self.link.bundles().set(bundle);
-        let channel = self.link.anonymous().await?;
+        let channel = self.link.anonymous(bundle).await?;
         let bundle = Arc::new(self.get_bundle(&channel).await?);
-        self.link.bundles().set(Arc::clone(&bundle));
         Ok((channel, bundle))
+    }
+
+    /// As [`Enroller::recognise_by_bundle`], by a bundle that came from the server before.
+    /// What the server gives takes its place only if it is not older. The keys of access
+    /// tokens are no part of it, and come with the next stream: until then those in hand
+    /// go on.
+    async fn recognise_again(
+        &self,
+        held: Arc<Bundle>,
+    ) -> Result<(Channel, Arc<Bundle>), EnrolError> {
+        let (channel, given) = self.recognise_by_bundle(Arc::clone(&held)).await?;
+        if given.sequence < held.sequence {
+            tracing::warn!(
+                given = given.sequence,
+                held = held.sequence,
+                "the server gave an older trust bundle than the one in hand, which is kept"
+            );
+            return Ok((channel, held));
+        }
+        let mut given = Arc::unwrap_or_clone(given);
+        given.access_keys.clone_from(&held.access_keys);
+        Ok((channel, Arc::new(given)))
     }
 
     async fn recognise_by_pin(&self) -> Result<(Channel, Arc<Bundle>), EnrolError> {
@@ -139,11 +144,9 @@ impl Enroller<'_> {
         let chain = captured.chain().unwrap_or_default();
         let (pins, id) = (&self.settings.pins, self.link.server_id());
         anchor::check_pins(pins, &bundle, chain, id, self.clock.now())?;
-        let bundle = Arc::new(bundle);
-        self.link.bundles().set(Arc::clone(&bundle));
         // The same connection goes on: it is the one that was checked, and its
         // configuration serves no second handshake.
-        Ok((channel, bundle))
+        Ok((channel, Arc::new(bundle)))
     }
 
     async fn get_bundle(&self, channel: &Channel) -> Result<Bundle, EnrolError> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use channel::uds::UnixPeer;
 use identity::Bundle;
 use tokio::sync::watch;
 
@@ -12,16 +13,18 @@ pub(crate) struct AllBundles {
     hub: Arc<Hub>,
     changes: watch::Receiver<u64>,
     seen: u64,
+    reader: Arc<UnixPeer>,
     delivered: Option<delivery::Delivered>,
 }
 
 impl Hub {
     /// Follows all bundles.
-    pub(crate) fn all_bundles(self: &Arc<Self>) -> AllBundles {
+    pub(crate) fn all_bundles(self: &Arc<Self>, reader: &Arc<UnixPeer>) -> AllBundles {
         AllBundles {
             hub: Arc::clone(self),
             changes: self.bundle_changes.subscribe(),
             seen: 0,
+            reader: Arc::clone(reader),
             delivered: None,
         }
     }
@@ -33,7 +36,7 @@ impl AllBundles {
     pub(crate) fn look(&mut self) -> Vec<Arc<Bundle>> {
         self.changes.mark_unchanged();
         let state = self.hub.lock();
-        let own = state.cache.own_bundle().filter(|_| !state.is_banned);
+        let own = state.cache.own_bundle().filter(|_| !state.is_dismissed);
         let Some(own) = own else {
             return Vec::new();
         };
@@ -52,7 +55,10 @@ impl AllBundles {
     pub(crate) fn holds_latest(&mut self) {
         match &mut self.delivered {
             Some(delivered) => delivered.advance(self.seen),
-            none => *none = Some(self.hub.deliveries.begin(self.seen)),
+            none => {
+                let reader = Some(Arc::clone(&self.reader));
+                *none = Some(self.hub.deliveries.begin(self.seen, reader));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod delivery;
 mod encode;
 mod lookups;
 mod revoked;
+mod standing;
 mod subscription;
 mod suspects;
 mod upkeep;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use duty::Duty;
 use identity::{Bundle, Entry, EntryId, Timestamp};
 use tokio::sync::{Notify, watch};
 use tonic::Status;
@@ -36,6 +38,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::entropy::Entropy;
 use delivery::Deliveries;
+pub(crate) use delivery::{Laggard, Progress};
 use subscription::Shown;
 pub(crate) use suspects::{Authorities, authority_key_id, subject_key_id};
 use viewers::Viewers;
@@ -78,16 +81,27 @@ struct State {
     revocations: Option<RevocationNews>,
     /// Whether there is a view at all, be it from disk.
     is_ready: bool,
-    is_banned: bool,
+    /// Whether the server wants this node no more: it was banned or evicted.
+    is_dismissed: bool,
+    /// Whether what an earlier run knew to be revoked is lost, and not replaced yet.
+    revocations_lost: bool,
     position: ViewPosition,
     /// When the entries were last brought up to date by the server; `None` while
     /// they are those of an earlier run.
     current_since: Option<Timestamp>,
-    watched: HashMap<ViewId, watch::Sender<Shown>>,
+    watched: HashMap<ViewId, Watched>,
     viewers: Viewers,
     max_views: usize,
     /// What callers without identity are answered, where that is allowed.
     own_only: Option<Arc<subscription::OwnBundle>>,
+}
+
+/// A view that is watched.
+struct Watched {
+    shown: watch::Sender<Shown>,
+    /// How many subscriptions there are. Receivers are no measure: they outlive theirs by
+    /// a moment.
+    subscriptions: usize,
 }
 
 impl Hub {
@@ -109,7 +123,8 @@ impl Hub {
             suspects: BTreeSet::new(),
             revocations: None,
             is_ready: false,
-            is_banned: false,
+            is_dismissed: false,
+            revocations_lost: false,
             position: ViewPosition::default(),
             current_since: None,
             watched: HashMap::new(),
@@ -119,7 +134,7 @@ impl Hub {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            deliveries: Deliveries::new(),
+            deliveries: Deliveries::new(clock.clone()),
             bundle_changes: watch::Sender::new(0),
             replaced: watch::Sender::new(0),
             due: Notify::new(),
@@ -134,10 +149,10 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether workloads can be served.
+    /// Whether there is a view to serve workloads from, of this run or an earlier one.
     pub(crate) fn is_ready(&self) -> bool {
         let state = self.lock();
-        state.is_ready && state.cache.own_bundle().is_some()
+        state.is_ready && !state.is_dismissed && state.cache.own_bundle().is_some()
     }
 
     /// These are all entries.
@@ -217,18 +232,6 @@ impl Hub {
         }
     }
 
-    /// The node is banned: every caller loses all identities, now and from now on.
-    pub(crate) fn ban(&self) {
-        let mut state = self.lock();
-        state.is_banned = true;
-        let _nobody_waits = state
-            .cache
-            .apply(Update::Snapshot(Vec::new()), self.clock.now());
-        state.position = ViewPosition::default();
-        state.show_all(self.clock.boottime());
-        self.note_bundles();
-    }
-
     /// Opens a stream of a user's process for a caller.
     ///
     /// # Errors
@@ -248,11 +251,18 @@ impl Hub {
             state.cache.unsubscribe(id);
             return Err(TooManyViews(open));
         }
-        let shown = match state.watched.get(&id) {
-            Some(sender) => sender.subscribe(),
+        let shown = match state.watched.get_mut(&id) {
+            Some(watched) => {
+                watched.subscriptions += 1;
+                watched.shown.subscribe()
+            }
             None => {
-                let (sender, receiver) = watch::channel(state.shown(id, self.clock.boottime()));
-                state.watched.insert(id, sender);
+                let (shown, receiver) = watch::channel(state.shown(id, self.clock.boottime()));
+                let watched = Watched {
+                    shown,
+                    subscriptions: 1,
+                };
+                state.watched.insert(id, watched);
                 receiver
             }
         };
@@ -264,13 +274,11 @@ impl Hub {
         let mut state = self.lock();
         state.cache.unsubscribe(id);
         state.viewers.leave(uid, id);
-        // The receiver of the stream that closes is still there.
-        if state
-            .watched
-            .get(&id)
-            .is_some_and(|sender| sender.receiver_count() <= 1)
-        {
-            state.watched.remove(&id);
+        if let Some(watched) = state.watched.get_mut(&id) {
+            watched.subscriptions = watched.subscriptions.saturating_sub(1);
+            if watched.subscriptions == 0 {
+                state.watched.remove(&id);
+            }
         }
     }
 
@@ -290,7 +298,7 @@ impl Hub {
         among: impl Fn(&Entry) -> bool,
     ) -> Result<Vec<Arc<Entry>>, Status> {
         let state = self.lock();
-        if !state.is_ready && !state.is_banned {
+        if !state.is_ready && !state.is_dismissed {
             return Err(not_ready());
         }
         let entries = state.cache.resolve_among(caller, self.clock.now(), among);
@@ -301,7 +309,7 @@ impl Hub {
     /// federate with.
     pub(crate) fn visible_bundles(&self, caller: &Caller) -> Result<Vec<Arc<Bundle>>, Status> {
         let entries = self.matching(caller)?;
-        let is_open = self.is_open_to_all() && !self.lock().is_banned;
+        let is_open = self.is_open_to_all() && !self.lock().is_dismissed;
         if entries.is_empty() && !is_open {
             return Err(no_identity());
         }
@@ -313,7 +321,7 @@ impl Hub {
     pub(crate) fn watchers(&self) -> usize {
         let state = self.lock();
         let counts = state.watched.values();
-        counts.map(watch::Sender::receiver_count).sum()
+        counts.map(|watched| watched.subscriptions).sum()
     }
 
     /// Whether callers without an identity may use the own bundle.
@@ -338,9 +346,14 @@ impl Hub {
         bundles
     }
 
-    /// Follows the lowest bundle sequence that every open stream was sent.
-    pub(crate) fn delivered(&self) -> watch::Receiver<u64> {
-        self.deliveries.lowest()
+    /// Follows what every open stream was sent of the own bundle.
+    pub(crate) fn delivered(&self) -> watch::Receiver<Progress> {
+        self.deliveries.progress()
+    }
+
+    /// Watches for streams that take nothing, for as long as the agent runs.
+    pub(crate) async fn watch_streams(&self, duty: &Duty) {
+        self.deliveries.watch(duty).await;
     }
 
     fn jitter(&self) -> Jitter {
@@ -350,7 +363,7 @@ impl Hub {
 
 impl State {
     fn shown(&self, id: ViewId, since: Duration) -> Shown {
-        if self.is_banned {
+        if self.is_dismissed {
             return Shown::denied(since);
         }
         if !self.is_ready {
@@ -372,8 +385,8 @@ impl State {
     }
 
     fn show(&self, id: ViewId, now: Duration) {
-        if let Some(sender) = self.watched.get(&id) {
-            sender.send_replace(self.shown(id, now));
+        if let Some(watched) = self.watched.get(&id) {
+            watched.shown.send_replace(self.shown(id, now));
         }
     }
 

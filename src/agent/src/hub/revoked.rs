@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use identity::{JwtSvid, SpiffeId, Timestamp, TrustDomain};
+use tonic::Status;
 use verify::{RevocationSource, Revocations};
 use workload::{Issued, Revoke};
 
@@ -29,6 +30,31 @@ impl Hub {
         self.lock().revocations.clone()
     }
 
+    /// What an earlier run knew to be revoked cannot be read any more: nothing is found
+    /// valid until the server has said it again.
+    pub(crate) fn lose_revocations(&self) {
+        self.lock().revocations_lost = true;
+    }
+
+    /// The server has said all that it has to say, a list or none.
+    pub(crate) fn revocations_are_told(&self) {
+        self.lock().revocations_lost = false;
+    }
+
+    /// Whether it is known what is revoked, so that something may be found valid.
+    ///
+    /// # Errors
+    /// It was known in an earlier run, is lost, and the server has not been heard since.
+    pub(crate) fn knows_revocations(&self) -> Result<(), Status> {
+        if !self.lock().revocations_lost {
+            return Ok(());
+        }
+        Err(Status::unavailable(
+            "the agent has lost the list of what is revoked and has not heard from its server \
+             since, so nothing can be found valid; call again",
+        ))
+    }
+
     /// Takes a list over that was found to be newer than the one in hand.
     pub(crate) fn revoke(&self, news: RevocationNews) {
         let now = self.clock.now();
@@ -46,6 +72,7 @@ impl Hub {
         }
         state.suspects.extend(waiting);
         state.revocations = Some(news);
+        state.revocations_lost = false;
         self.show_own_bundle(&mut state);
         // Who polls for the list itself waits on its caller's view, which may be as
         // it was.

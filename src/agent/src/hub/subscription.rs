@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use channel::uds::UnixPeer;
 use identity::{Bundle, SpiffeId};
 use tokio::sync::watch;
 use tonic::Status;
@@ -106,6 +107,8 @@ pub(crate) struct Subscription {
     sent: Version,
     sent_own: Option<Bytes>,
     delivered: Option<delivery::Delivered>,
+    /// Whose connection the stream is on.
+    reader: Option<Arc<UnixPeer>>,
 }
 
 impl Drop for Subscription {
@@ -124,7 +127,14 @@ impl Subscription {
             sent: Version::default(),
             sent_own: None,
             delivered: None,
+            reader: None,
         }
+    }
+
+    /// The stream is on this caller's connection, which is ended when it takes nothing.
+    pub(crate) fn read_by(mut self, reader: &Arc<UnixPeer>) -> Self {
+        self.reader = Some(Arc::clone(reader));
+        self
     }
 
     /// Goes on as `other`, another view of the same caller: what was sent of this one
@@ -187,7 +197,7 @@ impl Subscription {
         let sequence = self.shown.borrow().bundle_sequence;
         match &mut self.delivered {
             Some(delivered) => delivered.advance(sequence),
-            none => *none = Some(self.hub.deliveries.begin(sequence)),
+            none => *none = Some(self.hub.deliveries.begin(sequence, self.reader.clone())),
         }
     }
 
@@ -215,7 +225,9 @@ impl Subscription {
         match (&next, &mut self.delivered) {
             (Next::End(_), _) | (Next::Wait, None) => {}
             (_, Some(delivered)) => delivered.advance(sequence),
-            (Next::Send(_), none) => *none = Some(self.hub.deliveries.begin(sequence)),
+            (Next::Send(_), none) => {
+                *none = Some(self.hub.deliveries.begin(sequence, self.reader.clone()));
+            }
         }
         next
     }
@@ -263,4 +275,36 @@ pub(crate) fn withheld(why: Withheld) -> Status {
 /// The refusal of a caller without identity. Clients try again after it.
 pub(crate) fn no_identity() -> Status {
     Status::permission_denied(NO_IDENTITY)
+}
+
+#[cfg(test)]
+mod tests {
+    use identity::{Selector, Selectors, Timestamp};
+    use workload::Caller;
+
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::entropy::Entropy;
+    use crate::hub::Hub;
+
+    /// As when two threads drop them: neither receiver is gone when both have unsubscribed.
+    #[test]
+    fn a12_two_streams_that_close_together_leave_nothing_behind() {
+        let settings = Config::new("example.org", "localhost:1")
+            .settings()
+            .unwrap();
+        let clock = Clock::manual(Timestamp(1000));
+        let hub = Hub::new(&settings, clock, Entropy::system());
+        let selectors = vec![Selector::parse("unix:uid:1").unwrap()];
+        let caller = Caller::from(&Selectors::new(selectors).unwrap());
+        let streams = [
+            hub.subscribe(&caller).unwrap(),
+            hub.subscribe(&caller).unwrap(),
+        ];
+        for stream in &streams {
+            hub.unsubscribe(stream.id);
+        }
+        assert!(hub.lock().watched.is_empty());
+        let _ = streams.map(std::mem::forget);
+    }
 }

@@ -134,7 +134,7 @@ impl Hub {
     /// What is kept on disk; `None` when there is nothing to keep yet.
     pub(crate) fn held(&self) -> Option<HeldState> {
         let state = self.lock();
-        if !state.is_ready || state.is_banned {
+        if !state.is_ready || state.is_dismissed {
             return None;
         }
         let position = &state.position;

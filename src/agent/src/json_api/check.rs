@@ -86,6 +86,7 @@ pub(super) async fn answer(
     let visible = core.hub.visible_bundles(&attested.caller())?;
     let by_name = visible.into_iter().map(|b| (b.trust_domain.clone(), b));
     let bundles: Bundles = by_name.collect();
+    core.hub.knows_revocations()?;
     let now = core.now();
     let revocations = RevocationCheck::of(&*core.hub);
     let verdict = match wanted {

@@ -102,7 +102,7 @@ impl ProcessHost {
 impl Caller {
     /// The connection's credentials, as the kernel recorded them.
     #[must_use]
-    pub fn peer(&self) -> &UnixPeer {
+    pub fn peer(&self) -> &Arc<UnixPeer> {
         &self.peer
     }
 

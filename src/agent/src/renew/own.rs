@@ -25,15 +25,17 @@ pub(crate) async fn keep_own_young(core: Arc<Core>) {
         }
         let mut backoff = Backoff::up_to(longest_pause(&core));
         while let Err(error) = renew(&core).await {
-            core.problem(
-                Part::Renewal,
-                format!("the agent's SVID was not renewed: {error}"),
-            );
+            let why = format!("the agent's SVID was not renewed: {error}");
+            core.duties
+                .own_svid
+                .failed(core.clock.boottime(), why.as_str());
+            core.problem(Part::Renewal, why);
             if !core.has_valid_identity() {
                 break;
             }
             tokio::time::sleep(backoff.next(core.entropy.fraction())).await;
         }
+        core.duties.own_svid.expect(core.clock.boottime());
         spread = core.entropy.fraction();
     }
 }
@@ -41,25 +43,32 @@ pub(crate) async fn keep_own_young(core: Arc<Core>) {
 /// Sleeps a while; says whether it is time to renew. Wakes at least every half
 /// minute, because a suspended machine's timers stand still.
 async fn wait_until_due(core: &Core, life: &mut Life, spread: f64) -> bool {
-    let Some(own) = core.own() else {
-        core.renewed.notified().await;
+    // Listening before looking: an SVID that comes in between is not missed.
+    let mut renewed = std::pin::pin!(core.renewed.notified());
+    renewed.as_mut().enable();
+    let now = core.now();
+    let own = core.own().filter(|own| own.svid.not_after > now);
+    let Some(own) = own else {
+        // Too late to renew; whoever follows the server enrols again.
+        core.duties.own_svid.rest();
+        tokio::select! {
+            () = renewed => {}
+            () = tokio::time::sleep(limits::LONGEST_SLEEP) => {}
+        }
         return false;
     };
-    let now = core.now();
-    if own.svid.not_after <= now {
-        // Too late to renew; whoever follows the server enrols again.
-        core.renewed.notified().await;
-        return false;
-    }
     let mut due = life.renew_at(&own.svid, now, spread);
     if !core.own_stands() {
         // The server signed with a tainted key once more: its successor is on its way.
         due = due.min(now.plus(limits::SUSPECT_RETRY));
     }
+    if due > now {
+        core.duties.own_svid.done(core.clock.boottime());
+    }
     let wait = Duration::from_secs(due.since(now).0.into()).min(limits::LONGEST_SLEEP);
     tokio::select! {
         () = core.rekey.notified() => true,
-        () = core.renewed.notified() => false,
+        () = renewed => false,
         () = tokio::time::sleep(wait) => core.now() >= due,
     }
 }

@@ -26,7 +26,12 @@ type Key = (Zeroizing<Vec<u8>>, PublicKey);
 
 /// Issues whatever is due, for as long as the agent runs.
 pub(crate) async fn keep_workloads_young(core: Arc<Core>) {
+    let duty = &core.duties.workload_svids;
     loop {
+        // Listening before looking: an SVID of the agent's own that comes in between is not
+        // missed.
+        let mut renewed = std::pin::pin!(core.renewed.notified());
+        renewed.as_mut().enable();
         core.hub.tick();
         let due = if core.has_valid_identity() {
             core.hub.take_due(limits::ISSUE_BATCH)
@@ -34,20 +39,24 @@ pub(crate) async fn keep_workloads_young(core: Arc<Core>) {
             Vec::new()
         };
         if due.is_empty() {
+            if core.has_valid_identity() {
+                duty.done(core.clock.boottime());
+            } else {
+                duty.rest();
+            }
             tokio::select! {
                 () = core.hub.due.notified() => {}
-                () = core.renewed.notified() => {}
+                () = renewed => {}
                 () = tokio::time::sleep(pause(&core)) => {}
             }
             continue;
         }
         match issue(&core, &due).await {
-            Ok(()) => {}
+            Ok(()) => duty.done(core.clock.boottime()),
             Err(reason) => {
-                core.problem(
-                    Part::Issuance,
-                    format!("X.509-SVIDs were not issued: {reason}"),
-                );
+                let why = format!("X.509-SVIDs were not issued: {reason}");
+                duty.failed(core.clock.boottime(), why.as_str());
+                core.problem(Part::Issuance, why);
                 core.hub.fail_x509(due.iter().map(|entry| &entry.id));
             }
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use api::sync::{Ack, Bundles, CatalogueFile, Delta, Heartbeat, PolicySet, Revocations, Snapshot};
+use api::sync::{
+    Ack, Bundles, CatalogueFile, Delta, Heartbeat, PolicySet, Revocations, Snapshot, StreamBehind,
+};
 use api::types;
 use bytes::Bytes;
 use identity::{Bundle, Entry, EntryId};
@@ -12,7 +14,7 @@ use verify::RevocationListFault;
 use crate::core::Core;
 use crate::disk::{KeptRevocations, TrustedBundle, entry_from_held};
 use crate::health::Part;
-use crate::hub::{RevocationNews, ViewPosition};
+use crate::hub::{Progress, RevocationNews, ViewPosition};
 use crate::limits;
 use crate::scoped::PolicyHeld;
 
@@ -185,18 +187,35 @@ impl<'a> Applier<'a> {
         hub.revoke(news);
     }
 
+    /// Revocations come before the first entries of a stream: whoever has these has been
+    /// told all there is.
+    pub(super) fn revocations_are_told(&self) {
+        self.core.hub.revocations_are_told();
+        self.core.works(Part::Revocations);
+    }
+
     /// The server lives.
     pub(super) fn heartbeat(&mut self, beat: &Heartbeat) {
         metrics::gauge!("bulla_agent_server_view_age_seconds")
             .set(std::time::Duration::from_millis(beat.view_age_ms).as_secs_f64());
     }
 
-    /// Every stream has been sent the own bundle of this sequence.
-    pub(super) fn delivered(&self, sequence: u64) {
+    /// Every stream that is waited for has been sent the own bundle of this sequence.
+    pub(super) fn delivered(&self, progress: Progress) {
+        let behind = progress.named.into_iter().map(|laggard| StreamBehind {
+            uid: laggard.uid.unwrap_or(u32::MAX),
+            pid: laggard.pid,
+            since: laggard.since.0,
+            bundle_sequence: laggard.sequence,
+        });
+        let behind: Vec<StreamBehind> = behind.collect();
+        let count = u32::try_from(progress.behind).unwrap_or(u32::MAX);
         self.acks.send_if_modified(|ack| {
-            let news = ack.bundle_sequence_delivered != sequence;
-            ack.bundle_sequence_delivered = sequence;
-            news
+            let before = ack.clone();
+            ack.bundle_sequence_delivered = progress.lowest;
+            ack.streams_behind_count = count;
+            ack.streams_behind = behind;
+            *ack != before
         });
     }
 

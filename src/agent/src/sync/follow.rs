@@ -30,6 +30,8 @@ const POLICY: &str = "policy";
 pub(crate) enum Ended {
     /// The node is banned.
     Banned(String),
+    /// The server does not know the node any more.
+    Evicted(String),
     /// The server wants the node to prove itself again.
     Reattest(String),
     /// The server asks to come back after this time.
@@ -51,7 +53,7 @@ pub(crate) async fn follow(core: &Arc<Core>, backoff: &mut Backoff) -> Ended {
     let mut applier = Applier::new(core);
     let requests = requests(hello(core), applier.acks());
     let mut client = SyncClient::new(channel).max_decoding_message_size(limits::SERVER_MESSAGE);
-    let opened = tokio::time::timeout(limits::SERVER_CALL, client.follow(requests));
+    let opened = tokio::time::timeout(limits::SERVER_OPEN, client.follow(requests));
     let mut news = match opened.await {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return refused(&status),
@@ -62,16 +64,24 @@ pub(crate) async fn follow(core: &Arc<Core>, backoff: &mut Backoff) -> Ended {
     delivered.mark_changed();
     replaced.mark_changed();
     core.hub.retry_failed();
+    let mut denials = core.link.denials();
+    let mut silence = Silence::from_now(core);
     loop {
         tokio::select! {
             biased;
             () = &mut renewed => return Ended::Reconnect,
+            denied = denials.changed() => {
+                let status = denials.borrow_and_update().clone();
+                if let (Ok(()), Some(status)) = (denied, status) {
+                    return refused(&status);
+                }
+            }
             changed = delivered.changed() => {
                 if changed.is_err() {
                     return Ended::Lost("the agent is stopping".to_owned());
                 }
-                let sequence = *delivered.borrow_and_update();
-                applier.delivered(sequence);
+                let progress = delivered.borrow_and_update().clone();
+                applier.delivered(progress);
             }
             changed = replaced.changed() => {
                 if changed.is_err() {
@@ -84,14 +94,60 @@ pub(crate) async fn follow(core: &Arc<Core>, backoff: &mut Backoff) -> Ended {
             }
             message = next(&mut news) => match message {
                 Ok(message) => {
-                    if let Some(ended) = take(core, &mut applier, message).await {
-                        return ended;
+                    match take(core, &mut applier, message).await {
+                        Some(Ended::Reattest(reason)) => return why(&mut news, reason).await,
+                        Some(ended) => return ended,
+                        None => {}
                     }
+                    silence = Silence::from_now(core);
                     backoff.succeeded();
                 }
                 Err(ended) => return ended,
+            },
+            () = silence.is_over() => {
+                let limit = limits::SERVER_SILENCE.as_secs();
+                let why = format!("the server has sent nothing for {limit} s, no heartbeat either");
+                return Ended::Lost(why);
             }
         }
+    }
+}
+
+/// How long nothing has come. The server sends heartbeats when it has nothing to say, so a
+/// stream that is silent is dead, whatever the connection below says.
+struct Silence<'a> {
+    core: &'a Core,
+    since: Duration,
+}
+
+impl<'a> Silence<'a> {
+    fn from_now(core: &'a Core) -> Self {
+        Self {
+            core,
+            since: core.clock.boottime(),
+        }
+    }
+
+    async fn is_over(&self) {
+        loop {
+            let passed = self.core.clock.boottime().saturating_sub(self.since);
+            let Some(left) = limits::SERVER_SILENCE.checked_sub(passed) else {
+                return;
+            };
+            if left.is_zero() {
+                return;
+            }
+            // Timers stand still while the machine is suspended; this clock does not.
+            tokio::time::sleep(left.min(limits::SILENCE_LOOK)).await;
+        }
+    }
+}
+
+/// After an order to attest again the stream ends with a status that says why.
+async fn why(news: &mut Streaming<FollowResponse>, reason: String) -> Ended {
+    match tokio::time::timeout(limits::LAST_WORD, next(news)).await {
+        Ok(Err(ended @ (Ended::Evicted(_) | Ended::Banned(_)))) => ended,
+        _ => Ended::Reattest(reason),
     }
 }
 
@@ -118,10 +174,12 @@ async fn take(
     match message {
         Message::Snapshot(part) => {
             core.works(Part::Identity);
+            applier.revocations_are_told();
             applier.snapshot(part);
         }
         Message::Delta(part) => {
             core.works(Part::Identity);
+            applier.revocations_are_told();
             applier.delta(part);
         }
         Message::Bundles(bundles) => applier.bundles(bundles).await,
@@ -141,6 +199,7 @@ async fn take(
         },
     }
     core.works(Part::Sync);
+    core.duties.following.done(core.clock.boottime());
     None
 }
 
@@ -183,6 +242,7 @@ pub(super) fn refused(status: &Status) -> Ended {
     let said = status.message().to_owned();
     match api::status::denial_reason(status) {
         Some(Reason::AgentBanned) => Ended::Banned(said),
+        Some(Reason::AgentNotAttested) => Ended::Evicted(said),
         Some(Reason::Unknown) | None if status.code() == Code::Unauthenticated => {
             Ended::Reattest(said)
         }
@@ -202,10 +262,11 @@ mod tests {
     fn a_refusal_says_what_to_do() {
         let denied = |reason| refused(&api::status::denied(reason, "x"));
         assert_eq!(denied(Reason::AgentBanned), Ended::Banned("x".into()));
+        let evicted = denied(Reason::AgentNotAttested);
+        assert_eq!(evicted, Ended::Evicted("x".into()));
         for reason in [
             Reason::AgentExpired,
             Reason::AgentNotActive,
-            Reason::AgentNotAttested,
             Reason::AgentMustReattest,
         ] {
             assert_eq!(denied(reason), Ended::Reattest("x".into()));

@@ -32,7 +32,11 @@ pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
                 // With workloads to serve, an agent that cannot attest stays up.
                 Err(error) if !error.is_transient() && !core.hub.is_ready() => return error.into(),
                 Err(error) => {
-                    core.problem(Part::Identity, error.to_string());
+                    let why = error.to_string();
+                    core.duties
+                        .following
+                        .failed(core.clock.boottime(), why.as_str());
+                    core.problem(Part::Identity, why);
                     tokio::time::sleep(attestation.next(core.entropy.fraction())).await;
                 }
             }
@@ -44,6 +48,10 @@ pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
         }
         match follow::follow(&core, &mut link).await {
             Ended::Banned(reason) => return banned(&core, reason),
+            Ended::Evicted(reason) => {
+                evicted(&core, &reason);
+                attest = Some("this agent was evicted from its server");
+            }
             Ended::Reconnect => {}
             Ended::Goodbye(after) => tokio::time::sleep(spread(&core, after)).await,
             Ended::Reattest(reason) => {
@@ -51,8 +59,10 @@ pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
                 attest = Some("the server asks this agent to attest again");
             }
             Ended::Lost(reason) => {
+                let now = core.clock.boottime();
+                core.duties.following.failed(now, reason.as_str());
                 core.problem(Part::Sync, reason);
-                core.link.reset().await;
+                core.link.give_up();
                 tokio::time::sleep(link.next(core.entropy.fraction())).await;
             }
         }
@@ -63,6 +73,7 @@ pub(crate) async fn supervise(core: Arc<Core>) -> RunError {
 pub(crate) async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolError> {
     let (own, bundle) = core.enroller().enrol(why).await?;
     core.hub.hold_own_bundle(bundle);
+    core.hub.admit_again();
     core.become_known_as(own)
         .await
         .map_err(|e| EnrolError::Key(e.to_string()))
@@ -70,9 +81,24 @@ pub(crate) async fn enrol(core: &Core, why: &'static str) -> Result<(), EnrolErr
 
 /// The node is no longer wanted: nothing of what it was given stays.
 fn banned(core: &Core, reason: String) -> RunError {
-    core.hub.ban();
-    core.forget_identity();
+    core.hub.dismiss();
     core.folder.close();
+    forget(core);
+    RunError::Banned(reason)
+}
+
+/// The server does not know the node any more: it gives out nothing of what it was given,
+/// and must prove itself as if for the first time.
+fn evicted(core: &Core, reason: &str) {
+    core.hub.dismiss();
+    forget(core);
+    core.link.reset();
+    let why = format!("this agent was evicted, so it gives out no identity: {reason}");
+    core.problem(Part::Identity, why);
+}
+
+fn forget(core: &Core) {
+    core.forget_identity();
     for removed in [
         OwnIdentity::remove(&core.folder),
         HeldState::remove(&core.folder),
@@ -81,7 +107,6 @@ fn banned(core: &Core, reason: String) -> RunError {
             core.problem(Part::Storage, error.to_string());
         }
     }
-    RunError::Banned(reason)
 }
 
 /// Agents that were sent away together come back over half as long again.

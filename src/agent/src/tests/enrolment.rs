@@ -1,9 +1,13 @@
 //! Whom the agent trusts first, and what its token is good for.
 
+use identity::Timestamp;
+
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::enrol::EnrolError;
 use crate::run::RunError;
 
+use super::authority::Authority;
 use super::fake_server::{AGENT, FakeServer};
 use super::node::{Node, config, eventually, prepare};
 
@@ -132,5 +136,82 @@ async fn an_agent_that_starts_before_its_server_waits_for_it() {
     assert_eq!(status.unwrap_err().code(), tonic::Code::Unavailable);
     server.come_back().await;
     eventually("the agent is enrolled", || node.core.has_valid_identity()).await;
+    node.stop().await.unwrap();
+}
+
+/// An agent that enrolled by a pin at a server whose root has been removed since, without
+/// its SVID: what listens there now is certified by the stale root alone.
+async fn after_the_root_was_removed(
+    clock: &Clock,
+    roots: &Authority,
+) -> (FakeServer, Config, tempfile::TempDir) {
+    let server = FakeServer::start(clock.clone()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(&server, &dir);
+    let node = Node::start(config.clone(), clock).await;
+    eventually("the agent follows", || node.core.hub.is_ready()).await;
+    server.replace_roots(2, roots);
+    eventually("the bundle is taken over", || {
+        node.core.hub.own_bundle().unwrap().sequence == 2
+    })
+    .await;
+    node.stop().await.unwrap();
+    for kept in ["agent.json", "workloads.bin"] {
+        std::fs::remove_file(dir.path().join("data").join(kept)).unwrap();
+    }
+    server.renew_token();
+    (server, config, dir)
+}
+
+#[tokio::test]
+async fn a5_a_removed_root_is_not_trusted_again_by_way_of_a_pin_or_a_bundle_file() {
+    let clock = Clock::system();
+    let roots = Authority::new(clock.now());
+    let (server, mut config, dir) = after_the_root_was_removed(&clock, &roots).await;
+    let stale = dir.path().join("bundle.json");
+    let bundle = server.state.authority.bundle(1);
+    std::fs::write(&stale, verify::bundle_format::encode(&bundle)).unwrap();
+    config.trust.bundle_file = Some(stale);
+    let node = Node::start(config.clone(), &clock).await;
+    let refused = refusal(node.ended().await.unwrap_err());
+    assert!(matches!(refused, EnrolError::Link(_)), "{refused}");
+    assert!(server.token_is_unused(), "the token was sent to it");
+    // An operator who knows better says so.
+    config.trust.replace_stored_bundle = true;
+    let node = Node::start(config, &clock).await;
+    eventually("the agent is enrolled", || node.core.has_valid_identity()).await;
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a5_a_pin_counts_again_when_the_stored_bundle_has_expired_whole() {
+    let clock = Clock::system();
+    let now = clock.now();
+    let roots = Authority::new(Timestamp(now.0 - 864_001));
+    let (server, config, _dir) = after_the_root_was_removed(&clock, &roots).await;
+    let node = Node::start(config, &clock).await;
+    eventually("the agent is enrolled", || node.core.has_valid_identity()).await;
+    assert!(!server.token_is_unused());
+    node.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a10_attesting_again_keeps_the_keys_of_access_tokens() {
+    let clock = Clock::system();
+    let server = FakeServer::start(clock.clone()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(&server, &dir), &clock).await;
+    eventually("the agent follows", || node.core.hub.is_ready()).await;
+    server.publish_access_key(1);
+    let keys = || node.core.hub.own_bundle().unwrap().access_keys.clone();
+    eventually("the keys are there", || !keys().is_empty()).await;
+    server.renew_token();
+    let (_own, bundle) = node
+        .core
+        .enroller()
+        .enrol("the test says so")
+        .await
+        .unwrap();
+    assert_eq!(bundle.access_keys, keys());
     node.stop().await.unwrap();
 }

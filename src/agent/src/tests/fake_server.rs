@@ -1,6 +1,7 @@
 //! A server that does what the tests tell it, behind the product's own TLS
 //! listener.
 
+mod acts;
 mod routes;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -20,6 +21,7 @@ use x509_parser::prelude::FromDer;
 
 use super::authority::Authority;
 use crate::clock::Clock;
+use acts::not_attested;
 use routes::Routes;
 
 pub(super) const AGENT: &str = "spiffe://example.org/spire/agent/join_token/0123";
@@ -35,6 +37,10 @@ pub(super) struct State {
     pub(super) refuse_issuance: AtomicBool,
     /// Calls are read and never answered.
     pub(super) hangs: AtomicBool,
+    /// Calls are answered as if the agent had been evicted.
+    pub(super) knows_no_agent: AtomicBool,
+    /// Attestation is not answered now.
+    pub(super) attests_nobody: AtomicBool,
     pub(super) x509_issued: AtomicU32,
     pub(super) jwt_issued: AtomicU32,
     pub(super) renewals: AtomicU32,
@@ -67,6 +73,8 @@ impl FakeServer {
             svid_seconds: AtomicI64::new(3600),
             refuse_issuance: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            knows_no_agent: AtomicBool::new(false),
+            attests_nobody: AtomicBool::new(false),
             x509_issued: AtomicU32::new(0),
             jwt_issued: AtomicU32::new(0),
             renewals: AtomicU32::new(0),
@@ -215,6 +223,9 @@ impl State {
         &self,
         request: agent::AttestAgentRequest,
     ) -> Result<agent::AttestAgentResponse, Status> {
+        if self.attests_nobody.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("the test says so"));
+        }
         let Some(agent::attest_agent_request::Step::Params(params)) = request.step else {
             return Err(Status::invalid_argument("no params"));
         };
@@ -254,6 +265,9 @@ impl State {
     ) -> Result<issuance::IssueX509Response, Status> {
         if self.refuse_issuance.load(Ordering::SeqCst) {
             return Err(Status::unavailable("the test says so"));
+        }
+        if self.knows_no_agent.load(Ordering::SeqCst) {
+            return Err(not_attested());
         }
         let (from, to) = self.lifetime();
         let result = |item: &issuance::issue_x509_request::Item| match self.entry(&item.entry_id) {

@@ -3,6 +3,7 @@
 
 mod authority;
 mod delegated;
+mod dismissal;
 mod enrolment;
 mod fake_server;
 mod hanging;
@@ -15,13 +16,16 @@ mod open_services;
 mod outage;
 mod partial;
 mod promotion;
+mod readiness;
 mod renewal;
 mod revocations;
 mod scoped;
 mod sds;
 mod sds_delta;
 mod sds_refusals;
+mod silence;
 mod standstill;
 mod streams;
+mod stuck;
 mod tokens;
 mod workload_api;

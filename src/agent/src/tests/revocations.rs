@@ -102,3 +102,53 @@ async fn the_newest_signed_list_counts_also_after_a_restart_without_the_server()
     assert!(!is_valid(&node, &svid).await);
     node.stop().await.unwrap();
 }
+
+/// What was revoked is not accepted again because a file is gone or damaged.
+#[tokio::test]
+async fn c13_without_its_list_an_agent_finds_nothing_valid_until_its_server_is_heard() {
+    let clock = Clock::manual(Clock::system().now());
+    let mut server = FakeServer::start(clock.clone()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(&server, &dir);
+    let node = Node::start(config.clone(), &clock).await;
+    server.put(&entry("e1", "/a"));
+    eventually("the SVID is there", || {
+        node.core.hub.counts().x509_svids == 1
+    })
+    .await;
+    let svid = token(&node).await;
+    let authority = &server.state.authority;
+    say(&server, authority.revocations(5, &[WHO], clock.now()));
+    eventually("the list", || sequence(&node) == 5).await;
+    assert!(!is_valid(&node, &svid).await);
+    node.stop().await.unwrap();
+    server.stop().await;
+    config.join_token = None;
+    let list = dir.path().join("data/revocations.bin");
+    for damage in [None, Some(b"\xff\xff")] {
+        match damage {
+            None => std::fs::remove_file(&list).unwrap(),
+            Some(bytes) => std::fs::write(&list, bytes).unwrap(),
+        }
+        let node = Node::start(config.clone(), &clock).await;
+        assert!(!is_valid(&node, &svid).await, "{damage:?}");
+        let problems = node.core.health.problems();
+        let told = |reason: &str| reason.contains("nothing is found valid");
+        assert!(problems.iter().any(|(_, problem)| told(&problem.reason)));
+        node.stop().await.unwrap();
+    }
+    // The risk is the operator's to take.
+    let mut trusting = config.clone();
+    trusting.storage.accept_lost_revocations = true;
+    let node = Node::start(trusting, &clock).await;
+    assert!(is_valid(&node, &svid).await);
+    node.stop().await.unwrap();
+    // And once the server has been heard, everything is as before.
+    server.come_back().await;
+    let node = Node::start(config, &clock).await;
+    eventually("the server was heard", || {
+        node.core.hub.knows_revocations().is_ok()
+    })
+    .await;
+    node.stop().await.unwrap();
+}

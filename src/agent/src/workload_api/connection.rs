@@ -79,7 +79,7 @@ impl Connection {
         }
         let Some(method) = path.strip_prefix(PREFIX) else {
             if path == health::CHECK {
-                return Ok(health::answer(self.api.core.hub.is_ready()));
+                return Ok(health::answer(self.api.core.why_not_ready().is_empty()));
             }
             return self.api.reflection.answer(request, admitted).await;
         };

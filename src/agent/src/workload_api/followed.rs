@@ -62,7 +62,9 @@ impl Followed {
         let who = attested.caller();
         let returns = connection.api.returns.changes.subscribe();
         Ok(Self {
-            subscription: connection.subscribe(&who)?,
+            subscription: connection
+                .subscribe(&who)?
+                .read_by(connection.caller.peer()),
             liveness: connection
                 .caller
                 .watch()
@@ -124,6 +126,7 @@ impl Followed {
         // Others wait for the same attestor.
         api.returns.announce();
         let subscription = self.connection.subscribe(&who)?;
+        let subscription = subscription.read_by(self.connection.caller.peer());
         self.subscription.continue_as(subscription);
         self.who = who;
         Ok(true)

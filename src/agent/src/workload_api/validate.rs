@@ -45,6 +45,7 @@ pub(super) async fn answer(
         .into_iter()
         .map(|bundle| (bundle.trust_domain.clone(), bundle))
         .collect();
+    hub.knows_revocations()?;
     let now = connection.api.core.now();
     let revocations = RevocationCheck::of(&**hub);
     let verified = verify::verify_jwt_svid_not_revoked(

@@ -17,6 +17,45 @@ pub struct StatusResponse {
     /// The authority above this server; absent when there is none.
     #[prost(message, optional, tag = "4")]
     pub upstream: ::core::option::Option<Upstream>,
+    /// Who has not taken in the newest bundle: agents, and workloads' streams; at most 200.
+    #[prost(message, repeated, tag = "5")]
+    pub behind: ::prost::alloc::vec::Vec<Behind>,
+}
+/// An agent that has not taken in the newest bundle, or has workloads that have not.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Behind {
+    /// Its SPIFFE ID.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    /// following, reconnecting or polling.
+    #[prost(string, tag = "2")]
+    pub contact: ::prost::alloc::string::String,
+    /// Sequence of the bundle that its workloads have.
+    #[prost(uint64, tag = "3")]
+    pub bundle_sequence: u64,
+    /// Since when it lacks the newest, Unix seconds; 0 when it lacks nothing, and only
+    /// streams of its workloads do.
+    #[prost(int64, tag = "4")]
+    pub since: i64,
+    /// Streams of its workloads that do not take the newest bundle. Nobody waits for them.
+    #[prost(uint64, tag = "5")]
+    pub streams: u64,
+    /// Some of them; at most 16.
+    #[prost(message, repeated, tag = "6")]
+    pub named_streams: ::prost::alloc::vec::Vec<StreamBehind>,
+}
+/// A workload's stream that does not take the newest bundle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamBehind {
+    /// Its caller's user.
+    #[prost(uint32, tag = "1")]
+    pub uid: u32,
+    /// Its caller's process; 0 is unknown.
+    #[prost(int32, tag = "2")]
+    pub pid: i32,
+    /// Since when, Unix seconds.
+    #[prost(int64, tag = "3")]
+    pub since: i64,
 }
 /// One signing key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

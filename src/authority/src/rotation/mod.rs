@@ -13,6 +13,7 @@
 //! I2, a public key is removed only after the last thing it signed has expired,
 //! or by an audited [`Event::Revoke`]; and at most one key is active.
 
+mod patience;
 mod status;
 mod step;
 mod verdict;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 use identity::{Seconds, Timestamp};
 
+pub use patience::{TAINT_PATIENCE, is_out_of_patience};
 pub use status::{Waiting, waiting_for};
 pub use step::step;
 pub use verdict::{
@@ -126,6 +128,9 @@ pub struct Policy {
     /// A key stays published this long before it signs: at least the advertised
     /// lifetime of every published bundle and key set.
     pub publication_interval: Seconds,
+    /// How long after its publication a successor waits for verifiers that count and
+    /// have not taken it in; counted after the publication interval.
+    pub patience: Seconds,
     /// How long after the last expiry a public key stays, for clocks that differ.
     pub removal_skew: Seconds,
 }
@@ -134,19 +139,28 @@ impl Policy {
     /// The usual thresholds for keys of that lifetime: prepare at a half, activate
     /// at a sixth, remove ten minutes after the last expiry. The publication
     /// interval is kept below a third of the lifetime, so that it always fits, and
-    /// the ten minutes below a half, so that keys of short lives do not pile up.
+    /// the ten minutes below a half, so that keys of short lives do not pile up. Verifiers
+    /// that do not acknowledge are waited for ten minutes, a sixth of the lifetime at most.
     #[must_use]
     pub fn for_lifetime(lifetime: Seconds, publication_interval: Seconds) -> Self {
         Self {
             prepare_before: Seconds(lifetime.0 / 2),
             activate_before: Seconds(lifetime.0 / 6),
             publication_interval: Seconds(publication_interval.0.min(lifetime.0 / 3)),
+            patience: Seconds(600.min(lifetime.0 / 6)),
             removal_skew: Seconds(600.min(lifetime.0 / 2)),
         }
     }
 }
 
 impl Policy {
+    /// The same thresholds with another patience, of a sixth of the lifetime at most.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Seconds, lifetime: Seconds) -> Self {
+        self.patience = Seconds(patience.0.min(lifetime.0 / 6));
+        self
+    }
+
     /// The thresholds for intermediates of that lifetime: prepared and activated at half
     /// life, for they travel with what they sign and need no publication of their own.
     #[must_use]

@@ -33,7 +33,7 @@ pub fn waiting_for(state: &State, key: &Key, now: Timestamp, policy: &Policy) ->
             }
             let active = state.active().filter(|active| now < active.not_after);
             let Some(active) = active else { return waits };
-            let interval = at.plus(policy.publication_interval);
+            let interval = at.plus(policy.interval_after(active));
             if now < interval {
                 waits.push(Waiting::PublicationInterval(interval));
             }

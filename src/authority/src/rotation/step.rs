@@ -246,7 +246,7 @@ fn may_activate(state: &State, now: Timestamp, policy: &Policy) -> bool {
     }
     match state.active() {
         Some(active) if now < active.not_after => {
-            let long_enough = now >= at.plus(policy.publication_interval);
+            let long_enough = now >= at.plus(policy.interval_after(active));
             let time_has_come = active.tainted || within(active, now, policy.activate_before);
             long_enough && time_has_come
         }

@@ -240,7 +240,7 @@ fn activation(state: &State, successor: &Key, now: Timestamp, policy: &Policy) -
         Phase::Published { at, .. } => at,
         Phase::Prepared | Phase::Active { .. } | Phase::Retired { .. } => now,
     };
-    let interval = published.plus(policy.publication_interval);
+    let interval = published.plus(policy.interval_after(active));
     let schedule = if active.tainted {
         now
     } else {

@@ -1,6 +1,8 @@
 //! Rotation keeps its invariants, and keys go through their phases in time.
 
-use authority::rotation::{Effect, Event, Phase, State, Waiting, step, waiting_for};
+use authority::rotation::{
+    Effect, Event, Phase, State, TAINT_PATIENCE, Waiting, is_out_of_patience, step, waiting_for,
+};
 use identity::Seconds;
 use proptest::prelude::*;
 
@@ -206,8 +208,30 @@ fn a_tainted_active_key_is_replaced_as_soon_as_its_successor_is_known() {
     world.event(Event::Taint { slot: 0 });
     world.settle();
     assert_eq!(phases(&world.state), ["active", "published"]);
-    world.now = world.now.plus(Seconds(901));
+    // Relying parties that fetch at intervals are not waited for: 900 s here.
+    world.now = world.now.plus(TAINT_PATIENCE);
     world.settle();
     let kept = world.state.key(0).is_none_or(|key| key.tainted);
     assert!(kept && world.state.active().is_some_and(|key| key.slot == 1));
+}
+
+/// Whoever does not acknowledge is waited for, and not for ever.
+#[test]
+fn a1_patience_with_those_who_never_acknowledge_ends() {
+    let mut world = World::new();
+    world.settle();
+    world.event(Event::PrepareNow);
+    world.settle();
+    let ends = |world: &World, after: u32| {
+        let key = world.state.successor().unwrap();
+        let Phase::Published { at, .. } = key.phase else {
+            panic!("{:?}", key.phase);
+        };
+        let then = at.plus(Seconds(after));
+        is_out_of_patience(&world.state, key, then, then, &policy())
+    };
+    let whole = policy().publication_interval.0 + policy().patience.0;
+    assert!(!ends(&world, whole - 1) && ends(&world, whole));
+    world.event(Event::Taint { slot: 0 });
+    assert!(!ends(&world, TAINT_PATIENCE.0 - 1) && ends(&world, TAINT_PATIENCE.0));
 }

@@ -1,8 +1,8 @@
 //! What is safe to do by hand, and what would happen.
 
 use authority::rotation::{
-    Dependents, Event, Next, Reason, against_activating, against_revoking, against_tainting,
-    foresee, next_step,
+    Dependents, Event, Next, Reason, TAINT_PATIENCE, against_activating, against_revoking,
+    against_tainting, foresee, next_step,
 };
 use identity::Seconds;
 
@@ -141,11 +141,11 @@ fn the_next_step_of_each_phase_has_a_time() {
     assert_eq!(next(&world, 0), Next::Retire(sixth));
     assert_eq!(next(&world, 1), Next::Activate(sixth));
     world.event(Event::Taint { slot: 0 });
-    let interval = world.now.plus(policy().publication_interval);
+    let soon = world.now.plus(TAINT_PATIENCE);
     assert_eq!(
         next(&world, 1),
-        Next::Activate(interval),
-        "a taint hurries it"
+        Next::Activate(soon),
+        "a taint waits for nobody longer"
     );
     let world = rotated();
     assert!(matches!(next(&world, 0), Next::Remove(_)));

@@ -84,16 +84,19 @@ async fn one_connection<S: HttpService>(
         age: limits.connection_age,
         drain: limits.drain,
     };
-    connection::serve(
+    let served = connection::serve(
         (AuthorityRewrite::new(stream, prefix), protocol),
         service,
-        OtherEnd::Unix(peer),
+        OtherEnd::Unix(Arc::clone(&peer)),
         lifetime,
         limits,
         Arc::new(AtomicU64::new(0)),
         stop,
-    )
-    .await;
+    );
+    tokio::select! {
+        () = served => {}
+        () = peer.ending() => tracing::debug!(pid = peer.pid(), "a local connection was ended"),
+    }
 }
 
 /// Says why, and reads what the client still sends: a socket that is closed with bytes

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
+use tokio::sync::Notify;
 
 use super::ProcessHandle;
 
@@ -20,6 +21,8 @@ pub struct UnixPeer {
     gid: u32,
     pid: i32,
     pidfd: Option<Arc<ProcessHandle>>,
+    /// The connection is to end now.
+    ending: Notify,
 }
 
 impl UnixPeer {
@@ -40,6 +43,7 @@ impl UnixPeer {
             gid: credentials.gid(),
             pid: credentials.pid(),
             pidfd,
+            ending: Notify::new(),
         })
     }
 
@@ -53,6 +57,7 @@ impl UnixPeer {
             gid,
             pid,
             pidfd: pidfd.map(|pidfd| Arc::new(pidfd.into())),
+            ending: Notify::new(),
         }
     }
 
@@ -99,6 +104,17 @@ impl UnixPeer {
     #[must_use]
     pub const fn handle(&self) -> Option<&Arc<ProcessHandle>> {
         self.pidfd.as_ref()
+    }
+
+    /// Ends the connection now, whatever its streams are doing: for a peer that does not
+    /// take what it asked for, so that nothing sent on it would arrive.
+    pub fn end_connection(&self) {
+        self.ending.notify_one();
+    }
+
+    /// Completes when the connection is to end.
+    pub(crate) async fn ending(&self) {
+        self.ending.notified().await;
     }
 
     /// The same peer with another descriptor of the same process.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Output, utc};
-use crate::wire::keys_v1::{Key, StatusResponse, Upstream};
+use crate::wire::keys_v1::{Behind, Key, StatusResponse, Upstream};
 
 /// One key for scripts.
 pub(super) fn value(key: &Key, now: i64) -> Value {
@@ -46,6 +46,7 @@ pub(super) fn status(status: &StatusResponse, out: &mut Output) -> Result<(), Fa
             "bundle_sequence": status.bundle_sequence,
             "keys": keys.collect::<Vec<_>>(),
             "upstream": status.upstream.as_ref().map(upstream_value),
+            "behind": status.behind.iter().map(behind_value).collect::<Vec<_>>(),
         }))?);
     }
     for (n, key) in status.keys.iter().enumerate() {
@@ -59,7 +60,66 @@ pub(super) fn status(status: &StatusResponse, out: &mut Output) -> Result<(), Fa
     for line in status.upstream.iter().flat_map(upstream_lines) {
         out.line(line)?;
     }
+    for line in behind_lines(&status.behind, status.now) {
+        out.line(line)?;
+    }
     Ok(())
+}
+
+/// An agent that lacks the newest bundle, for scripts.
+fn behind_value(behind: &Behind) -> Value {
+    let streams = behind.named_streams.iter().map(|stream| {
+        json!({
+            "uid": stream.uid,
+            "pid": stream.pid,
+            "since": utc(stream.since),
+        })
+    });
+    json!({
+        "agent": behind.agent,
+        "contact": behind.contact,
+        "bundle_sequence": behind.bundle_sequence,
+        "since": utc(behind.since),
+        "streams_not_waited_for": behind.streams,
+        "streams": streams.collect::<Vec<_>>(),
+    })
+}
+
+/// Who lacks the newest bundle.
+fn behind_lines(behind: &[Behind], now: i64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !behind.is_empty() {
+        lines.extend([String::new(), "behind the newest bundle".to_owned()]);
+    }
+    for agent in behind {
+        lines.push(match agent.since {
+            0 => format!(
+                "  {}: it has it, but some of its workloads do not",
+                agent.agent
+            ),
+            since => format!(
+                "  {} ({}): for {}, it has bundle {}",
+                agent.agent,
+                agent.contact,
+                span(now.saturating_sub(since)),
+                agent.bundle_sequence
+            ),
+        });
+        let streams = agent.named_streams.iter();
+        lines.extend(streams.map(|stream| {
+            format!(
+                "    a stream of pid {}, uid {} takes nothing since {}; nobody waits for it",
+                stream.pid,
+                stream.uid,
+                utc(stream.since)
+            )
+        }));
+        let named = u64::try_from(agent.named_streams.len()).unwrap_or(u64::MAX);
+        if agent.streams > named {
+            lines.push(format!("    and {} more streams", agent.streams - named));
+        }
+    }
+    lines
 }
 
 /// The authority above, for scripts.

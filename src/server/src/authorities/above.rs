@@ -167,7 +167,8 @@ impl Authorities {
     pub(super) fn set_policy(&self, rotor: &mut Rotor) {
         if rotor.profile == AuthorityProfile::X509 && self.0.upstream.is_some() {
             let plan = &self.0.parts.plan;
-            rotor.policy = rotor.policy_below(plan.x509_lifetime, plan.propagation);
+            let policy = rotor.policy_below(plan.x509_lifetime, plan.propagation);
+            rotor.policy = policy.with_patience(plan.patience, plan.x509_lifetime);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use authority::rotation::{Effect, Event, Phase, Slot};
+use authority::rotation::{Effect, Event, Phase, Slot, TAINT_PATIENCE, is_out_of_patience};
 use authority::{AccessAuthority, AuthorityTerms, BACKDATE, JwtAuthority, Serial, X509Authority};
 use identity::{Seconds, Timestamp};
 use keys::{KeyStorage, KeyType, Signer};
@@ -14,6 +14,10 @@ use super::{Authorities, blocking};
 use crate::caller::Caller;
 use crate::entropy::Entropy;
 use crate::failure::Failure;
+use crate::state::AgentBehind;
+
+/// The most agents that one record names; their full list is in the keys' status.
+const NAMED_AGENTS: usize = 4;
 
 /// What was under way when a key was retired may still be signed a little later.
 const IN_FLIGHT: Seconds = Seconds(60);
@@ -132,8 +136,8 @@ impl Authorities {
     }
 
     /// Whether every agent that follows has given the bundle with the key to its
-    /// workloads. When the active key is close to its end the rest is not waited
-    /// for: stopping to sign would hurt all of them.
+    /// workloads. The rest is not waited for beyond the rotation's patience: one agent
+    /// that hangs must not keep a key from being replaced.
     async fn acknowledged(&self, rotor: &Rotor, slot: Slot) -> Result<Option<Event>, Failure> {
         let state = &self.0.parts.state;
         let bundle = state.registry().bundle(state.trust_domain()).cloned();
@@ -147,46 +151,59 @@ impl Authorities {
         if self.is_too_soon(rotor, slot, now) {
             return Ok(None);
         }
-        let behind = state.agents_behind_bundle();
-        if behind == 0 || rotor.is_relied_on(slot) {
+        if rotor.is_relied_on(slot) {
             return Ok(Some(Event::Acknowledged { slot }));
         }
-        let close = rotor.state.active().is_none_or(|active| {
-            // Under an upstream the time to activate may be any time; patience is not.
-            let policy = &rotor.policy;
-            let left = policy.activate_before.min(policy.prepare_before);
-            now >= active.not_after.minus(Seconds(left.0 / 2))
-        });
-        if !close {
+        let behind = state.agents_behind();
+        if behind.is_empty() {
+            return Ok(Some(Event::Acknowledged { slot }));
+        }
+        let Some(key) = rotor.state.key(slot) else {
+            return Ok(None);
+        };
+        let steady = rotor.steady(key, now, self.0.parts.clock.since_boot());
+        if !is_out_of_patience(&rotor.state, key, steady, now, &rotor.policy) {
             return Ok(None);
         }
-        self.record_impatience(row, behind).await?;
+        self.record_impatience(row, &behind).await?;
         Ok(Some(Event::Acknowledged { slot }))
     }
 
     /// Whether verifiers may not have fetched the bundle yet, whatever the wall clock
     /// says. Without a key that signs, waiting would protect nobody.
     fn is_too_soon(&self, rotor: &Rotor, slot: Slot, now: Timestamp) -> bool {
-        let signs = rotor.state.active().is_some_and(|key| now < key.not_after);
-        let Some(key) = rotor.state.key(slot).filter(|_| signs) else {
+        let active = rotor.state.active().filter(|key| now < key.not_after);
+        let (Some(active), Some(key)) = (active, rotor.state.key(slot)) else {
             return false;
         };
         let Phase::Published { at, .. } = key.phase else {
             return false;
         };
         let steady = rotor.steady(key, now, self.0.parts.clock.since_boot());
-        steady < at.plus(rotor.policy.publication_interval)
+        let interval = rotor.policy.publication_interval;
+        // What a leaked key signs is worse than what a verifier does not know yet.
+        let interval = match active.tainted {
+            true => interval.min(TAINT_PATIENCE),
+            false => interval,
+        };
+        steady < at.plus(interval)
     }
 
     /// That some agents are not waited for is on record before the key signs.
-    async fn record_impatience(&self, row: &AuthorityRecord, behind: usize) -> Result<(), Failure> {
+    async fn record_impatience(
+        &self,
+        row: &AuthorityRecord,
+        behind: &[AgentBehind],
+    ) -> Result<(), Failure> {
+        let who = named(behind);
         tracing::warn!(
-            behind,
+            behind = behind.len(),
+            who,
             authority = row.id,
-            "a new signing key is not waited for any longer: some agents have not taken its bundle in"
+            "agents that have not taken in the bundle of a new signing key are not waited for any longer"
         );
         let audit = &self.0.parts.audit;
-        let detail = format!("{behind} agents are not waited for");
+        let detail = format!("{} agents are not waited for: {who}", behind.len());
         let mut record = audit.record(AuditKind::KeyRotation, &Caller::Server);
         record.authority_id = &row.id;
         record.detail = &detail;
@@ -304,6 +321,16 @@ impl Authorities {
         let id = key_id(rotor.profile, self.0.parts.plan.server_number, slot);
         blocking::run("remove a key", move || keys.remove(&id)).await
     }
+}
+
+/// Some of the agents that are behind, by name.
+fn named(behind: &[AgentBehind]) -> String {
+    let first = behind.iter().take(NAMED_AGENTS);
+    let mut names: Vec<&str> = first.map(|agent| agent.agent.as_str()).collect();
+    if behind.len() > NAMED_AGENTS {
+        names.push("and others");
+    }
+    names.join(", ")
 }
 
 /// Makes or finds a key on a thread that may block: RSA takes seconds.

@@ -110,6 +110,7 @@ pub(crate) struct Plan {
     /// The longest lifetime of an authority of a downstream server.
     pub(crate) longest_downstream: Seconds,
     pub(crate) propagation: Seconds,
+    pub(crate) patience: Seconds,
 }
 
 struct Rotors {
@@ -159,6 +160,15 @@ impl Authorities {
     #[must_use]
     pub(crate) fn status(&self) -> Arc<Vec<KeyStatus>> {
         self.0.status.load_full()
+    }
+
+    /// Whether a key that is no longer to be relied on still signs.
+    #[must_use]
+    pub(crate) fn tainted_key_signs(&self) -> bool {
+        let status = self.status();
+        status
+            .iter()
+            .any(|key| key.tainted && key.state == "active")
     }
 
     /// The kind of the authority above and how it is, when there is one.

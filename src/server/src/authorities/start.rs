@@ -81,7 +81,7 @@ fn above(parts: &Parts) -> Option<Upstream> {
 
 fn policy(plan: &Plan, profile: AuthorityProfile) -> Policy {
     let lifetime: Seconds = plan.lifetime(profile);
-    Policy::for_lifetime(lifetime, plan.propagation)
+    Policy::for_lifetime(lifetime, plan.propagation).with_patience(plan.patience, lifetime)
 }
 
 /// Every server's signing keys, as stored.

@@ -12,6 +12,8 @@ use crate::failure::Kind;
 use crate::issue::{X509Request, X509Right};
 use crate::rig::{ADMIN, Rig, subject_key};
 
+mod patience;
+
 const X509: AuthorityProfile = AuthorityProfile::X509;
 
 impl Rig {
@@ -253,13 +255,14 @@ async fn after_a_stop_past_the_keys_end_the_server_makes_new_ones_by_itself() {
 
 #[tokio::test]
 async fn a_follower_that_has_not_delivered_the_bundle_is_waited_for() {
-    let rig = Rig::memory().await;
+    let rig = Rig::with(|config| config.rotation.patience = "1h".into()).await;
     let agent = rig.agent().await;
     let follower = rig.server.state.subscribe_agent(&agent.id).unwrap();
     let first = rig.server.authorities.x509().unwrap().id().to_owned();
-    // Past the activation threshold, a sixth of 24 h before the end.
-    rig.pass(13 * 3_600).await;
-    rig.pass(7 * 3_600 + 60).await;
+    // Published past the activation threshold, a sixth of 24 h before the end.
+    rig.clock.advance(Duration::from_secs(20 * 3_600 + 60));
+    rig.pass(1).await;
+    rig.pass(3_000).await;
     assert_eq!(rig.states(X509), ["active", "published"]);
     assert_eq!(rig.server.authorities.x509().unwrap().id(), first);
     follower.acknowledge_bundle(rig.own_bundle().sequence);
@@ -279,7 +282,11 @@ async fn a_follower_that_never_answers_does_not_stop_all_signing() {
     assert!(active.not_after() > rig.clock.now());
     rig.svid().await;
     let records = rig.records();
-    let said = |r: &records::AuditRecord| r.view().detail.contains("1 agents are not waited for");
+    let said = |r: &records::AuditRecord| {
+        r.view()
+            .detail
+            .contains("1 agents are not waited for: spiffe://")
+    };
     assert!(records.iter().any(said), "the override is recorded");
 }
 

@@ -241,6 +241,8 @@ pub struct RotationSection {
     pub schedule: String,
     /// How long a new authority is published before it may sign.
     pub propagation: String,
+    /// How long agents that do not acknowledge a new authority are waited for.
+    pub patience: String,
 }
 
 impl Default for RotationSection {
@@ -248,6 +250,7 @@ impl Default for RotationSection {
         Self {
             schedule: "*/10 * * * * *".into(),
             propagation: "30s".into(),
+            patience: "10m".into(),
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Settings {
     pub rotation_schedule: String,
     /// How long a new authority is public before it signs.
     pub propagation: Seconds,
+    /// How long agents that do not acknowledge a new authority are waited for.
+    pub patience: Seconds,
     /// Whether a clock behind the newest record is believed at this start.
     pub accept_clock: bool,
     /// Default lifetime of join tokens.
@@ -153,6 +155,7 @@ pub(super) fn check(config: &Config) -> Result<Settings, ConfigError> {
         keys: key_place::check(&config.keys, config.store.engine)?,
         rotation_schedule: schedule(&config.rotation.schedule)?,
         propagation: propagation(&config.rotation.propagation)?,
+        patience: span("rotation.patience", &config.rotation.patience, 0, 7 * DAY)?,
         accept_clock: config.clock.accept,
         join_token_ttl: token_span("attestation.join_token_ttl", &tokens.join_token_ttl)?,
         max_join_token_ttl: token_span(

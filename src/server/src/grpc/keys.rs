@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use api::keys::keys_server::Keys as KeysRpc;
 use api::keys::{
-    ActRequest, ActResponse, Dependents, Key, StatusRequest, StatusResponse, Upstream, UpstreamRoot,
+    ActRequest, ActResponse, Behind, Dependents, Key, StatusRequest, StatusResponse, StreamBehind,
+    Upstream, UpstreamRoot,
 };
 use authority::rotation::Reason;
 use records::AuthorityProfile;
@@ -15,6 +16,10 @@ use crate::authorities::{Act, ActPlan, KeyReport, Order};
 use crate::authz;
 use crate::failure::Failure;
 use crate::server::Server;
+use crate::state::{State, StreamsBehind};
+
+/// The most agents that a status names as behind.
+const MAX_BEHIND: usize = 200;
 
 /// The service.
 #[derive(Clone)]
@@ -78,6 +83,47 @@ impl KeysService {
             ca_not_after: state.ends.map_or(0, |end| end.0),
             roots: roots.collect(),
         })
+    }
+}
+
+/// Who has not taken in the newest bundle, the longest first.
+fn behind(state: &State) -> Vec<Behind> {
+    let lacking = state.agents_behind();
+    let told = state.agents_with_streams_behind();
+    let only_streams = told.into_iter().filter(|(agent, _)| {
+        let mut lacking = lacking.iter();
+        !lacking.any(|lacks| lacks.agent == *agent)
+    });
+    let only_streams: Vec<Behind> = only_streams
+        .map(|(agent, streams)| with_streams(&streams, agent.to_string()))
+        .collect();
+    let mut all: Vec<Behind> = lacking
+        .iter()
+        .map(|lacks| Behind {
+            contact: lacks.how.name().to_owned(),
+            bundle_sequence: lacks.bundle,
+            since: lacks.since.0,
+            ..with_streams(&lacks.streams, lacks.agent.to_string())
+        })
+        .collect();
+    all.sort_by_key(|behind| behind.since);
+    all.extend(only_streams);
+    all.truncate(MAX_BEHIND);
+    all
+}
+
+fn with_streams(streams: &StreamsBehind, agent: String) -> Behind {
+    let named = streams.named.iter().map(|stream| StreamBehind {
+        uid: stream.uid,
+        pid: stream.pid,
+        since: stream.since,
+    });
+    Behind {
+        agent,
+        contact: "following".to_owned(),
+        streams: u64::from(streams.count),
+        named_streams: named.collect(),
+        ..Behind::default()
     }
 }
 
@@ -146,6 +192,7 @@ impl KeysRpc for KeysService {
             bundle_sequence: own.map_or(0, |bundle| bundle.sequence),
             now: self.server.clock.now().0,
             upstream: self.upstream().await,
+            behind: behind(state),
         }))
     }
 

@@ -7,6 +7,7 @@
 //! beyond [`limits::MAX_VIEW_AGE`] nothing is authorised from it.
 
 mod apply;
+mod behind;
 mod bundles;
 mod commit;
 mod contacts;
@@ -15,6 +16,7 @@ mod entries;
 mod fleet;
 mod follow;
 mod glass;
+mod marks;
 mod policies;
 mod polled;
 mod revocations;
@@ -45,6 +47,7 @@ use crate::limits;
 use crate::metrics::Meters;
 
 pub(crate) use apply::{EntryChange, EntryOperation};
+pub(crate) use behind::{AgentBehind, StreamsBehind};
 pub(crate) use bundles::{BundleDeletion, BundlePut};
 pub(crate) use commit::CommitFailure;
 pub(crate) use contacts::Heard;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use identity::{Seconds, SpiffeId, Timestamp};
 
 use super::State;
+use super::behind::{AgentBehind, How, StreamsBehind};
 use crate::limits;
 
 /// An agent that has not polled for so long is not waited for: it asks for the
@@ -19,6 +20,8 @@ struct Poller {
     sequence: u64,
     /// When it last asked for its entries; never for agents that follow.
     asked_at: Option<Timestamp>,
+    /// Since when it is known to lack the newest own bundle.
+    behind_since: Option<Timestamp>,
 }
 
 /// The agents that poll.
@@ -75,25 +78,47 @@ impl State {
         self.0.pollers.note(agent, now, note);
     }
 
-    /// How many live agents have not taken in the newest own bundle: those that
-    /// follow or did a moment ago and have not given it to their workloads, and those that poll and have
-    /// not fetched it.
-    pub(crate) fn agents_behind_bundle(&self) -> usize {
+    /// The live agents that have not taken in the newest own bundle: those that follow
+    /// or did a moment ago and have not given it to their workloads, and those that poll
+    /// and have not fetched it.
+    pub(crate) fn agents_behind(&self) -> Vec<AgentBehind> {
         let sequence = self.own_sequence();
         let now = self.0.clock.now();
-        let pollers = self.0.pollers.lock();
-        let behind = pollers.iter().filter(|(agent, poller)| {
-            poller.is_live(now)
-                && poller.sequence < sequence
-                && !self.0.subscribers.contains(agent)
-                && self.may_call(agent, now)
+        let subscribers = &self.0.subscribers;
+        let mut behind = subscribers.behind(sequence, now);
+        let left = subscribers.left_behind(sequence, self.0.clock.since_boot(), now);
+        behind.extend(
+            left.into_iter()
+                .filter(|left| self.may_call(&left.agent, now)),
+        );
+        let mut pollers = self.0.pollers.lock();
+        let polling = pollers.iter_mut().filter_map(|(agent, poller)| {
+            if poller.sequence >= sequence {
+                poller.behind_since = None;
+                return None;
+            }
+            let counts =
+                poller.is_live(now) && !subscribers.contains(agent) && self.may_call(agent, now);
+            counts.then(|| AgentBehind {
+                agent: agent.clone(),
+                how: How::Polling,
+                bundle: poller.sequence,
+                since: *poller.behind_since.get_or_insert(now),
+                streams: StreamsBehind::default(),
+            })
         });
-        let left = self
-            .0
-            .subscribers
-            .left_behind(sequence, self.0.clock.since_boot());
-        let left = left.iter().filter(|agent| self.may_call(agent, now));
-        self.0.subscribers.behind(sequence) + left.count() + behind.count()
+        behind.extend(polling);
+        behind
+    }
+
+    /// How many live agents have not taken in the newest own bundle.
+    pub(crate) fn agents_behind_bundle(&self) -> usize {
+        self.agents_behind().len()
+    }
+
+    /// The agents whose workloads have streams that are not waited for any longer.
+    pub(crate) fn agents_with_streams_behind(&self) -> Vec<(SpiffeId, StreamsBehind)> {
+        self.0.subscribers.with_streams_behind()
     }
 
     /// How many agents have not said that they replaced what the newest own bundle

@@ -3,15 +3,16 @@
 //! the newest view. Nothing here grows with the number of changes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use identity::{SpiffeId, Timestamp};
 use registry::Touched;
-use tokio::sync::Notify;
 
-use super::fleet::{Following, Progress};
+use super::behind::{AgentBehind, How, StreamsBehind};
+use super::fleet::Following;
+use super::marks::Marks;
 use crate::failure::{Failure, Kind};
 use crate::limits;
 
@@ -33,30 +34,6 @@ pub(crate) struct Dirty {
     pub revocations: bool,
 }
 
-#[derive(Default)]
-struct Marks {
-    flags: AtomicU8,
-    wake: Notify,
-    /// Sequence of the own bundle that the agent has given to its workloads.
-    delivered: AtomicU64,
-    /// Sequence of the own bundle by which the agent has replaced all it distrusts.
-    replaced: AtomicU64,
-    /// What it was sent and has acknowledged.
-    progress: Mutex<Progress>,
-}
-
-impl Marks {
-    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn mark(&self, what: u8) {
-        if self.flags.fetch_or(what, Ordering::AcqRel) & what != what {
-            self.wake.notify_one();
-        }
-    }
-}
-
 /// All subscribers, by agent.
 #[derive(Default)]
 pub(crate) struct Subscribers {
@@ -67,6 +44,8 @@ pub(crate) struct Subscribers {
 
 struct Left {
     delivered: u64,
+    /// Since when it lacks the newest own bundle, if it does.
+    behind_since: Option<Timestamp>,
     /// The uptime when that was first noticed.
     noticed: Option<Duration>,
 }
@@ -100,6 +79,11 @@ impl AgentSubscription {
     /// workloads: a new key signs only once those who follow have.
     pub(crate) fn acknowledge_bundle(&self, delivered: u64) {
         self.marks.delivered.fetch_max(delivered, Ordering::AcqRel);
+    }
+
+    /// Notes which streams of workloads the agent no longer waits for.
+    pub(crate) fn note_streams_behind(&self, streams: StreamsBehind) {
+        self.marks.behind().streams = streams;
     }
 
     /// Notes that nothing the agent holds was signed by an authority that the own
@@ -191,25 +175,61 @@ impl Subscribers {
         self.mark_all(VIEW | BUNDLES);
     }
 
-    /// How many subscriptions have not acknowledged the own bundle of `sequence`.
-    pub(crate) fn behind(&self, sequence: u64) -> usize {
+    /// The agents that follow and have not acknowledged the own bundle of `sequence`.
+    pub(super) fn behind(&self, sequence: u64, now: Timestamp) -> Vec<AgentBehind> {
         let by_agent = self.lock();
-        let live = by_agent.values().flatten().filter_map(Weak::upgrade);
-        live.filter(|marks| marks.delivered.load(Ordering::Acquire) < sequence)
-            .count()
+        let behind = by_agent.iter().filter_map(|(agent, list)| {
+            let mut live = list.iter().filter_map(Weak::upgrade);
+            live.find_map(|marks| {
+                let since = marks.lacks(sequence, now)?;
+                Some(AgentBehind {
+                    agent: agent.clone(),
+                    how: How::Following,
+                    bundle: marks.delivered.load(Ordering::Acquire),
+                    since,
+                    streams: marks.behind().streams.clone(),
+                })
+            })
+        });
+        behind.collect()
+    }
+
+    /// The agents that follow and whose workloads have streams that are not waited for.
+    pub(super) fn with_streams_behind(&self) -> Vec<(SpiffeId, StreamsBehind)> {
+        let by_agent = self.lock();
+        let told = by_agent.iter().filter_map(|(agent, list)| {
+            let marks = list.iter().rev().find_map(Weak::upgrade)?;
+            let streams = marks.behind().streams.clone();
+            (streams.count > 0).then(|| (agent.clone(), streams))
+        });
+        told.collect()
     }
 
     /// The agents that left a moment ago without the own bundle of `sequence`. One that
     /// reconnects, as for each renewal of its SVID, is waited for: a key that signs
     /// meanwhile would lock it out.
-    pub(crate) fn left_behind(&self, sequence: u64, uptime: Duration) -> Vec<SpiffeId> {
+    pub(super) fn left_behind(
+        &self,
+        sequence: u64,
+        uptime: Duration,
+        now: Timestamp,
+    ) -> Vec<AgentBehind> {
         let mut left = self.left();
         left.retain(|_, left| {
             let noticed = *left.noticed.get_or_insert(uptime);
             uptime.saturating_sub(noticed) < limits::RECONNECT
         });
-        let behind = left.iter().filter(|(_, left)| left.delivered < sequence);
-        behind.map(|(agent, _)| agent.clone()).collect()
+        let behind = left
+            .iter_mut()
+            .filter(|(_, left)| left.delivered < sequence);
+        let behind = behind.map(|(agent, left)| AgentBehind {
+            agent: agent.clone(),
+            how: How::Reconnecting,
+            bundle: left.delivered,
+            since: *left.behind_since.get_or_insert(now),
+            streams: StreamsBehind::default(),
+        });
+        behind.collect()
     }
 
     fn left(&self) -> std::sync::MutexGuard<'_, HashMap<SpiffeId, Left>> {
@@ -265,6 +285,7 @@ impl Subscribers {
                     let delivered = marks.delivered.load(Ordering::Acquire);
                     let gone = Left {
                         delivered,
+                        behind_since: marks.behind().since,
                         noticed: None,
                     };
                     left.insert(agent.clone(), gone);
@@ -330,15 +351,18 @@ mod tests {
         first.acknowledge_bundle(3);
         drop(first);
         let at = Duration::from_secs(100);
-        assert!(all.left_behind(3, at).is_empty());
-        assert_eq!(all.left_behind(4, at), [agent("a")]);
-        assert_eq!(all.left_behind(4, at + limits::RECONNECT / 2).len(), 1);
+        let left = |sequence, at| all.left_behind(sequence, at, Timestamp(5));
+        assert!(left(3, at).is_empty());
+        assert_eq!(left(4, at)[0].agent, agent("a"));
+        assert_eq!(left(4, at + limits::RECONNECT / 2).len(), 1);
         let again = all.subscribe(&agent("a"), Timestamp(1)).unwrap();
-        assert!(all.left_behind(4, at).is_empty());
-        assert_eq!(all.behind(4), 1, "until it says so again");
+        assert!(left(4, at).is_empty());
+        let behind = all.behind(4, Timestamp(6));
+        assert_eq!(behind.len(), 1, "until it says so again");
+        assert_eq!(all.behind(4, Timestamp(9)), behind, "since the first look");
         drop(again);
-        assert_eq!(all.left_behind(4, at).len(), 1);
-        assert!(all.left_behind(4, at + limits::RECONNECT).is_empty());
+        assert_eq!(left(4, at).len(), 1);
+        assert!(left(4, at + limits::RECONNECT).is_empty());
     }
 
     #[tokio::test]

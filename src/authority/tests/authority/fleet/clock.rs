@@ -2,7 +2,7 @@
 //! the server believes of it is decided by the real guard.
 
 use authority::belief::{Belief, MAX_BELIEVED_JUMP_MS, MAX_JUMP_MS, MAX_REGRESSION_MS, Reading};
-use authority::rotation::{Phase, Slot};
+use authority::rotation::{Phase, Slot, TAINT_PATIENCE};
 use identity::{Seconds, Timestamp};
 
 use super::{Bug, Fleet, INTERVAL};
@@ -107,16 +107,19 @@ impl Fleet {
             _ => None,
         });
         let waits = signs && !self.has(Bug::PublishesForNoTime);
-        at.is_some_and(|at| waits && self.steady(slot) < at.plus(INTERVAL))
+        let leaked = self.state.active().is_some_and(|key| key.tainted);
+        let interval = if leaked { TAINT_PATIENCE } else { INTERVAL };
+        at.is_some_and(|at| waits && self.steady(slot) < at.plus(interval))
     }
 
-    /// Whether a key began to sign when there was no other that could.
+    /// Whether a key began to sign when there was no other that could, or that was to.
     pub(super) fn is_hurried(&self, slot: Slot) -> bool {
         let Some(Phase::Active { at }) = self.state.key(slot).map(|key| key.phase) else {
             return false;
         };
         let relieved = |phase| matches!(phase, Phase::Retired { at: then, .. } if then == at);
-        let mut others = self.state.keys.iter();
-        !others.any(|key| relieved(key.phase) && key.not_after > at)
+        let mut others = self.state.keys.iter().filter(|key| relieved(key.phase));
+        let begins = self.signing != Some(slot);
+        !others.any(|key| key.not_after > at && !(begins && key.tainted))
     }
 }

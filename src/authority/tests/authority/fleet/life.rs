@@ -177,7 +177,8 @@ impl Fleet {
             for own in &follow {
                 assert!(holds(own, signer), "I1: a peer cannot verify what is held");
             }
-            // Where nothing could sign, those are not waited for who tell nothing.
+            // Where nothing could sign, or what signed had leaked, those are not waited for
+            // who tell nothing.
             if !self.truth[&slot_of(signer)].hurried {
                 let kept = self.verifiers.iter().map(|verifier| &verifier.bundle);
                 for own in kept.chain(poll.iter().copied()) {

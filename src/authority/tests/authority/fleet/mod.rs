@@ -197,8 +197,8 @@ impl Fleet {
             Effect::Activate { slot } => {
                 let goes_on = self.has(Bug::SignsAfterRetirement) && self.signing.is_some();
                 if !goes_on {
-                    self.signing = Some(slot);
                     let hurried = self.is_hurried(slot);
+                    self.signing = Some(slot);
                     self.truth.get_mut(&slot).unwrap().hurried |= hurried;
                 }
                 None

@@ -25,7 +25,7 @@ use crate::attest::AgentDenied;
 use crate::authz::{self, Certificate};
 use crate::failure::Kind;
 use crate::server::Server;
-use crate::state::{AgentSubscription, Dirty};
+use crate::state::{AgentSubscription, Dirty, StreamsBehind};
 
 /// After so long without another message the agent gets a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -304,11 +304,15 @@ impl Follower {
                 position,
                 bundle_sequence_delivered,
                 bundle_sequence_replaced,
-                ..
+                streams_behind,
+                streams_behind_count,
+                bundle_sequence_stored: _,
             })) => {
                 if let Some(revision) = revision_of(&position) {
                     self.subscription.acknowledge_position(revision);
                 }
+                let streams = StreamsBehind::told(streams_behind_count, streams_behind);
+                self.subscription.note_streams_behind(streams);
                 self.subscription
                     .acknowledge_replacement(bundle_sequence_replaced);
                 self.subscription
