@@ -122,4 +122,23 @@ impl Fleet {
         let begins = self.signing != Some(slot);
         !others.any(|key| key.not_after > at && !(begins && key.tainted))
     }
+
+    /// I1 after a taint: nobody is waited for longer than the patience, and for no less,
+    /// whatever the wall clock says.
+    pub(super) fn check_patience(&self, slot: Slot) {
+        let Some(Phase::Active { at }) = self.state.key(slot).map(|key| key.phase) else {
+            return;
+        };
+        let relieved = |phase| matches!(phase, Phase::Retired { at: then, .. } if then == at);
+        let mut keys = self.state.keys.iter();
+        let leaked = keys.any(|key| relieved(key.phase) && key.tainted && key.not_after > at);
+        if leaked && self.signing != Some(slot) {
+            let public = self.truth[&slot].public_at;
+            let public = public.map_or(0, |since| self.now.since(since).0);
+            assert!(
+                public >= TAINT_PATIENCE.0,
+                "I1: it signs after {public} s in the bundle"
+            );
+        }
+    }
 }

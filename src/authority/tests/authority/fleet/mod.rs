@@ -42,6 +42,8 @@ pub(crate) struct Truth {
     revoked: bool,
     /// It signs since there was nothing else that could: nobody was waited for.
     hurried: bool,
+    /// Since when it really is in the bundle.
+    public_at: Option<Timestamp>,
 }
 
 /// The fleet.
@@ -197,6 +199,7 @@ impl Fleet {
             Effect::Activate { slot } => {
                 let goes_on = self.has(Bug::SignsAfterRetirement) && self.signing.is_some();
                 if !goes_on {
+                    self.check_patience(slot);
                     let hurried = self.is_hurried(slot);
                     self.signing = Some(slot);
                     self.truth.get_mut(&slot).unwrap().hurried |= hurried;
@@ -266,6 +269,11 @@ impl Fleet {
             let bundle = Arc::make_mut(&mut self.bundle);
             bundle.x509_authorities = authorities;
             bundle.sequence += 1;
+        }
+        for key in &self.state.keys {
+            if let Some(truth) = self.truth.get_mut(&key.slot) {
+                truth.public_at.get_or_insert(self.now);
+            }
         }
     }
 
