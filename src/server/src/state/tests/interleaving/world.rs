@@ -260,6 +260,13 @@ async fn carry_out(rig: &Rig, side: &Side, case: &Case, operation: Op, which: us
                 .await
                 .map(done)
         }
+        Op::PlantedAttest => planted_attest(side, case, which).await,
+        _ => on_entry(rig, state, case, operation, which).await,
+    }
+}
+
+async fn on_entry(rig: &Rig, state: &State, case: &Case, operation: Op, which: usize) -> Answer {
+    match operation {
         Op::Update => {
             let edit: EntryEdit = Box::new(move |mut fields| {
                 fields.hint = format!("h{which}");
@@ -271,7 +278,11 @@ async fn carry_out(rig: &Rig, side: &Side, case: &Case, operation: Op, which: us
         }
         Op::Delete => {
             let ids = vec![case.entry.id.clone()];
-            state.delete_entries(&ADMIN, ids).await.remove(0).map(done)
+            state
+                .delete_entries(&ADMIN, ids)
+                .await
+                .remove(0)
+                .map(|()| None)
         }
         Op::Apply => {
             let mut fields = (*case.entry).clone().into_fields();
@@ -292,7 +303,7 @@ async fn carry_out(rig: &Rig, side: &Side, case: &Case, operation: Op, which: us
                 audiences: Vec::new(),
                 max_ttl: Some(Seconds(60 + u32::try_from(which).unwrap())),
             };
-            state.set_token_limits(&ADMIN, &limits).await.map(done)
+            state.set_token_limits(&ADMIN, &limits).await.map(|()| None)
         }
         Op::Mint => mint(rig, case).await,
         Op::Revoke => {
@@ -310,7 +321,7 @@ async fn carry_out(rig: &Rig, side: &Side, case: &Case, operation: Op, which: us
             let lifted = rig.server.revocations.lift(&ADMIN, &what, "found");
             lifted.await.map(|_| None)
         }
-        Op::PlantedAttest => planted_attest(side, case, which).await,
+        other => panic!("{other:?} is no operation on an entry"),
     }
 }
 
