@@ -4,7 +4,7 @@ use authority::rotation::{
     Dependents, Event, Next, Reason, TAINT_PATIENCE, against_activating, against_revoking,
     against_tainting, foresee, next_step,
 };
-use identity::Seconds;
+use identity::{Seconds, Timestamp};
 
 use crate::world::{World, policy};
 
