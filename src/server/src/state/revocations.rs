@@ -131,6 +131,7 @@ fn again(draft: &Draft) -> Draft {
     Draft {
         binding: draft.binding,
         payload: draft.payload.clone(),
+        priority: draft.priority,
     }
 }
 

@@ -97,6 +97,7 @@ impl World {
             clock: rig.clock.clone(),
             entropy: server.entropy.clone(),
             meters: Meters::new(),
+            following: server.duties.following.clone(),
         };
         let second = State::load(loading).await.unwrap();
         tokio::spawn(state::follow(second.clone()));
