@@ -42,9 +42,8 @@ fn s9_without_descriptors_records_are_made_all_the_same() {
     let file = domain.path("many.yaml");
     std::fs::write(&file, many_entries()).unwrap();
     // The segment in use is full after this; the next record goes to another one.
-    domain
-        .admin(["entry", "apply", "-f", file.to_str().unwrap()])
-        .ok();
+    let applied = domain.admin(["entry", "apply", "-f", file.to_str().unwrap()]);
+    let _ = applied.ok();
     let server = domain.server.as_ref().unwrap().pid();
     // Fewer than are open: not one more can be had.
     let before = set_descriptor_limit(server, Some(3));
@@ -53,7 +52,7 @@ fn s9_without_descriptors_records_are_made_all_the_same() {
         .into();
     set_descriptor_limit(server, before);
     for token in tokens {
-        token.ok();
+        let _ = token.ok();
     }
     assert_eq!(domain.audit("issue_jwt").len(), 3);
     let verified = domain.admin(["audit", "verify", "--json"]).ok().json();
@@ -68,9 +67,8 @@ fn the_journal_guide_works_as_written() {
     });
     let file = domain.path("many.yaml");
     std::fs::write(&file, many_entries()).unwrap();
-    domain
-        .admin(["entry", "apply", "-f", file.to_str().unwrap()])
-        .ok();
+    let applied = domain.admin(["entry", "apply", "-f", file.to_str().unwrap()]);
+    let _ = applied.ok();
     domain.register("/one-more", []);
     let journal = domain.path("server/data/journal");
     let mut shell = domain.shell(&guide::commands(&guide::page("journal.md")));

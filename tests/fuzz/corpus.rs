@@ -26,7 +26,9 @@ pub(crate) fn kept(target: &str) -> Vec<Vec<u8>> {
 
 /// A file of `tests/corpus`, by its name there.
 pub(crate) fn file(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(name);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

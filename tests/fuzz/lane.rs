@@ -10,9 +10,9 @@ use nix::sys::resource::{Resource, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::chance::Chance;
+use crate::corpus;
 use crate::mutate::{LONGEST, mutated};
 use crate::targets::Target;
-use crate::corpus;
 
 /// The argument that tells a process of ours which target it is to run.
 pub(crate) const FLAG: &str = "--lane=";

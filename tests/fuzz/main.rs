@@ -18,6 +18,8 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::exit,
+    clippy::disallowed_methods,
     reason = "a test says what is wrong by failing"
 )]
 

@@ -66,13 +66,15 @@ pub(crate) fn descriptors() -> &'static Descriptors {
             }
             for kind in file.enum_type {
                 let numbers = kind.value.iter().map(|value| value.number()).collect();
-                read.enums.insert(format!(".{package}.{}", kind.name()), numbers);
+                read.enums
+                    .insert(format!(".{package}.{}", kind.name()), numbers);
             }
             for service in file.service {
-                read.methods.extend(service.method.iter().map(|method| Method {
-                    path: format!("/{package}.{}/{}", service.name(), method.name()),
-                    input: method.input_type().to_owned(),
-                }));
+                read.methods
+                    .extend(service.method.iter().map(|method| Method {
+                        path: format!("/{package}.{}/{}", service.name(), method.name()),
+                        input: method.input_type().to_owned(),
+                    }));
             }
         }
         read
@@ -87,7 +89,8 @@ impl Descriptors {
         }
         for kind in &message.enum_type {
             let numbers = kind.value.iter().map(|value| value.number()).collect();
-            self.enums.insert(format!("{name}.{}", kind.name()), numbers);
+            self.enums
+                .insert(format!("{name}.{}", kind.name()), numbers);
         }
         self.messages.insert(name, message);
     }
@@ -118,7 +121,13 @@ impl Descriptors {
         }
     }
 
-    fn field(&self, field: &FieldDescriptorProto, depth: usize, chance: &mut Chance, out: &mut Vec<u8>) {
+    fn field(
+        &self,
+        field: &FieldDescriptorProto,
+        depth: usize,
+        chance: &mut Chance,
+        out: &mut Vec<u8>,
+    ) {
         let number = u32::try_from(field.number()).unwrap();
         match field.r#type() {
             Type::Message if depth > 0 => {
@@ -144,7 +153,15 @@ impl Descriptors {
                 encode_varint(i64::from(known).cast_unsigned(), out);
             }
             _ => {
-                let edges = [0, 1, 60, 3600, u64::from(u32::MAX), i64::MAX.cast_unsigned(), u64::MAX];
+                let edges = [
+                    0,
+                    1,
+                    60,
+                    3600,
+                    u64::from(u32::MAX),
+                    i64::MAX.cast_unsigned(),
+                    u64::MAX,
+                ];
                 encode_key(number, WireType::Varint, out);
                 encode_varint(edges[chance.below(edges.len())], out);
             }

@@ -19,8 +19,7 @@ const MOST_KIB: [usize; 2] = [400 << 10, 300 << 10];
 const JOURNAL_EACH_SECOND: u64 = 400 << 10;
 
 /// The columns of [`line`].
-pub(crate) const HEADING: &str =
-    "attacker        caller         alone p99   beside p99   calls  failed   server KiB  agent KiB  journal B/s";
+pub(crate) const HEADING: &str = "attacker        caller         alone p99   beside p99   calls  failed   server KiB  agent KiB  journal B/s";
 
 /// The times that the calls of one honest caller took, and those that failed.
 #[derive(Default, Clone)]
@@ -67,7 +66,10 @@ impl Held {
 /// What records hold, without the space that is reserved for later ones.
 fn bytes_in(folder: &std::path::Path) -> u64 {
     let records = journal::read(folder, 0).into_iter().flatten();
-    records.flatten().map(|record| record.payload.len() as u64).sum()
+    records
+        .flatten()
+        .map(|record| record.payload.len() as u64)
+        .sum()
 }
 
 /// One line of the table.
@@ -89,7 +91,9 @@ pub(crate) fn faults(caller: &str, alone: &Times, beside: &Times) -> Vec<String>
     let mut faults = Vec::new();
     if let Some(first) = beside.failures.first() {
         let count = beside.failures.len();
-        faults.push(format!("{count} calls of the {caller} failed, the first: {first}"));
+        faults.push(format!(
+            "{count} calls of the {caller} failed, the first: {first}"
+        ));
     }
     if beside.took.is_empty() {
         faults.push(format!("no call of the {caller} was answered"));
@@ -108,13 +112,19 @@ pub(crate) fn faults(caller: &str, alone: &Times, beside: &Times) -> Vec<String>
 /// What is wrong with what the processes hold; `journal` is its growth each second.
 pub(crate) fn held_faults(held: Held) -> Vec<String> {
     let mut faults = Vec::new();
-    for (name, (kib, most)) in ["server", "agent"].iter().zip(held.kib.iter().zip(MOST_KIB)) {
+    for (name, (kib, most)) in ["server", "agent"]
+        .iter()
+        .zip(held.kib.iter().zip(MOST_KIB))
+    {
         if *kib > most {
             faults.push(format!("the {name} holds {kib} KiB; at most {most}"));
         }
     }
     if held.journal > JOURNAL_EACH_SECOND {
-        faults.push(format!("the journal grows by {} bytes a second", held.journal));
+        faults.push(format!(
+            "the journal grows by {} bytes a second",
+            held.journal
+        ));
     }
     faults
 }

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use api::agent::agent_client::AgentClient;
 use api::agent::BanAgentRequest;
+use api::agent::agent_client::AgentClient;
 use api::entry::entry_client::EntryClient;
 use api::entry::{BatchCreateEntryRequest, BatchDeleteEntryRequest};
 use api::types::{Entry, Selector};
@@ -34,7 +34,9 @@ where
         match tokio::time::timeout(PATIENCE, call(times.took.len())).await {
             Ok(Ok(())) => times.took.push(begun.elapsed()),
             Ok(Err(why)) => times.failures.push(why),
-            Err(_) => times.failures.push(format!("no answer within {PATIENCE:?}")),
+            Err(_) => times
+                .failures
+                .push(format!("no answer within {PATIENCE:?}")),
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -58,7 +60,10 @@ pub(crate) async fn workload(socket: PathBuf, span: Duration) -> Times {
                 audience: vec!["honest".into()],
                 ..JwtsvidRequest::default()
             };
-            client.fetch_jwtsvid(with_header(wanted)).await.map_err(said)?;
+            client
+                .fetch_jwtsvid(with_header(wanted))
+                .await
+                .map_err(said)?;
             Ok(())
         }
     })
@@ -71,7 +76,10 @@ pub(crate) async fn node(server: ServerEndpoint, span: Duration) -> Times {
         let server = server.clone();
         async move {
             let token = server.try_token(None).await?;
-            server.try_attest(token, certification_request().0).await.map(drop)
+            server
+                .try_attest(token, certification_request().0)
+                .await
+                .map(drop)
         }
     })
     .await
@@ -92,7 +100,10 @@ pub(crate) async fn administrator(
                 let token = server.try_token(None).await?;
                 let svid = server.try_attest(token, certification_request().0).await?;
                 let ban = BanAgentRequest { id: svid.id };
-                AgentClient::new(channel).ban_agent(ban).await.map_err(said)?;
+                AgentClient::new(channel)
+                    .ban_agent(ban)
+                    .await
+                    .map_err(said)?;
             }
             Ok(())
         }
@@ -118,7 +129,9 @@ async fn create_and_delete(channel: &Channel, nth: usize) -> Result<(), String> 
     let created = client.batch_create_entry(request).await.map_err(said)?;
     let result = created.into_inner().results.pop().ok_or("no result")?;
     let entry = result.entry.ok_or_else(|| format!("{:?}", result.status))?;
-    let request = BatchDeleteEntryRequest { ids: vec![entry.id] };
+    let request = BatchDeleteEntryRequest {
+        ids: vec![entry.id],
+    };
     client.batch_delete_entry(request).await.map_err(said)?;
     Ok(())
 }

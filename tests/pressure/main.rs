@@ -49,7 +49,10 @@ fn main() -> ExitCode {
     let is_filter = |a: &&String| !a.starts_with('-') && !a.contains('=');
     let filters: Vec<&String> = arguments.iter().filter(is_filter).collect();
     if filters.iter().any(|filter| *filter == "mix") {
-        return verdict(u32::from(!Stage::set().judge("mix", attackers::NAMES, span)), 1);
+        return verdict(
+            u32::from(!Stage::set().judge("mix", attackers::NAMES, span)),
+            1,
+        );
     }
     let chosen = |name: &&&str| {
         filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))

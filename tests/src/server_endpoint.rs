@@ -138,10 +138,18 @@ impl ServerEndpoint {
         let request = AttestAgentRequest {
             step: Some(attest_agent_request::Step::Params(params)),
         };
-        let channel = self.try_connect(None).await.map_err(|error| format!("{error:?}"))?;
-        let answer = AgentClient::new(channel).attest_agent(tokio_stream::once(request)).await;
+        let channel = self
+            .try_connect(None)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        let answer = AgentClient::new(channel)
+            .attest_agent(tokio_stream::once(request))
+            .await;
         let mut stream = answer.map_err(|status| status.to_string())?.into_inner();
-        let message = stream.message().await.map_err(|status| status.to_string())?;
+        let message = stream
+            .message()
+            .await
+            .map_err(|status| status.to_string())?;
         match message.and_then(|message| message.step) {
             Some(attest_agent_response::Step::Result(result)) => {
                 result.svid.ok_or_else(|| "no SVID".to_owned())

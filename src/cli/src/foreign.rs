@@ -7,7 +7,8 @@
 /// What is wrong, with its line.
 pub fn entries(text: &str) -> Result<(), String> {
     let read = crate::entry::document::parse(text);
-    read.map(drop).map_err(|(line, what)| format!("{line}: {what}"))
+    read.map(drop)
+        .map_err(|(line, what)| format!("{line}: {what}"))
 }
 
 /// Reads an OpenAPI document (`bulla policy import openapi`).

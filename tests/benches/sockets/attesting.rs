@@ -6,9 +6,9 @@ use std::time::Instant;
 use bulla_tests::Domain;
 use tokio::task::JoinSet;
 
-use bulla_tests::{ServerEndpoint, certification_request};
 use crate::figures::Figure;
 use crate::observed::{Observed, raw_sign_rate};
+use bulla_tests::{ServerEndpoint, certification_request};
 
 const NODES: u32 = 1000;
 const AT_ONCE: u32 = 16;

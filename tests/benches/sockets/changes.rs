@@ -10,10 +10,10 @@ use bulla_tests::Domain;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-use bulla_tests::{unix, wire_id};
 use crate::figures::Figure;
 use crate::observed::Observed;
 use crate::workloads::stream;
+use bulla_tests::{unix, wire_id};
 
 /// Entries created and deleted before the eyes of an open stream.
 const SEEN: u32 = 200;

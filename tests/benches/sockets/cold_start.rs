@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use bulla_tests::{Domain, Settings};
 use serde_json::Value;
 
-use bulla_tests::unix;
 use crate::figures::Figure;
 use crate::observed::Observed;
 use crate::workloads::first_answer;
+use bulla_tests::unix;
 
 const STARTS: usize = 5;
 /// Until what was only needed to start is given back.

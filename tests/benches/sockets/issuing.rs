@@ -15,10 +15,10 @@ use bulla_tests::Domain;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, SanType};
 use tonic::transport::Channel;
 
-use bulla_tests::{ServerEndpoint, certification_request, unix, wire_id};
 use crate::changes::create;
 use crate::load::Load;
 use crate::observed::Observed;
+use bulla_tests::{ServerEndpoint, certification_request, unix, wire_id};
 
 /// Calls in flight.
 const AT_ONCE: u32 = 16;

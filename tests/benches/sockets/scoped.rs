@@ -9,10 +9,10 @@ use api::token::mint_request::Binding;
 use api::token::tokens_client::TokensClient;
 use bulla_tests::Domain;
 
-use bulla_tests::{ServerEndpoint, unix};
 use crate::changes::create;
 use crate::load::Load;
 use crate::observed::Observed;
+use bulla_tests::{ServerEndpoint, unix};
 
 /// Calls in flight.
 const AT_ONCE: [u32; 2] = [16, 64];

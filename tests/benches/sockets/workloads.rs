@@ -6,10 +6,10 @@ use bulla_tests::{Domain, with_header};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-use bulla_tests::unix;
 use crate::figures::Figure;
 use crate::load::Load;
 use crate::observed::Observed;
+use bulla_tests::unix;
 
 /// Connections that the calls are spread over.
 const CONNECTIONS: usize = 4;

@@ -30,7 +30,12 @@ pub(crate) const CHAIN: Target = Target {
     name: "certificate_chain",
     reads: "X.509 chains of TLS peers, of /v1/check and of the crate verify",
     seeds: || {
-        let names = ["good.pem", "gap.pem", "excluded.pem", "constraint-on-dns.pem"];
+        let names = [
+            "good.pem",
+            "gap.pem",
+            "excluded.pem",
+            "constraint-on-dns.pem",
+        ];
         names.iter().map(|name| chain(name).concat()).collect()
     },
     words: WORDS,
@@ -100,8 +105,7 @@ pub(crate) const UPSTREAM: Target = Target {
         let trust_domain = TrustDomain::parse("f.test").unwrap();
         let certificates = split(bytes);
         let signer = Arc::clone(signer);
-        let checked =
-            UpstreamCa::check(&certificates, &certificates, signer, &trust_domain, NOW);
+        let checked = UpstreamCa::check(&certificates, &certificates, signer, &trust_domain, NOW);
         judged(checked)
     },
 };

@@ -61,7 +61,11 @@ unless { principal has x && ip("10.0.0.0/8").isLoopback() || datetime("2026-01-0
 pub(crate) const POLICY_TESTS: Target = Target {
     name: "policy_tests",
     reads: "tests of an uploaded policy set, in JSON, and what their requests evaluate to",
-    seeds: || vec![corpus::of_repository(&format!("{EXAMPLE}/tests/payments.json"))],
+    seeds: || {
+        vec![corpus::of_repository(&format!(
+            "{EXAMPLE}/tests/payments.json"
+        ))]
+    },
     words: &[
         b"\"request\":{",
         b"\"context\":{",
@@ -124,7 +128,17 @@ pub(crate) const ENTRIES: Target = Target {
         let text = "trust_domain: example.org\nentries:\n- spiffe_id: /web\n  parent_id: /node\n  selectors: [unix:uid:1000]\n  x509_ttl: 3600\n";
         vec![text.as_bytes().to_vec()]
     },
-    words: &[b"&a ", b"*a", b"<<: ", b"entries:\n", b"- ", b"!!str ", b"? ", b"selectors: [", b"{"],
+    words: &[
+        b"&a ",
+        b"*a",
+        b"<<: ",
+        b"entries:\n",
+        b"- ",
+        b"!!str ",
+        b"? ",
+        b"selectors: [",
+        b"{",
+    ],
     generate: None,
     run: |bytes| judged(cli::foreign::entries(&String::from_utf8_lossy(bytes))),
 };
@@ -132,8 +146,21 @@ pub(crate) const ENTRIES: Target = Target {
 pub(crate) const CONFIGURATION: Target = Target {
     name: "configuration",
     reads: "configuration files of server and agent",
-    seeds: || ["deploy/server.toml", "deploy/agent.toml"].map(corpus::of_repository).to_vec(),
-    words: &[b"[", b"]]", b" = ", b"\"\"\"", b"{", b"9999999999d", b"\"-1s\"", b"0x"],
+    seeds: || {
+        ["deploy/server.toml", "deploy/agent.toml"]
+            .map(corpus::of_repository)
+            .to_vec()
+    },
+    words: &[
+        b"[",
+        b"]]",
+        b" = ",
+        b"\"\"\"",
+        b"{",
+        b"9999999999d",
+        b"\"-1s\"",
+        b"0x",
+    ],
     generate: None,
     run: |bytes| {
         let text = String::from_utf8_lossy(bytes);
@@ -149,7 +176,14 @@ pub(crate) const OPENAPI: Target = Target {
     name: "openapi",
     reads: "OpenAPI documents that a catalogue is begun from",
     seeds: || vec![corpus::of_repository("src/agent/src/json_api/openapi.json")],
-    words: &[b"\"paths\":{", b"\"$ref\":\"#/\"", b"\"get\":{", b"\"servers\":[", b"&a ", b"*a"],
+    words: &[
+        b"\"paths\":{",
+        b"\"$ref\":\"#/\"",
+        b"\"get\":{",
+        b"\"servers\":[",
+        b"&a ",
+        b"*a",
+    ],
     generate: None,
     run: |bytes| judged(cli::foreign::openapi(bytes)),
 };

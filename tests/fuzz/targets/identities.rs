@@ -17,7 +17,16 @@ pub(crate) const NAMES: Target = Target {
         ];
         texts.map(<[u8]>::to_vec).to_vec()
     },
-    words: &[b"spiffe://", b"/", b"..", b"%2e", b":", b"\0", "é".as_bytes(), b"A"],
+    words: &[
+        b"spiffe://",
+        b"/",
+        b"..",
+        b"%2e",
+        b":",
+        b"\0",
+        "é".as_bytes(),
+        b"A",
+    ],
     generate: None,
     run: |bytes| {
         let text = String::from_utf8_lossy(bytes);

@@ -35,9 +35,18 @@ pub(crate) const X509_POP: Target = Target {
             "nonce": "AAAA", "ecdsa_signature": {"r": "AAAA", "s": "AAAA"},
             "rsa_signature": {"signature": "AAAA"},
         });
-        vec![evidence.to_string().into_bytes(), answer.to_string().into_bytes()]
+        vec![
+            evidence.to_string().into_bytes(),
+            answer.to_string().into_bytes(),
+        ]
     },
-    words: &[b"\"certificates\":[", b"\"nonce\":", b"\"MII", b"\",\"", b"\\u0000"],
+    words: &[
+        b"\"certificates\":[",
+        b"\"nonce\":",
+        b"\"MII",
+        b"\",\"",
+        b"\\u0000",
+    ],
     generate: None,
     run: |bytes| {
         let roots = Roots::from_pem(&corpus::file("chains/good.roots.pem")).unwrap();
@@ -52,7 +61,12 @@ pub(crate) const X509_POP: Target = Target {
 pub(crate) const JOIN_TOKEN: Target = Target {
     name: "join_token_evidence",
     reads: "join tokens that strangers present",
-    seeds: || vec![b"2f6a8f3e-7c55-4f3a-9a2c-1d7c4b9a0e11".to_vec(), b"a".repeat(64)],
+    seeds: || {
+        vec![
+            b"2f6a8f3e-7c55-4f3a-9a2c-1d7c4b9a0e11".to_vec(),
+            b"a".repeat(64),
+        ]
+    },
     words: &[b"-", b"\0", b"\n"],
     generate: None,
     run: |bytes| {

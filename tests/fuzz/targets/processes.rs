@@ -24,7 +24,17 @@ pub(crate) const CONTROL_GROUPS: Target = Target {
             b"/user.slice/user-1000.slice/user@1000.service/app.slice/a.service".to_vec(),
         ]
     },
-    words: &[b".service", b".slice", b".scope", b"/", b"\\x2d", b"@", b"docker-", b"libpod-", b"\n"],
+    words: &[
+        b".service",
+        b".slice",
+        b".scope",
+        b"/",
+        b"\\x2d",
+        b"@",
+        b"docker-",
+        b"libpod-",
+        b"\n",
+    ],
     generate: None,
     run: |bytes| {
         let text = String::from_utf8_lossy(bytes);
@@ -54,9 +64,21 @@ pub(crate) const CONTAINER: Target = Target {
         });
         vec![answer.to_string().into_bytes()]
     },
-    words: &[b"\"Config\":", b"\"Labels\":{", b"\"Env\":[", b"null", b"\"Pid\":", b"\"Id\":"],
+    words: &[
+        b"\"Config\":",
+        b"\"Labels\":{",
+        b"\"Env\":[",
+        b"null",
+        b"\"Pid\":",
+        b"\"Id\":",
+    ],
     generate: None,
-    run: |bytes| judged(Container::from_json(bytes, &ContainerId::parse(ID).unwrap())),
+    run: |bytes| {
+        judged(Container::from_json(
+            bytes,
+            &ContainerId::parse(ID).unwrap(),
+        ))
+    },
 };
 
 pub(crate) const PLUGIN_LINE: Target = Target {
@@ -83,13 +105,22 @@ pub(crate) const HTTP2_FRAMES: Target = Target {
         headers.extend(block);
         vec![[preface.as_slice(), &settings, &headers].concat()]
     },
-    words: &[b"\x00\x00\x04\x08", b"\x41\x8b", b"\x3f\xe1\x1f", b"\xff\xff\xff\xff", b"\x00\x40\x00\x01\x04"],
+    words: &[
+        b"\x00\x00\x04\x08",
+        b"\x41\x8b",
+        b"\x3f\xe1\x1f",
+        b"\xff\xff\xff\xff",
+        b"\x00\x40\x00\x01\x04",
+    ],
     generate: None,
     run: |bytes| {
         let at = bytes.len() / 3;
         let (prefix, rest) = bytes.split_at(at);
-        let mut stream = AuthorityRewrite::new(std::io::Cursor::new(rest.to_vec()), prefix.to_vec());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut stream =
+            AuthorityRewrite::new(std::io::Cursor::new(rest.to_vec()), prefix.to_vec());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let mut read = Vec::new();
         runtime.block_on(stream.read_to_end(&mut read)).unwrap();
         // Whatever it is, no byte is lost or added.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use bulla_tests::{Domain, resident_kib};
+use bytes::{Buf as _, BufMut as _};
 use channel::{ChannelOptions, uds_channel};
 use tokio::runtime::Runtime;
 use tonic::Request;
@@ -30,7 +31,11 @@ pub(crate) const SERVER: Target = Target {
     name: "server_api",
     reads: "every RPC of the server, as an administrator calls it on the admin socket",
     seeds: Vec::new,
-    words: &[b"spiffe://example.org/", b"\x0a\x00", b"\x12\xff\xff\xff\xff\x0f"],
+    words: &[
+        b"spiffe://example.org/",
+        b"\x0a\x00",
+        b"\x12\xff\xff\xff\xff\x0f",
+    ],
     generate: Some(a_call),
     run: |bytes| {
         let running = running();
@@ -42,7 +47,11 @@ pub(crate) const WORKLOAD_API: Target = Target {
     name: "workload_api",
     reads: "every RPC that the agent serves, as a workload calls it",
     seeds: Vec::new,
-    words: &[b"spiffe://example.org/", b"\x0a\x00", b"\x12\xff\xff\xff\xff\x0f"],
+    words: &[
+        b"spiffe://example.org/",
+        b"\x0a\x00",
+        b"\x12\xff\xff\xff\xff\x0f",
+    ],
     generate: Some(a_call),
     run: |bytes| {
         let running = running();
@@ -166,7 +175,9 @@ fn call(running: &Running, channel: &Channel, bytes: &[u8]) -> String {
             let answer = client.streaming(request, path, Bytes).await;
             let mut answer = answer.map_err(|status| format!("{:?}", status.code()))?;
             let first = answer.get_mut().message().await;
-            first.map(|_| "answered".to_owned()).map_err(|status| format!("{:?}", status.code()))
+            first
+                .map(|_| "answered".to_owned())
+                .map_err(|status| format!("{:?}", status.code()))
         };
         tokio::time::timeout(PATIENCE, call).await
     });
@@ -194,7 +205,7 @@ impl Encoder for Bytes {
     type Item = Vec<u8>;
     type Error = tonic::Status;
     fn encode(&mut self, item: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
-        prost::bytes::BufMut::put_slice(to, &item);
+        to.put_slice(&item);
         Ok(())
     }
     fn buffer_settings(&self) -> BufferSettings {
@@ -206,8 +217,8 @@ impl Decoder for Bytes {
     type Item = Vec<u8>;
     type Error = tonic::Status;
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, tonic::Status> {
-        let count = prost::bytes::Buf::remaining(from);
-        Ok(Some(prost::bytes::Buf::copy_to_bytes(from, count).to_vec()))
+        let count = from.remaining();
+        Ok(Some(from.copy_to_bytes(count).to_vec()))
     }
     fn buffer_settings(&self) -> BufferSettings {
         BufferSettings::default()

@@ -39,7 +39,11 @@ pub(crate) const JOURNAL: Target = Target {
         segment[..8].copy_from_slice(b"BULLAJN1");
         vec![segment]
     },
-    words: &[b"BULLAJN1", b"\xff\xff\xff\xff", b"\x01\x00\x00\x00\x00\x00\x00\x00"],
+    words: &[
+        b"BULLAJN1",
+        b"\xff\xff\xff\xff",
+        b"\x01\x00\x00\x00\x00\x00\x00\x00",
+    ],
     generate: None,
     run: |bytes| {
         let folder = tempfile::tempdir().unwrap();

@@ -69,7 +69,14 @@ pub(crate) const DPOP: Target = Target {
         let claims = r#"{"jti":"a","htm":"GET","htu":"https://db/a","iat":1795507200,"ath":"fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"}"#;
         vec![format!("{header}.{claims}.{}", "A".repeat(86)).into_bytes()]
     },
-    words: &[b"\"jwk\":", b"\"kty\":\"RSA\"", b"\"n\":\"", b"\"e\":\"AQAB\"", b"\"crv\":\"Ed25519\"", b"\"iat\":"],
+    words: &[
+        b"\"jwk\":",
+        b"\"kty\":\"RSA\"",
+        b"\"n\":\"",
+        b"\"e\":\"AQAB\"",
+        b"\"crv\":\"Ed25519\"",
+        b"\"iat\":",
+    ],
     generate: None,
     run: |bytes| {
         let (bound, issuer) = bound_token();

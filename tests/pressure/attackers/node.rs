@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use api::entry::entry_client::EntryClient;
 use api::entry::GetAuthorizedEntriesRequest;
+use api::entry::entry_client::EntryClient;
 use api::issuance::issuance_client::IssuanceClient;
 use api::issuance::{IssueX509Request, issue_x509_request::Item};
 use api::svid::svid_client::SvidClient;

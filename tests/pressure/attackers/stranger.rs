@@ -83,7 +83,10 @@ async fn half_a_body(channel: Channel) {
     let mut next = first;
     for _ in 0..60 {
         let frame = http_body::Frame::data(next);
-        if futures_util::SinkExt::send(&mut sender, Ok(frame)).await.is_err() {
+        if futures_util::SinkExt::send(&mut sender, Ok(frame))
+            .await
+            .is_err()
+        {
             break;
         }
         next = Bytes::from(vec![7; 64 << 10]);

@@ -298,11 +298,11 @@ mod tests {
         let selectors = vec![Selector::parse("unix:uid:1").unwrap()];
         let caller = Caller::from(&Selectors::new(selectors).unwrap());
         let streams = [
-            hub.subscribe(&caller).unwrap(),
-            hub.subscribe(&caller).unwrap(),
+            hub.subscribe(&caller, 1).unwrap(),
+            hub.subscribe(&caller, 1).unwrap(),
         ];
         for stream in &streams {
-            hub.unsubscribe(stream.id);
+            hub.unsubscribe(stream.id, 1);
         }
         assert!(hub.lock().watched.is_empty());
         let _ = streams.map(std::mem::forget);

@@ -56,7 +56,10 @@ async fn of_64_tries_with_one_token_exactly_one_succeeds() {
     assert_eq!(rig.count(AuditKind::Attest, AuditOutcome::Granted), 4);
     // One each up to the budget of one address; the others are counted.
     let recorded = usize::try_from(crate::limits::ADDRESS_REFUSALS.burst).unwrap();
-    assert_eq!(rig.count(AuditKind::Attest, AuditOutcome::Refused), recorded);
+    assert_eq!(
+        rig.count(AuditKind::Attest, AuditOutcome::Refused),
+        recorded
+    );
 }
 
 /// The local claim is an economy; the store's condition is the authority. Planted: two

@@ -10,8 +10,8 @@ use records::AuditKind;
 
 use super::far_away::refusal;
 use super::{IssueRefusal, IssuedX509, Issuer, X509Request, X509Right, lifetime};
-use crate::authorities::key_detail;
 use crate::audit::Refusal;
+use crate::authorities::key_detail;
 use crate::caller::Caller;
 use crate::failure::Failure;
 use crate::limits;

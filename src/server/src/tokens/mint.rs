@@ -84,14 +84,7 @@ impl Tokens {
         let now = not_revoked(&parts.state, &entry.spiffe_id)?.map_or(now, |after| now.max(after));
         let active = self.deciding()?;
         self.attested().note(&entry.id, &ask.selectors);
-        let principal = Principal {
-            spiffe_id: entry.spiffe_id.clone(),
-            entry_id: entry.id.clone(),
-            limits: self.limits_of(&entry)?,
-            selectors: ask.selectors,
-            attested_at: ask.attested_at.min(now),
-            node: self.node_facts(&ask.agent, Timestamp(0)),
-        };
+        let principal = self.principal(&entry, &ask, now)?;
         let glass = parts.state.glass_in_force(&entry.spiffe_id, now);
         let context = RequestContext {
             now,
@@ -149,6 +142,18 @@ impl Tokens {
                 self.refused(caller, record, refused.retry_after).await
             }
         }
+    }
+
+    /// Whom a token would speak for, by its entry and by what its agent attested.
+    fn principal(&self, entry: &Entry, ask: &Ask, now: Timestamp) -> Result<Principal, Failure> {
+        Ok(Principal {
+            spiffe_id: entry.spiffe_id.clone(),
+            entry_id: entry.id.clone(),
+            limits: self.limits_of(entry)?,
+            selectors: ask.selectors.clone(),
+            attested_at: ask.attested_at.min(now),
+            node: self.node_facts(&ask.agent, Timestamp(0)),
+        })
     }
 
     /// The entry, if it is the agent's and it does not ask too often. Who may ask comes

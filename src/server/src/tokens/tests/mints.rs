@@ -225,7 +225,11 @@ async fn an_agent_without_the_entry_uses_up_nobodys_turn() {
     let denied = kinds.iter().filter(|kind| **kind == Kind::Denied).count();
     assert_eq!((denied, kinds[most]), (most, Kind::Exhausted));
     let recorded = usize::try_from(limits::ENTRY_REFUSALS.burst).unwrap();
-    assert_eq!(world.refused(), recorded, "one each, up to the budget of one entry");
+    assert_eq!(
+        world.refused(),
+        recorded,
+        "one each, up to the budget of one entry"
+    );
     let mint = world.mint(world.ask(&["payments:charge"])).await.unwrap();
     assert!(mint.token.is_some(), "in the same second");
 }
