@@ -58,6 +58,20 @@ pub const METRICS: &[Metric] = &[
         "Calls of delegates that were refused, by status code",
     )
     .by(&["code"]),
+    Metric::gauge("bulla_agent_duty_late", "1 for a duty that is late, else 0").by(&["duty"]),
+    Metric::gauge(
+        "bulla_agent_duty_last_success_seconds",
+        "Seconds since a duty last succeeded; absent until it has",
+    )
+    .by(&["duty"]),
+    Metric::gauge(
+        "bulla_agent_streams_behind",
+        "Streams of workloads that have not taken the newest bundle",
+    ),
+    Metric::counter(
+        "bulla_agent_descriptors_exhausted_total",
+        "Attestations that failed because the agent had no descriptor left",
+    ),
 ];
 
 #[cfg(test)]

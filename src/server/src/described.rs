@@ -91,6 +91,35 @@ pub const METRICS: &[Metric] = &[
         "bulla_svid_min_remaining_seconds",
         "Shortest remaining lifetime of any agent's SVID that has not expired, in seconds",
     ),
+    Metric::counter(
+        "bulla_records_over_share_total",
+        "Requests refused because their records exceed the caller's share of the log",
+    ),
+    Metric::gauge(
+        "bulla_disk_free_mib",
+        "Free space on the disk of the data directory, in MiB",
+    ),
+    Metric::gauge(
+        "bulla_disk_stopped",
+        "Kinds of work that are stopped for lack of space: records of strangers, issuance, changes",
+    ),
+    Metric::gauge(
+        "bulla_limit_used",
+        "What the principal that has most of a resource has of it",
+    )
+    .by(&["principal", "resource"]),
+    Metric::gauge(
+        "bulla_limit_bound",
+        "What one principal may have of a resource at most",
+    )
+    .by(&["principal", "resource"]),
+    Metric::gauge(
+        "bulla_limit_at_bound",
+        "Principals that are at the bound of a resource, 16 at most",
+    )
+    .by(&["principal", "resource"]),
+    Metric::counter("bulla_limit_refused_total", "Requests refused for a bound")
+        .by(&["principal", "resource"]),
 ];
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 mod bundle_format;
 mod corpus;
 mod differential;
+mod dpop;
 mod enforce;
 mod jwt;
 mod jwt_attacks;
