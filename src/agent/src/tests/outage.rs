@@ -1,6 +1,8 @@
 //! While the server is away: every unexpired SVID is served, also by an agent
 //! that restarts, and nothing that has expired (I11).
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use api::workload::{JwtsvidRequest, X509svidRequest, X509svidResponse};
 use identity::Seconds;
 use tonic::Code;
@@ -85,6 +87,7 @@ async fn what_is_sealed_serves_with_its_key_only() {
     let keys = tempfile::tempdir().unwrap();
     let key = keys.path().join("seal");
     std::fs::write(&key, b"a credential of the platform").unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let seal = |config: &mut Config| config.storage.seal_key_file = Some(key.clone());
     let (held, config, dir) = after_an_outage(&clock, seal).await;
     for file in ["agent.json", "workloads.bin", "bundle.bin"] {
