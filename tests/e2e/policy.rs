@@ -1,5 +1,6 @@
 //! Policy sets from the command line; who can and what can; discovery over HTTPS.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use bulla_tests::{Domain, Ran, Settings, eventually};
@@ -226,6 +227,7 @@ fn keys_of_tokens_are_found_by_discovery_over_https() {
     let write = |(certificate, private): (String, String)| {
         std::fs::write(&chain, certificate).unwrap();
         std::fs::write(&key, private).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     };
     write(certificate("issuer.test"));
     let settings = Settings {
