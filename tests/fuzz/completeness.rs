@@ -291,6 +291,15 @@ const FILES: &[(&str, Bytes)] = &[
         Target("revocation_list"),
     ),
     ("src/verify/src/x509.rs", Target("certificate_chain")),
+    (
+        "src/agent/src/enrol/anchors.rs",
+        Own("the operator's own bundle file"),
+    ),
+    (
+        "src/server/src/authorities/issued.rs",
+        Own("the server's own records"),
+    ),
+    ("src/verify/src/possession/key.rs", Target("dpop")),
 ];
 
 /// Fails when a file parses and has no row, when a row has no file any more, or

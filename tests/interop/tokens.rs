@@ -17,6 +17,8 @@ fn pyjwt_validates_from_discovery_alone_and_py_spiffe_takes_the_jwt_svid() {
     let certificate = params.self_signed(&key).unwrap();
     std::fs::write(at("public.pem"), certificate.pem()).unwrap();
     std::fs::write(at("public.key"), key.serialize_pem()).unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(at("public.key"), private).unwrap();
     let port = free_port();
     let issuer = format!("https://localhost:{port}/td");
     let domain = Domain::start_with(Settings {

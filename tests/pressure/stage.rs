@@ -27,7 +27,9 @@ impl Stage {
     pub(crate) fn set() -> Self {
         let delegate = format!("spiffe://{}/delegate", Domain::NAME);
         let domain = Domain::start_with(Settings {
-            agent: format!("[delegated_identity]\nauthorized_delegates = [{delegate:?}]\n"),
+            agent: format!(
+                "[delegated_identity]\nauthorized_delegates = [{delegate:?}]\nattested_only = false\n"
+            ),
             ..Settings::default()
         });
         for folder in ["", "agent"] {

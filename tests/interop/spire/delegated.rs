@@ -17,8 +17,7 @@ use super::stock::{StockAgent, cli, join};
 /// A user that nobody else in the tests is.
 const WORKLOAD_UID: u32 = 4_242;
 const SELECTOR: &str = "unix:uid:4242";
-const DELEGATES: &str =
-    "[delegated_identity]\nauthorized_delegates = [\"spiffe://example.org/delegate\"]\n";
+const DELEGATES: &str = "[delegated_identity]\nauthorized_delegates = [\"spiffe://example.org/delegate\"]\nattested_only = false\n";
 const UPDATES: usize = 3;
 /// A stock agent looks every five seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
