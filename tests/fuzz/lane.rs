@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::chance::Chance;
 use crate::corpus;
 use crate::mutate::{LONGEST, mutated};
-use crate::targets::Target;
+use crate::targets::{self, Target};
 
 /// The argument that tells a process of ours which target it is to run.
 pub(crate) const FLAG: &str = "--lane=";
@@ -67,6 +67,7 @@ pub(crate) fn run(target: &'static Target, plan: &Plan) {
         .stack_size(STACK_BYTES)
         .spawn(move || tried(target, &plan));
     let lane = lane.unwrap().join();
+    targets::running::end();
     let Ok(count) = lane else {
         std::process::exit(1);
     };

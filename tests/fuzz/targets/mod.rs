@@ -6,7 +6,7 @@ mod documents;
 mod identities;
 mod nodes;
 mod processes;
-mod running;
+pub(crate) mod running;
 mod stored;
 mod tokens;
 

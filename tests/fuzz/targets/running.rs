@@ -4,7 +4,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bulla_tests::{Domain, resident_kib};
@@ -85,7 +86,7 @@ pub(crate) const JSON_API: Target = Target {
     generate: None,
     run: |bytes| {
         let running = running();
-        let socket = running.domain.lock().unwrap().workload_socket();
+        let socket = running.workload.clone();
         let mut stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -109,28 +110,39 @@ fn a_call(chance: &mut Chance) -> Vec<u8> {
 }
 
 struct Running {
-    domain: Mutex<Domain>,
+    domain: Mutex<Option<Domain>>,
     runtime: Runtime,
     server: Channel,
     agent: Channel,
+    workload: PathBuf,
     count: Mutex<u64>,
+}
+
+static STARTED: OnceLock<Running> = OnceLock::new();
+
+/// Ends what was started, and removes its folder.
+pub(crate) fn end() {
+    if let Some(running) = STARTED.get() {
+        let domain = running.domain.lock();
+        domain.unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 /// A server and an agent, started for the first input.
 fn running() -> &'static Running {
-    static STARTED: OnceLock<Running> = OnceLock::new();
     STARTED.get_or_init(|| {
         let domain = Domain::start();
         let _entry = domain.register("/web", ["--selector", "unix:uid:0"]);
         let runtime = Runtime::new().unwrap();
-        let connect = |socket: std::path::PathBuf| {
+        let connect = |socket: PathBuf| {
             let options = ChannelOptions::default();
             runtime.block_on(uds_channel(&socket, &options)).unwrap()
         };
         Running {
             server: connect(domain.admin_socket()),
             agent: connect(domain.workload_socket()),
-            domain: Mutex::new(domain),
+            workload: domain.workload_socket(),
+            domain: Mutex::new(Some(domain)),
             runtime,
             count: Mutex::new(0),
         }
@@ -142,7 +154,8 @@ impl Running {
     fn check(&self) {
         let mut count = self.count.lock().unwrap();
         *count += 1;
-        let domain = &mut *self.domain.lock().unwrap();
+        let mut domain = self.domain.lock().unwrap();
+        let domain = domain.as_mut().unwrap();
         for process in [&mut domain.server, &mut domain.agent] {
             let process = process.as_mut().unwrap();
             if let Some(status) = process.ended() {

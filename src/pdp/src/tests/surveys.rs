@@ -108,7 +108,8 @@ fn a_service_that_goes_takes_its_permissions_along() {
             .catalogue
             .contains(&Change::Removed("payments".into()))
     );
-    assert_eq!(found.denied.len(), 4);
+    // Four that are held now, and one that break-glass would have granted.
+    assert_eq!(found.denied.len(), 5);
     assert_eq!(
         found.denied[0].reason,
         "the permission is no longer in the catalogue"

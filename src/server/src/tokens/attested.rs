@@ -49,8 +49,11 @@ mod tests {
             attested.note(&entry(n), &selectors(&["unix:uid:1"]));
         }
         assert_eq!(attested.0.len(), MAX_ATTESTED);
-        let long = format!("unix:path:/{}", "x".repeat(MAX_ATTESTED_BYTES));
-        attested.note(&entry(7), &selectors(&[&long]));
-        assert_ne!(attested.of(&entry(7)), Some(selectors(&[&long])));
+        let each = 1_000;
+        let long = |n: usize| format!("unix:path:/{n}/{}", "x".repeat(each));
+        let long: Vec<String> = (0..=MAX_ATTESTED_BYTES / each).map(long).collect();
+        let long = selectors(&long.iter().map(String::as_str).collect::<Vec<_>>());
+        attested.note(&entry(7), &long);
+        assert_ne!(attested.of(&entry(7)), Some(long));
     }
 }

@@ -78,14 +78,19 @@ impl Nested {
         let csr = tokio::task::spawn_blocking(move || request(&td, &key));
         let csr = csr.await.map_err(|e| e.to_string())?;
         let csr = csr.map_err(|e| e.to_string())?;
-        let channel = self.channel().await?;
-        let mut client = SvidClient::new(channel);
         let request = NewDownstreamX509caRequest {
             csr: csr.into(),
             preferred_ttl: i32::try_from(lifetime.0).unwrap_or(i32::MAX),
         };
-        let answer = client.new_downstream_x509ca(request).await;
-        let answer = self.heard("NewDownstreamX509CA", answer).await?;
+        let call = |channel| {
+            let request = request.clone();
+            async {
+                SvidClient::new(channel)
+                    .new_downstream_x509ca(request)
+                    .await
+            }
+        };
+        let answer = self.call("NewDownstreamX509CA", call).await?;
         let chain = answer.ca_cert_chain.iter().map(AsRef::as_ref);
         let chain: Vec<&[u8]> = chain.collect();
         let roots = answer.x509_authorities.iter().map(AsRef::as_ref);
@@ -96,8 +101,6 @@ impl Nested {
     }
 
     pub(super) async fn publish(&self, key: &JwtAuthorityKey) -> Result<(), String> {
-        let channel = self.channel().await?;
-        let mut client = BundleClient::new(channel);
         let request = PublishJwtAuthorityRequest {
             jwt_authority: Some(types::JwtKey {
                 public_key: key.spki.to_vec().into(),
@@ -106,8 +109,32 @@ impl Nested {
                 tainted: false,
             }),
         };
-        let answer = client.publish_jwt_authority(request).await;
-        self.heard("PublishJWTAuthority", answer).await.map(|_| ())
+        let call = |channel| {
+            let request = request.clone();
+            async {
+                BundleClient::new(channel)
+                    .publish_jwt_authority(request)
+                    .await
+            }
+        };
+        self.call("PublishJWTAuthority", call).await.map(|_| ())
+    }
+
+    /// Calls on the connection at hand. When that is refused, calls once more with a new
+    /// identity: after a taint the agent has renewed it, and the old one opens nothing.
+    async fn call<T, F>(&self, what: &str, call: impl Fn(Channel) -> F) -> Result<T, String>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let had_one = self.session.lock().await.is_some();
+        let answer = call(self.channel().await?).await;
+        let refused = |status: &Status| status.code() == tonic::Code::PermissionDenied;
+        if had_one && answer.as_ref().is_err_and(refused) {
+            *self.session.lock().await = None;
+            let answer = call(self.channel().await?).await;
+            return self.heard(what, answer).await;
+        }
+        self.heard(what, answer).await
     }
 
     /// A connection with an identity that is not old.
