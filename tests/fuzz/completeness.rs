@@ -202,10 +202,6 @@ const FILES: &[(&str, Bytes)] = &[
         Own("answers of our own programs, or the user's own files"),
     ),
     (
-        "src/cli/src/health.rs",
-        Own("answers of our own programs, or the user's own files"),
-    ),
-    (
         "src/cli/src/local_http.rs",
         Own("answers of our own programs, or the user's own files"),
     ),

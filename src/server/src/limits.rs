@@ -243,6 +243,8 @@ pub const MAX_OPEN_GLASS_EACH: usize = 20;
 pub const MAX_LIMIT_AUDIENCES: usize = 64;
 /// Connections on the public listener at one time.
 pub const MAX_PUBLIC_CONNECTIONS: usize = 256;
+/// The most bytes of a request's body that the public listener reads.
+pub const MAX_PUBLIC_BODY_BYTES: usize = 8 << 10;
 /// The longest a public connection may live.
 pub const PUBLIC_AGE: Duration = Duration::from_secs(60);
 /// The largest certificate or key file of the public listener, in bytes.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::{IntoResponse, Response};
@@ -139,6 +141,7 @@ pub(crate) fn router(server: Arc<Server>) -> Router {
         .route(&format!("{base}/keys"), get(keys))
         .route(&format!("{base}/authorize"), get(elsewhere).post(elsewhere))
         .route(&format!("{base}/token"), get(elsewhere).post(elsewhere))
+        .layer(DefaultBodyLimit::max(limits::MAX_PUBLIC_BODY_BYTES))
         .layer(ConcurrencyLimitLayer::new(limits::MAX_PUBLIC_CONNECTIONS))
         .with_state(published)
 }
@@ -211,8 +214,10 @@ async fn oauth(State(published): State<Published>) -> Response {
 }
 
 /// The endpoints that metadata must name: whoever asks is told where tokens come from
-/// (RFC 6749 section 5.2).
-async fn elsewhere() -> Response {
+/// (RFC 6749 section 5.2). What they sent is read first: some clients take an answer
+/// that comes before the end of their request for a broken connection.
+async fn elsewhere(sent: Result<Bytes, BytesRejection>) -> Response {
+    drop(sent);
     let body = json!({
         "error": "unsupported_grant_type",
         "error_description": "no token is given here: a workload asks the agent on its node, POST /v1/token on its socket",
