@@ -56,6 +56,11 @@ fn the_budget_table_is_printed_and_its_figures_are_metrics() {
         ("address", "request_bytes"),
         ("identity", "calls"),
         ("node", "signatures"),
+        ("node", "journal_bytes"),
+        ("workload", "journal_bytes"),
+        ("downstream", "bundle_keys"),
+        ("administrator", "join_tokens"),
+        ("everyone", "open_challenges"),
         ("strangers", "connections"),
     ] {
         let row = budgets

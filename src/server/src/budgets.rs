@@ -18,16 +18,8 @@ pub(crate) enum Principal {
     /// An attested node, by its SPIFFE ID.
     Node,
     /// A registration entry, or the workload that it is for.
-    #[expect(
-        dead_code,
-        reason = "registered by the parts that hold entries to a bound"
-    )]
     Workload,
     /// A downstream server, by its SPIFFE ID or entry.
-    #[expect(
-        dead_code,
-        reason = "registered by the parts that hold them to a bound"
-    )]
     Downstream,
     /// An administrator, on the admin socket or by SPIFFE ID.
     Administrator,

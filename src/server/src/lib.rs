@@ -8,6 +8,7 @@ mod attest;
 mod audit;
 mod authorities;
 mod authz;
+mod budget_rows;
 mod budgets;
 mod caller;
 pub mod clock;

@@ -16,6 +16,7 @@ use crate::attest::{Attestation, Terms};
 use crate::audit::{Audit, AuditParts};
 use crate::authorities::{self, Authorities, Plan};
 use crate::authz::{self, Accounts};
+use crate::budget_rows;
 use crate::budgets::Budgets;
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -135,6 +136,7 @@ impl Server {
         );
         let tokens = scoped(&issuer, &revocations, &settings, stopping.clone()).await;
         let attestation = attestation(&issuer, &settings)?;
+        budget_rows::register(&budgets, &state, &audit, &attestation);
         let server = Self {
             started_at: clock.now(),
             identity: LiveIdentity::empty(),

@@ -68,6 +68,13 @@ impl Challenges {
     pub(super) fn count(&self) -> usize {
         lock(&self.0).count
     }
+
+    /// How many are open, and how many of the source that has most.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let table = lock(&self.0);
+        let most = table.open.values().map(|own| own.len()).max();
+        (table.count, most.unwrap_or_default())
+    }
 }
 
 impl Challenge {

@@ -97,6 +97,16 @@ impl Attestation {
         }))
     }
 
+    /// How many challenges are open, and how many of the source that has most.
+    pub(crate) fn open_challenges(&self) -> (usize, usize) {
+        self.0.challenges.counts()
+    }
+
+    /// How many attestations wait for a slot.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.slots.waiting()
+    }
+
     /// The names of the attestors this server verifies.
     #[must_use]
     pub(crate) fn attestors(&self) -> Vec<&'static str> {

@@ -85,7 +85,6 @@ impl Slots {
     }
 
     /// How many wait for a slot.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         lock(&self.0).length
     }

@@ -39,8 +39,8 @@ impl fmt::Display for Source {
 
 /// What is left of an allowance, in thousandths of its unit.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: u64,
+pub(super) struct Bucket {
+    pub(super) left: u64,
     at: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Bucket {
         }
     }
 
-    fn refill(&mut self, allowance: Allowance, now: Duration) {
+    pub(super) fn refill(&mut self, allowance: Allowance, now: Duration) {
         let passed = u64::try_from(now.saturating_sub(self.at).as_millis()).unwrap_or(u64::MAX);
         let most = allowance.burst.saturating_mul(1000);
         self.left = self
@@ -62,7 +62,7 @@ impl Bucket {
         self.at = self.at.max(now);
     }
 
-    fn has(&self, amount: u64) -> bool {
+    pub(super) fn has(&self, amount: u64) -> bool {
         self.left >= amount.saturating_mul(1000)
     }
 
@@ -77,9 +77,9 @@ impl Bucket {
 
 /// One source's account.
 #[derive(Debug)]
-struct Account {
+pub(super) struct Account {
     refusals: Bucket,
-    bytes: Bucket,
+    pub(super) bytes: Bucket,
     /// Refusals that got no record of their own, and since when, by the wall clock.
     unrecorded: u64,
     since_ms: i64,
@@ -111,12 +111,12 @@ pub(crate) struct Shares {
 
 /// Every source's account.
 pub(super) struct Budget {
-    shares: Shares,
+    pub(super) shares: Shares,
     accounts: Mutex<Accounts>,
 }
 
-struct Accounts {
-    of: HashMap<Source, Account>,
+pub(super) struct Accounts {
+    pub(super) of: HashMap<Source, Account>,
     strangers: Bucket,
     peers: Bucket,
 }
@@ -133,7 +133,7 @@ impl Budget {
         }
     }
 
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    pub(super) fn accounts(&self) -> MutexGuard<'_, Accounts> {
         // Every change is one assignment: a panic elsewhere leaves no half state.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,7 +286,7 @@ const fn refusals(source: &Source) -> Allowance {
     }
 }
 
-const fn share(source: &Source, shares: Shares) -> Allowance {
+const pub(super) fn share(source: &Source, shares: Shares) -> Allowance {
     match source {
         Source::Entry(..) => shares.entry,
         _ => shares.peer,

@@ -15,6 +15,7 @@ mod outstanding;
 mod priority;
 mod read;
 mod retention;
+mod taken;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,7 @@
 //! Break-glass as it is stored: how it changes, who may open how much of it, and when
 //! what has ended is forgotten.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use identity::{SpiffeId, Timestamp};
@@ -17,6 +18,18 @@ impl State {
     #[must_use]
     pub(crate) fn break_glass(&self) -> Vec<Arc<BreakGlassRecord>> {
         self.read().glass.values().cloned().collect()
+    }
+
+    /// How much break-glass each person has open.
+    pub(crate) fn open_break_glass(&self) -> HashMap<String, usize> {
+        let now = self.0.clock.now();
+        let mut counts = HashMap::new();
+        for glass in self.read().glass.values() {
+            if now < glass.ends_at {
+                *counts.entry(glass.requester.clone()).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// The approved break-glass of a workload that is in force.

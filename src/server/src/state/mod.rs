@@ -212,6 +212,15 @@ impl State {
             .collect()
     }
 
+    /// How many unused join tokens each creator has.
+    pub(crate) fn token_creators(&self) -> HashMap<String, usize> {
+        let mut counts = HashMap::new();
+        for token in self.read().tokens.values() {
+            *counts.entry(token.created_by.clone()).or_default() += 1;
+        }
+        counts
+    }
+
     /// How many join tokens are unused, and how many of these somebody made.
     pub(crate) fn token_counts(&self, creator: &str) -> (usize, usize) {
         let view = self.read();
