@@ -37,20 +37,30 @@ fn stored(budgets: &Budgets, state: &State) {
     use Principal::{Administrator, Everyone};
     let of = state.clone();
     let entries = (Everyone, "entries", limits::MAX_ENTRIES);
-    row(budgets, entries, move || Reading::of(whole(of.registry().counts().entries)));
+    row(budgets, entries, move || {
+        Reading::of(whole(of.registry().counts().entries))
+    });
     let of = state.clone();
     let nodes = (Everyone, "nodes", limits::MAX_NODES);
-    row(budgets, nodes, move || Reading::of(whole(of.registry().counts().nodes)));
+    row(budgets, nodes, move || {
+        Reading::of(whole(of.registry().counts().nodes))
+    });
     let of = state.clone();
     let tokens = (Everyone, "join_tokens", limits::MAX_JOIN_TOKENS);
-    row(budgets, tokens, move || Reading::of(whole(of.token_creators().values().sum())));
+    row(budgets, tokens, move || {
+        Reading::of(whole(of.token_creators().values().sum()))
+    });
     let of = state.clone();
     let tokens = (Administrator, "join_tokens", limits::MAX_JOIN_TOKENS_EACH);
     row(budgets, tokens, move || {
         largest(of.token_creators(), limits::MAX_JOIN_TOKENS_EACH)
     });
     let of = state.clone();
-    let glass = (Administrator, "open_break_glass", limits::MAX_OPEN_GLASS_EACH);
+    let glass = (
+        Administrator,
+        "open_break_glass",
+        limits::MAX_OPEN_GLASS_EACH,
+    );
     row(budgets, glass, move || {
         let open = of.open_break_glass();
         largest(open, limits::MAX_OPEN_GLASS_EACH)
@@ -63,7 +73,11 @@ fn stored(budgets: &Budgets, state: &State) {
 /// What others than the server's own authorities brought into the bundle.
 fn trusted(budgets: &Budgets, state: &State) {
     let of = state.clone();
-    let keys = (Principal::Downstream, "bundle_keys", limits::MAX_DOWNSTREAM_KEYS);
+    let keys = (
+        Principal::Downstream,
+        "bundle_keys",
+        limits::MAX_DOWNSTREAM_KEYS,
+    );
     row(budgets, keys, move || {
         let records = of.trust_records();
         let downstream = records.iter().filter_map(|record| match &record.owner {
@@ -73,7 +87,11 @@ fn trusted(budgets: &Budgets, state: &State) {
         largest(downstream.collect(), limits::MAX_DOWNSTREAM_KEYS)
     });
     let of = state.clone();
-    let roots = (Principal::Administrator, "bundle_roots", limits::MAX_APPENDED_ROOTS);
+    let roots = (
+        Principal::Administrator,
+        "bundle_roots",
+        limits::MAX_APPENDED_ROOTS,
+    );
     row(budgets, roots, move || {
         let records = of.trust_records();
         let appended = records
@@ -100,14 +118,26 @@ fn recorded(budgets: &Budgets, audit: &Audit) {
 
 fn attested(budgets: &Budgets, attestation: &Attestation) {
     let of = attestation.clone();
-    let open = (Principal::Everyone, "open_challenges", limits::MAX_CHALLENGES);
-    row(budgets, open, move || Reading::of(whole(of.open_challenges().0)));
+    let open = (
+        Principal::Everyone,
+        "open_challenges",
+        limits::MAX_CHALLENGES,
+    );
+    row(budgets, open, move || {
+        Reading::of(whole(of.open_challenges().0))
+    });
     let of = attestation.clone();
     let each = limits::MAX_CHALLENGES_OF_A_SOURCE;
     let open = (Principal::Address, "open_challenges", each);
-    row(budgets, open, move || Reading::of(whole(of.open_challenges().1)));
+    row(budgets, open, move || {
+        Reading::of(whole(of.open_challenges().1))
+    });
     let of = attestation.clone();
-    let waiting = (Principal::Everyone, "attestations_waiting", limits::MAX_ATTEST_QUEUE);
+    let waiting = (
+        Principal::Everyone,
+        "attestations_waiting",
+        limits::MAX_ATTEST_QUEUE,
+    );
     row(budgets, waiting, move || Reading::of(whole(of.waiting())));
 }
 
@@ -141,7 +171,10 @@ mod tests {
     fn the_largest_is_shown_and_who_is_at_the_bound() {
         let counts = [("a", 3), ("b", 5), ("c", 5)].map(|(who, n)| (who.to_owned(), n));
         let reading = largest(counts.into_iter().collect(), 5);
-        assert_eq!((reading.used, reading.at_bound), (5, vec!["b".to_owned(), "c".to_owned()]));
+        assert_eq!(
+            (reading.used, reading.at_bound),
+            (5, vec!["b".to_owned(), "c".to_owned()])
+        );
     }
 
     #[tokio::test]

@@ -286,7 +286,7 @@ const fn refusals(source: &Source) -> Allowance {
     }
 }
 
-const pub(super) fn share(source: &Source, shares: Shares) -> Allowance {
+pub(super) const fn share(source: &Source, shares: Shares) -> Allowance {
     match source {
         Source::Entry(..) => shares.entry,
         _ => shares.peer,

@@ -173,7 +173,6 @@ impl State {
     }
 
     /// What each owner brought into the own bundle.
-    #[cfg(test)]
     pub(crate) fn trust_records(&self) -> Vec<Arc<TrustRecord>> {
         self.read().trust.owners.values().cloned().collect()
     }
