@@ -27,6 +27,7 @@ impl Stage {
     pub(crate) fn set() -> Self {
         let delegate = format!("spiffe://{}/delegate", Domain::NAME);
         let domain = Domain::start_with(Settings {
+            server: "[audit]\npeer_kib = 4\nentry_kib = 2\n".to_owned(),
             agent: format!(
                 "[delegated_identity]\nauthorized_delegates = [{delegate:?}]\nattested_only = false\n"
             ),

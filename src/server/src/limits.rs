@@ -201,7 +201,7 @@ pub const MAX_OUTSTANDING_OF_ID: usize = 1_024;
 /// A log with at most so many records is read for them before the start goes on.
 pub const FILLED_AT_START: u64 = 20_000;
 /// How many seconds of a byte share of the decision log may be used at once.
-pub const SHARE_BURST_SECONDS: u64 = 32;
+pub const SHARE_BURST_SECONDS: u64 = 256;
 /// The longest list of audiences in a record, in bytes; of a longer one the first
 /// audiences and the hash of all are kept.
 pub const MAX_RECORDED_AUDIENCES: usize = 256;
@@ -339,10 +339,10 @@ pub const MAX_REQUEST_BYTES_OF_IDENTITIES: usize = 128 << 20;
 /// Request bytes held at one time for the admin socket, a share that nobody else has.
 pub const MAX_LOCAL_REQUEST_BYTES: usize = 64 << 20;
 /// Signatures (X.509-SVIDs and JWT-SVIDs) that one agent may have each second, over time.
-pub const SIGNATURES_A_SECOND: u32 = 2_000;
+pub const SIGNATURES_A_SECOND: u32 = 5_000;
 /// Signatures that one agent may have at once before that rate holds: an agent that starts
 /// asks for all of its entries.
-pub const SIGNATURE_BURST: u32 = 20_000;
+pub const SIGNATURE_BURST: u32 = 200_000;
 /// The most agents whose signatures are counted at one time.
 pub const MAX_SIGNATURE_COUNTS: usize = MAX_NODES;
 /// Calls at one time on one connection without a certificate.

@@ -35,8 +35,8 @@ impl Default for AuditSection {
             retain: "90d".into(),
             retain_mib: 8_192,
             archive_dir: None,
-            peer_kib: 256,
-            entry_kib: 64,
+            peer_kib: 1_024,
+            entry_kib: 512,
         }
     }
 }
