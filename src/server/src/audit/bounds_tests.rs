@@ -87,7 +87,7 @@ async fn a2_one_entry_cannot_use_up_the_journal_nor_its_nodes_share() {
         .unwrap()
         .map(|stored| stored.unwrap().payload.len())
         .sum();
-    let most = usize::try_from(crate::limits::SHARE_BURST_SECONDS).unwrap() + 1;
+    let most = usize::try_from(limits::SHARE_BURST_SECONDS).unwrap() + 1;
     assert!(written <= most << 10, "{written} bytes");
     let asked = jwt(&agent, &quiet.id, vec!["db".into()]);
     issuer.issue_jwt(&caller(&agent), asked).await.unwrap();
